@@ -1,0 +1,178 @@
+"""What a match is played by, and what it hands back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from hashlib import blake2b
+from typing import Any
+
+from p2pclient.common.frames import pack_seat_input
+from p2pclient.common.seeds import derive_seed
+from p2pclient.recorder.records import Record
+from p2pclient.rollback.prediction import Predictor, neutral, repeat_last
+
+
+@dataclass(frozen=True, slots=True)
+class MatchPlan:
+    """Everything that is fixed before a match begins."""
+
+    match_id: str
+    seed: int
+    """From the server; the seeds of all episodes derive from it."""
+    env: Mapping[str, Any]
+    """What the environment's host said when it was ready."""
+    local_seats: tuple[int, ...]
+    peers: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    """Seats held by each peer, by the peer's id."""
+    own_id: int = 0
+    """Our own id among the peers."""
+    rate_hz: float = 15.0
+    window: int = 8
+    input_delay: int = 0
+    episodes: int = 1
+    """Episodes to play; 0 plays on until ``frames`` are reached."""
+    frames: int = 0
+    """Nominal frames of the whole match; 0 without a limit."""
+    drop_after: float = 15.0
+    """Seconds of silence after which a peer counts as gone for good."""
+    render: bool = True
+    """Ask the host for a view of every frame that is shown."""
+    observe: bool = False
+    """Record observations; every settled frame then costs one more step of the environment's observations."""
+    allow_mixed_hosts: bool = False
+    bots: Mapping[int, tuple[str, int]] = field(default_factory=dict)
+    """Local seats decided in the host by a scripted bot: name and seed."""
+    version: str = ""
+    """Version of this program, compared in the handshake."""
+
+    @property
+    def seats(self) -> int:
+        """Seats of the match."""
+        return int(self.env["seats"])
+
+    def episode_seed(self, episode: int) -> int:
+        """Seed of an episode's reset."""
+        return derive_seed(self.seed, "episode", episode)
+
+    def neutral_payload(self, seat: int) -> bytes:
+        """The environment's input of a seat when nothing is pressed."""
+        return bytes(self.env["controls"]["neutral"][seat])
+
+    def neutral_input(self, seat: int) -> bytes:
+        """The same with the seat flags, as the session knows it."""
+        return pack_seat_input(self.neutral_payload(seat), focused=True)
+
+    def predictor(self, seat: int) -> Predictor:
+        """How a seat's missing input is assumed: nothing pressed where a press acts once, else held."""
+        if self.env["controls"]["mode"] == "press":
+            return neutral(self.neutral_payload(seat))
+        return repeat_last
+
+    def connection_id(self, peer: int) -> int:
+        """The 16-bit id that both sides of one pair put on their datagrams."""
+        pair = "/".join([self.match_id, *(str(i) for i in sorted((self.own_id, peer)))])
+        return int.from_bytes(blake2b(pair.encode(), digest_size=2).digest(), "little")
+
+    def facts(self) -> dict[str, Any]:
+        """What the handshake compares, field by field. Plain data that crosses the wire unchanged."""
+        machine = self.env["machine"]
+        return {
+            "version": self.version,
+            "match": self.match_id,
+            "seed": self.seed,
+            "environment": self.env["env"],
+            "environment arguments": dict(self.env["args"]),
+            "environment source": self.env["digest"],
+            "seats": self.seats,
+            "rate": float(self.rate_hz),
+            "window": self.window,
+            "episodes": self.episodes,
+            "frames": self.frames,
+            "neutral inputs": [bytes(n).hex() for n in self.env["controls"]["neutral"]],
+            "numeric probe": self.env["numeric_probe"],
+            "host python": machine["python"],
+            "host numpy": machine["numpy"],
+            "host system": machine["system"],
+            "host machine": machine["machine"],
+        }
+
+
+class Phase(Enum):
+    """Where a match stands."""
+
+    HANDSHAKING = "handshaking"
+    RESETTING = "resetting"
+    BARRIER = "barrier"
+    PLAYING = "playing"
+    EPISODE_OVER = "episode over"
+    DIVERGED = "diverged"
+    FINISHING = "finishing"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseChanged:
+    """The match went on to another phase."""
+
+    phase: Phase
+    episode: int
+
+
+@dataclass(frozen=True, slots=True)
+class PeerSilence:
+    """A peer has not been heard for a while, or is heard again: ``heard``, ``notice`` or ``lost``."""
+
+    peer: int
+    level: str
+
+
+@dataclass(frozen=True, slots=True)
+class Desync:
+    """Both sides' states differ from this confirmed frame on."""
+
+    peer: int
+    episode: int
+    frame: int
+    """First differing frame; -1 if the first states of the episode differ."""
+    ours: bytes
+    theirs: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The match is over. ``reason`` is stable; ``text`` is for people."""
+
+    reason: str
+    """``finished``, ``left``, ``partner-left``, ``partner-gone``, ``desync``, ``refused`` or ``environment``."""
+    text: str
+    unverified: int
+    """Recorded frames that not every peer has verified."""
+
+
+@dataclass(frozen=True, slots=True)
+class ViewReady:
+    """The newest view: ``frame``, ``pixels``, ``totals``, ``ended`` as the host made it."""
+
+    episode: int
+    view: Mapping[str, Any]
+
+
+MatchEvent = PhaseChanged | PeerSilence | Desync | Ended | ViewReady
+
+
+@dataclass(slots=True)
+class Outbox:
+    """What one call decided. Carry it out in this order; datagrams first, they must not wait."""
+
+    datagrams: list[tuple[int, bytes]] = field(default_factory=list)
+    """``(peer, bytes)`` for the ``inputs`` channel."""
+    control: list[tuple[int, bytes]] = field(default_factory=list)
+    """``(peer, bytes)`` for the ``control`` channel."""
+    batch: list[list[Any]] | None = None
+    """Commands for the environment's host; its reply goes to ``batch_done`` or ``batch_failed``."""
+    records: list[Record] = field(default_factory=list)
+    events: list[MatchEvent] = field(default_factory=list)
+    trace: list[str] = field(default_factory=list)
+    """Lines for the debug log; empty unless tracing is on."""

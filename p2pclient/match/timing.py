@@ -1,0 +1,93 @@
+"""Local times of frames: when the input was read, simulated, shown and recorded. Feeds the table ``timing``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from p2pclient.match.sources import Sample
+from p2pclient.recorder.records import FrameTimed
+
+_WAIT_FOR_DISPLAY = 1.0
+"""Seconds after which a frame that was not shown counts as skipped by the display."""
+
+
+@dataclass(slots=True)
+class _Times:
+    applied_at: float
+    pressed_at: float | None
+    predicted: tuple[bool, ...]
+    window: int
+    simulated_at: float | None = None
+    shown_at: float | None = None
+    recorded_at: float | None = None
+    rtt: float | None = None
+    resimulated: int = 0
+
+
+class FrameClock:
+    """Collects what happens to each frame of an episode and gives it back as one record per frame, in order."""
+
+    def __init__(self, episode: int, *, input_delay: int, shows: bool) -> None:
+        self._episode = episode
+        self._input_delay = input_delay
+        self._shows = shows
+        self._frames: dict[int, _Times] = {}
+
+    def applied(self, frame: int, samples: list[Sample], predicted: tuple[bool, ...], window: int, now: float) -> None:
+        """The inputs of a new frame were read."""
+        pressed = [s.pressed_at for s in samples if s.pressed_at is not None]
+        self._frames[frame] = _Times(now, min(pressed, default=None), predicted, window)
+
+    def simulated(self, frame: int, now: float, *, again: bool) -> None:
+        """A simulation of the frame came back."""
+        times = self._frames.get(frame)
+        if times is None:
+            return
+        if again:
+            times.resimulated += 1
+        if times.simulated_at is None:
+            times.simulated_at = now
+
+    def shown(self, frame: int, at: float) -> None:
+        """The picture of the state after ``frame`` was handed to the display."""
+        times = self._frames.get(frame)
+        if times is not None and times.shown_at is None:
+            times.shown_at = at
+
+    def recorded(self, frame: int, now: float, rtt: float | None) -> None:
+        """The frame was settled and recorded."""
+        times = self._frames.get(frame)
+        if times is not None:
+            times.recorded_at, times.rtt = now, rtt
+
+    def take_complete(self, now: float, *, all_of_them: bool = False) -> list[FrameTimed]:
+        """Return the records of frames about which nothing more is to come; in order, once each."""
+        done = []
+        for frame in sorted(self._frames):
+            times = self._frames[frame]
+            if times.recorded_at is None or times.simulated_at is None:
+                break
+            waits = self._shows and times.shown_at is None and now - times.recorded_at < _WAIT_FOR_DISPLAY
+            if waits and not all_of_them:
+                break
+            done.append(self._record(frame, times))
+            del self._frames[frame]
+        return done
+
+    def _record(self, frame: int, times: _Times) -> FrameTimed:
+        assert times.simulated_at is not None
+        assert times.recorded_at is not None
+        return FrameTimed(
+            episode=self._episode,
+            frame=frame,
+            pressed_at=times.pressed_at,
+            applied_at=times.applied_at,
+            simulated_at=times.simulated_at,
+            shown_at=times.shown_at,
+            recorded_at=times.recorded_at,
+            rtt_ms=None if times.rtt is None else times.rtt * 1000,
+            input_delay=self._input_delay,
+            window=times.window,
+            predicted=times.predicted,
+            resimulated=times.resimulated,
+        )

@@ -1,0 +1,301 @@
+"""The conversation with one peer, as a state machine without a socket or a clock.
+
+Two lanes. **Datagrams** may be lost, doubled and reordered: each carries all inputs that are not yet acknowledged, the
+acknowledgement, timing, lead and the newest chain value, so that any one of them heals what was lost. **Control**
+messages are numbered and acknowledged; :meth:`Endpoint.resend_control` repeats what is open over a new connection.
+
+Nothing that a peer sends raises out of here: what is wrong is counted by reason in :attr:`Endpoint.drops` and dropped.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from p2pclient.common.errors import LocalMisuseError, RemoteProtocolError
+from p2pclient.common.frames import NULL_FRAME
+from p2pclient.protocol.control import CONTROL_VERSION, AnyMessage, Envelope, decode_control, encode_control
+from p2pclient.protocol.datagram import TIME_UNIT, Datagram, decode_datagram, encode_datagram
+
+NOTICE_AFTER = 0.5
+"""Seconds of silence after which the person is told."""
+LOST_AFTER = 2.5
+"""Seconds of silence after which the peer counts as lost."""
+KEEP_ALIVE = 0.2
+"""Seconds between datagrams while none goes out for a frame."""
+MAX_AHEAD = 256
+"""Frames beyond what we have simulated that we take from a peer: far above any window, small in memory."""
+MAX_OPEN_CONTROL = 256
+"""Control messages that may wait for their acknowledgement."""
+_NEVER = float("-inf")
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointConfig:
+    """What both sides of one conversation know beforehand."""
+
+    connection: int
+    """16-bit id that every datagram carries; others belong to another match."""
+    local_width: int
+    """Bytes of all inputs of our seats in one frame."""
+    remote_widths: tuple[int, ...]
+    """Bytes of one input of each of the peer's seats, in their order."""
+    is_valid: Callable[[int, bytes], bool]
+    """``(index of the peer's seat, input) -> may it reach the environment``."""
+
+
+@dataclass(frozen=True, slots=True)
+class InputReceived:
+    """The peer's next input: of all its seats, for ``frame``. Comes in order, without gaps."""
+
+    frame: int
+    values: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ChainReceived:
+    """The peer's chain value at ``frame``."""
+
+    frame: int
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ControlReceived:
+    """The peer's next control message. Comes in order, once."""
+
+    message: AnyMessage
+
+
+@dataclass(frozen=True, slots=True)
+class SilenceChanged:
+    """How long nothing was heard has crossed a bound: ``heard``, ``notice`` or ``lost``."""
+
+    level: str
+
+
+Event = InputReceived | ChainReceived | ControlReceived | SilenceChanged
+
+
+class Endpoint:
+    """One side of the conversation with one peer.
+
+    Args:
+        config: what both sides know beforehand.
+        now: seconds; the conversation starts here.
+    """
+
+    def __init__(self, config: EndpointConfig, *, now: float) -> None:
+        self._config = config
+        self._remote_width = sum(config.remote_widths)
+        self.drops: Counter[str] = Counter()
+        """Datagrams and control messages that were not taken, by reason."""
+        self.rtt: float | None = None
+        """Newest round trip time, seconds, without the time that the other side held our stamp."""
+        self.peer_lead: float | None = None
+        """Frames by which the peer said to be ahead of us, newest value."""
+        self.silence = "heard"
+        self._heard_at = now
+        self._sent_at = _NEVER
+        self._newest_stamp: int | None = None
+        self._newest_stamp_at = now
+        self._sent_control: deque[tuple[int, AnyMessage]] = deque()
+        self._control_queue: deque[Envelope] = deque()
+        self._next_number = 1
+        self._control_heard = 0
+        self._acknowledge_due = False
+        self._events: list[Event] = []
+        self.begin_episode(0)
+
+    def begin_episode(self, episode: int) -> None:
+        """Start frames anew at 0; datagrams of other episodes are dropped from here on."""
+        self._episode = episode
+        self._unacknowledged: deque[bytes] = deque()
+        self._first_unacknowledged = 0
+        self._chain: tuple[int, bytes] | None = None
+        self._chain_heard = NULL_FRAME
+        self.newest_heard = NULL_FRAME
+        """Newest frame for which the peer's input is here."""
+        self.peer_lead = None
+        self.lead: float | None = None
+        """Our frame minus the newest frame heard; goes out with every datagram."""
+        self.limit = MAX_AHEAD
+        """Frames at or past it are not taken from the peer yet."""
+
+    # -- local side ---------------------------------------------------------------------------------------------
+
+    def queue_input(self, frame: int, value: bytes) -> None:
+        """Queue the joined input of our seats for the next frame."""
+        if frame != self._first_unacknowledged + len(self._unacknowledged) or len(value) != self._config.local_width:
+            raise LocalMisuseError(f"input for frame {frame} is not the next one, or not of the agreed width")
+        self._unacknowledged.append(value)
+
+    def set_chain(self, frame: int, value: bytes) -> None:
+        """The newest chain value of ours, repeated in every datagram from here on."""
+        self._chain = (frame, value)
+
+    def queue_control(self, message: AnyMessage) -> None:
+        """Queue a control message; it leaves with :meth:`control_to_send`."""
+        if len(self._sent_control) >= MAX_OPEN_CONTROL:
+            raise LocalMisuseError("too many control messages wait for their acknowledgement")
+        self._sent_control.append((self._next_number, message))
+        self._control_queue.append(Envelope(CONTROL_VERSION, self._next_number, 0, message))
+        self._next_number += 1
+
+    @property
+    def has_open_control(self) -> bool:
+        """True while the peer has not acknowledged every control message."""
+        return bool(self._sent_control)
+
+    def resend_control(self) -> None:
+        """Queue again what is not acknowledged: the connection that carried it is gone."""
+        self._control_queue = deque(Envelope(CONTROL_VERSION, n, 0, m) for n, m in self._sent_control)
+
+    def control_to_send(self) -> list[bytes]:
+        """Return the bytes of all queued control messages, acknowledgements on board."""
+        if self._acknowledge_due and not self._control_queue:
+            self._control_queue.append(Envelope(CONTROL_VERSION, 0, 0, None))
+        self._acknowledge_due = False
+        out = []
+        while self._control_queue:
+            queued = self._control_queue.popleft()
+            out.append(encode_control(Envelope(queued.version, queued.number, self._control_heard, queued.message)))
+        return out
+
+    def datagrams_to_send(self, *, now: float, idle: bool = False) -> list[bytes]:
+        """Return the datagram that is due: one per call in a frame; when ``idle``, only to keep alive."""
+        if idle and now - self._sent_at < KEEP_ALIVE:
+            return []
+        self._sent_at = now
+        stamp = self._newest_stamp
+        message = Datagram(
+            connection=self._config.connection,
+            episode=self._episode & 0xFF,
+            sent=_stamp(now),
+            echo=stamp,
+            held=int((now - self._newest_stamp_at) / TIME_UNIT) if stamp is not None else 0,
+            lead=self.lead,
+            next_expected=self.newest_heard + 1,
+            chain=self._chain,
+            first_frame=self._first_unacknowledged,
+            inputs=tuple(self._unacknowledged),
+        )
+        return [encode_datagram(message)]
+
+    # -- remote side --------------------------------------------------------------------------------------------
+
+    def receive_datagram(self, data: bytes, *, now: float) -> None:
+        """Take in one datagram of the ``inputs`` channel, whatever it holds."""
+        try:
+            message = decode_datagram(data, width=self._remote_width)
+            if message.connection != self._config.connection:
+                raise RemoteProtocolError("wrong-connection")
+            if message.episode != self._episode & 0xFF:
+                # Barriers let one side be an episode further for a moment; its inputs come again.
+                self._heard(now)
+                raise RemoteProtocolError("other-episode")
+            inputs = self._checked_inputs(message)
+        except RemoteProtocolError as error:
+            self.drops[error.reason] += 1
+            return
+        self._heard(now)
+        self._take_timing(message, now)
+        self._take_acknowledgement(message.next_expected)
+        for values in inputs:
+            self.newest_heard += 1
+            self._events.append(InputReceived(self.newest_heard, values))
+        if message.chain is not None and message.chain[0] > self._chain_heard:
+            self._chain_heard = message.chain[0]
+            self._events.append(ChainReceived(*message.chain))
+
+    def _checked_inputs(self, message: Datagram) -> list[tuple[bytes, ...]]:
+        """Return the inputs that are new to us, split by seat. All are checked before any is taken."""
+        if message.next_expected > self._first_unacknowledged + len(self._unacknowledged):
+            raise RemoteProtocolError("bad-ack", f"{message.next_expected} was never sent")
+        if message.first_frame > self.newest_heard + 1:
+            raise RemoteProtocolError("gap", f"starts at {message.first_frame}, expected {self.newest_heard + 1}")
+        if message.chain is not None and message.chain[0] >= self.limit:
+            raise RemoteProtocolError("too-far", f"chain at {message.chain[0]}")
+        fresh = message.inputs[self.newest_heard + 1 - message.first_frame :]
+        if self.newest_heard + len(fresh) >= self.limit:
+            raise RemoteProtocolError("too-far", f"input for {self.newest_heard + len(fresh)}")
+        split = []
+        for joined in fresh:
+            at = 0
+            values = []
+            for seat, width in enumerate(self._config.remote_widths):
+                value = joined[at : at + width]
+                at += width
+                if not self._config.is_valid(seat, value):
+                    raise RemoteProtocolError("bad-input", value.hex())
+                values.append(value)
+            split.append(tuple(values))
+        return split
+
+    def _take_timing(self, message: Datagram, now: float) -> None:
+        newest = self._newest_stamp
+        # Half of the stamp's range is 8 s; after a silence half as long, any stamp is newer.
+        silent = now - self._newest_stamp_at > 4.0
+        if newest is None or silent or (message.sent - newest) & 0xFFFF < 0x8000:
+            self._newest_stamp, self._newest_stamp_at = message.sent, now
+            self.peer_lead = message.lead
+        if message.echo is not None and message.held < 0xFFFF:
+            elapsed = (_stamp(now) - message.echo) & 0xFFFF
+            if elapsed >= message.held:
+                self.rtt = (elapsed - message.held) * TIME_UNIT
+
+    def _take_acknowledgement(self, next_expected: int) -> None:
+        while self._first_unacknowledged < next_expected:
+            self._unacknowledged.popleft()
+            self._first_unacknowledged += 1
+
+    def receive_control(self, data: bytes, *, now: float) -> None:
+        """Take in one message of the ``control`` channel, whatever it holds."""
+        try:
+            envelope = decode_control(data)
+            if not 0 <= envelope.acknowledged < self._next_number:
+                raise RemoteProtocolError("bad-ack", f"control {envelope.acknowledged}")
+            if envelope.message is not None and envelope.number > self._control_heard + 1:
+                raise RemoteProtocolError("gap", f"control {envelope.number} after {self._control_heard}")
+        except RemoteProtocolError as error:
+            self.drops[error.reason] += 1
+            return
+        self._heard(now)
+        while self._sent_control and self._sent_control[0][0] <= envelope.acknowledged:
+            self._sent_control.popleft()
+        if envelope.message is None:
+            return
+        self._acknowledge_due = True
+        if envelope.number == self._control_heard + 1:
+            self._control_heard = envelope.number
+            self._events.append(ControlReceived(envelope.message))
+
+    # -- time ---------------------------------------------------------------------------------------------------
+
+    def _heard(self, now: float) -> None:
+        self._heard_at = now
+        self._set_silence("heard")
+
+    def handle_timer(self, *, now: float) -> None:
+        """Look at the clock: notices silence. Call it every tick."""
+        quiet = now - self._heard_at
+        self._set_silence("lost" if quiet >= LOST_AFTER else "notice" if quiet >= NOTICE_AFTER else "heard")
+
+    def _set_silence(self, level: str) -> None:
+        if level != self.silence:
+            self.silence = level
+            self._events.append(SilenceChanged(level))
+
+    def silent_for(self, *, now: float) -> float:
+        """Seconds since anything was heard."""
+        return now - self._heard_at
+
+    def take_events(self) -> list[Event]:
+        """Return what happened since the last call, in order, and forget it."""
+        events, self._events = self._events, []
+        return events
+
+
+def _stamp(now: float) -> int:
+    return int(now / TIME_UNIT) & 0xFFFF

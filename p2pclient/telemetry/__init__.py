@@ -1,0 +1,1 @@
+"""Counters of a match: pure, cheap enough to be always on."""
