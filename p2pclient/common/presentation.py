@@ -23,9 +23,9 @@ class Screen(Enum):
     ERROR = "error"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class View:
-    """The newest picture of the environment.
+    """The newest picture of the environment. Two views are equal only if they are the same one.
 
     ``pixels`` is ``uint8[height, width, 3]``, row-major RGB (a NumPy array, never written to after publication).
     """

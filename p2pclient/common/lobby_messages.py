@@ -1,0 +1,310 @@
+"""What clients and the signaling server say to each other: one struct per event, checked on both sides.
+
+Every event carries one JSON object. A client's event is acknowledged with ``{"ok": true}`` or with
+``{"refused": {"code": ..., "message": ...}}``; what the server says on its own are events of the same shape.
+Client ids are short names that the server gives out per connection; they are no secrets and prove nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from p2pclient.common.errors import ConfigurationError, SignalingError
+from p2pclient.common.frames import MAX_SEATS
+
+LOBBY_PROTOCOL = 1
+"""Version of everything in this module. Both sides must be equal."""
+
+DEFAULT_PORT = 8765
+
+MAX_EVENT_BYTES = 64 * 1024
+"""Largest event as sent, JSON and all. A description of a peer with 30 addresses takes 6 KB."""
+
+MAX_SDP_CHARS = 32 * 1024
+
+Short = Annotated[str, msgspec.Meta(max_length=64)]
+Name = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9-]{1,64}\Z")]
+"""An id from the server. It may end up in a file name, so nothing else is taken."""
+Sentence = Annotated[str, msgspec.Meta(max_length=1000)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
+Seat = Annotated[int, msgspec.Meta(ge=0, lt=MAX_SEATS)]
+Seats = Annotated[tuple[Seat, ...], msgspec.Meta(min_length=1, max_length=MAX_SEATS)]
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The settings of a match
+
+
+class MatchSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What all peers of a match must agree on. Chosen by the server; checked wherever it is built or received.
+
+    Raises:
+        ConfigurationError: a value is out of range; names the setting.
+    """
+
+    env: str
+    """Registered name of the environment. Never a path or a factory: what is loaded is decided where it is loaded."""
+    env_args: dict[str, Any] = {}
+    """Arguments of the environment, plain JSON values."""
+    seats: int = 2
+    rate_hz: float = 15.0
+    """Frames per second."""
+    window: int = 8
+    """Prediction window: how many unconfirmed frames may be simulated; 0 is lockstep."""
+    input_delay: int = 0
+    """Frames between reading an input and simulating it."""
+    episodes: int = 1
+    """Episodes in one match; 0 for as many as fit into ``frames``."""
+    frames: int = 0
+    """Nominal frames over the whole match, after which it ends in mid-episode; 0 for no limit."""
+    drop_after_s: float = 15.0
+    """Seconds of silence after which a peer is dropped."""
+    record_observations: bool = False
+    allow_mixed_hosts: bool = False
+    """Let machines with another Python, NumPy or system play together, as long as their numeric probes agree."""
+
+    def __post_init__(self) -> None:
+        _check_env(self.env, self.env_args)
+        _check_range("seats", self.seats, 1, MAX_SEATS)
+        _check_range("rate_hz", self.rate_hz, 1, 240)
+        _check_range("window", self.window, 0, 60)
+        _check_range("input_delay", self.input_delay, 0, 30)
+        _check_range("frames", self.frames, 0, 1_000_000_000)
+        _check_range("episodes", self.episodes, 0 if self.frames else 1, 1_000_000)
+        _check_range("drop_after_s", self.drop_after_s, 1, 3600)
+
+
+_ENV_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/@-]{0,199}\Z")
+
+
+def _check_env(env: Any, args: Any) -> None:
+    if not isinstance(env, str) or not _ENV_NAME.match(env) or ".." in env:
+        raise ConfigurationError("env", env, "the name of a registered environment, such as cogrid:Overcooked")
+    try:
+        size = len(msgspec.json.encode(args)) if isinstance(args, dict) else -1
+    except (TypeError, ValueError, RecursionError):
+        size = -1
+    if not 0 <= size <= 16 * 1024 or not all(isinstance(key, str) for key in args):
+        raise ConfigurationError("env_args", args, "names with plain JSON values, at most 16 KB together")
+
+
+def _check_range(setting: str, value: Any, low: int, high: int) -> None:
+    good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not good or not low <= value <= high:
+        raise ConfigurationError(setting, value, f"{low} to {high}")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# From a client to the server
+
+
+class Join(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="join"):
+    """Ask for a place in the waiting room. Answered by :class:`Welcome`, then :class:`Waiting` or :class:`Matched`.
+
+    May be sent again after each match over the same connection. Sending it while waiting keeps the place.
+    """
+
+    protocol: int = LOBBY_PROTOCOL
+    app_version: Short = ""
+    label: Short = ""
+    """How the participant or bot is known; shown to people, never trusted."""
+    bot: bool = False
+
+
+class Description(msgspec.Struct, frozen=True, kw_only=True):
+    """A WebRTC session description with all candidates in it (RFC 8829); no trickle."""
+
+    type: Literal["offer", "answer"]
+    sdp: Annotated[str, msgspec.Meta(max_length=MAX_SDP_CHARS)]
+
+
+class Signal(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="signal"):
+    """A description on its way: ``peer`` is the receiver when a client sends it, the sender when it arrives."""
+
+    match_id: Name
+    peer: Name
+    description: Description
+
+
+class Leave(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="leave"):
+    """Leave the waiting room or the match; the partners are told. Harmless anywhere else, and twice."""
+
+
+class MatchResult(msgspec.Struct, frozen=True, kw_only=True):
+    """How a match went, as one client saw it."""
+
+    reason: Short
+    """Why it ended: ``complete``, or a stable word for anything else."""
+    episodes: Count = 0
+    frames: Count = 0
+    verified_frames: Count = 0
+    desyncs: Count = 0
+
+
+class Finished(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="finished"):
+    """This client is done with the match. Harmless for a match that the server no longer knows, and twice."""
+
+    match_id: Name
+    result: MatchResult
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# From the server to a client
+
+
+class Welcome(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="welcome"):
+    """The answer to :class:`Join`: what will be played, so that the environment can be loaded while waiting."""
+
+    client_id: Name
+    settings: MatchSettings
+    protocol: int = LOBBY_PROTOCOL
+    server_version: Short = ""
+
+
+class Waiting(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="waiting"):
+    """Where this client stands in the waiting room; sent again whenever that changes."""
+
+    position: Count
+    """1 for who is next."""
+    waiting: Count
+    """Clients in the room, this one included."""
+    needed: Count
+    """How many must still come before this client is seated. 0 if only a free match is awaited."""
+
+
+class Peer(msgspec.Struct, frozen=True, kw_only=True):
+    """Another client of the match."""
+
+    client_id: Name
+    seats: Seats
+    make_offer: bool
+    """True if the receiver of this message makes the offer to this peer; the lower seat does."""
+
+
+class Matched(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="matched"):
+    """A match begins. Descriptions may be exchanged with ``peers`` from now on."""
+
+    match_id: Name
+    """Differs for every match of every server, unless the servers' seeds are fixed."""
+    seed: Count
+    """The match's seed, from which each episode's seed is derived. Below 2**53, so that JSON keeps it anywhere."""
+    own_seats: Seats
+    peers: Annotated[tuple[Peer, ...], msgspec.Meta(max_length=MAX_SEATS - 1)]
+    settings: MatchSettings
+
+
+GoneReason = Literal["left", "disconnected", "silent"]
+
+
+class PeerGone(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="peer-gone"):
+    """A partner is no longer there, as far as the server knows.
+
+    ``left``: said so. ``disconnected``: its connection to the server was closed, as when its process ends.
+    ``silent``: it stopped answering the server. The last two are not proof: while its datagrams arrive, it lives.
+    """
+
+    match_id: Name
+    client_id: Name
+    why: GoneReason
+
+
+class Refused(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="refused"):
+    """A request was refused. ``code`` is stable (see ``REFUSALS``); ``message`` is for people."""
+
+    code: Short
+    message: Sentence
+
+
+class Closing(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="closing"):
+    """The server shuts down. Running matches go on; clients may try again later."""
+
+    message: Sentence
+
+
+ClientMessage = Join | Signal | Leave | Finished
+ServerMessage = Welcome | Waiting | Matched | Signal | PeerGone | Refused | Closing
+
+CLIENT_EVENTS: dict[str, type[ClientMessage]] = {"join": Join, "signal": Signal, "leave": Leave, "finished": Finished}
+SERVER_EVENTS: dict[str, type[ServerMessage]] = {
+    "welcome": Welcome,
+    "waiting": Waiting,
+    "matched": Matched,
+    "signal": Signal,
+    "peer-gone": PeerGone,
+    "refused": Refused,
+    "closing": Closing,
+}
+
+REFUSALS: Mapping[str, str] = {
+    "unknown-event": "The server knows no such event. Is this program newer than the server?",
+    "malformed": "The server could not read this message.",
+    "oversized": f"The message is too large; at most {MAX_EVENT_BYTES} bytes are taken.",
+    "rate-limited": "Too many messages in a short time. Wait a moment.",
+    "protocol-version": "Server and program are of different versions.",
+    "already-matched": "This client is in a match. Finish or leave it before joining again.",
+    "not-matched": "This client is not in that match.",
+    "not-your-partner": "Descriptions go to partners in the same match only.",
+    "full": "The server is full. Try again later.",
+    "server-error": "Something failed in the server; its log says what. Try again.",
+}
+"""Every code with which the server refuses, and what it says unless it can say more."""
+
+
+def refusal(code: str, detail: str = "") -> SignalingError:
+    """Return the error for a stable ``code``, its sentence followed by ``detail``."""
+    return SignalingError(code, f"{REFUSALS[code]} {detail}".rstrip())
+
+
+def check_protocol(theirs: int) -> None:
+    """Raise :class:`SignalingError` with what to upgrade unless the client's version is ours (the server's)."""
+    if theirs == LOBBY_PROTOCOL:
+        return
+    what = "the server (tandem serve)" if theirs > LOBBY_PROTOCOL else "this program on this computer"
+    detail = f"The server speaks version {LOBBY_PROTOCOL}, this program version {theirs}. Upgrade {what}."
+    raise refusal("protocol-version", detail)
+
+
+class _Versioned(msgspec.Struct):
+    protocol: int
+
+
+def decode_client_event(event: str, payload: Any) -> ClientMessage:
+    """Check one event from a client; ``payload`` is what JSON gave.
+
+    Raises:
+        SignalingError: ``unknown-event``, ``malformed`` or ``protocol-version``.
+    """
+    if event not in CLIENT_EVENTS:
+        raise refusal("unknown-event")
+    try:
+        if event == "join":
+            # Before anything else: another version may have other fields, and must be told so, not "malformed".
+            check_protocol(msgspec.convert(payload, _Versioned).protocol)
+        message: ClientMessage = msgspec.convert(payload, CLIENT_EVENTS[event])
+    except (msgspec.ValidationError, RecursionError) as error:
+        raise refusal("malformed", f"({error})") from None
+    return message
+
+
+def decode_server_event(event: str, payload: Any) -> ServerMessage:
+    """Check one event from the server.
+
+    Raises:
+        SignalingError: ``bad-server``; the message names the event.
+    """
+    try:
+        message: ServerMessage = msgspec.convert(payload, SERVER_EVENTS[event])
+    except (KeyError, msgspec.ValidationError, ConfigurationError, RecursionError) as error:
+        sentence = f"The server sent a {event[:40]!r} that this program cannot read ({error}). Upgrade the older one."
+        raise SignalingError("bad-server", sentence) from None
+    return message
+
+
+def encode_event(message: ClientMessage | ServerMessage) -> tuple[str, dict[str, Any]]:
+    """Return ``(event, payload)`` for a message, ready for JSON."""
+    payload: dict[str, Any] = msgspec.to_builtins(message)
+    return payload.pop("event"), payload

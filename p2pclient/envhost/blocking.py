@@ -1,0 +1,126 @@
+"""A host for programs without a loop: replay, verification, benchmarks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from time import perf_counter
+from types import TracebackType
+from typing import Any
+
+from p2pclient.common.errors import ConfigurationError, EnvHostGone
+from p2pclient.envhost.exchange import BatchReply, Command, Deadlines, batch_error, batch_request, load_error
+from p2pclient.envhost.process import HostProcess, HostSpec, spawn
+from p2pclient.envhost.values import MalformedValueError, decode, encode
+
+_POLITE_SECONDS = 2.0
+
+
+class BlockingEnvHost:
+    """A host process with one environment; every call waits for its answer. A context manager that closes it.
+
+    Args:
+        on_progress: called with the share done and a line for a person while the environment loads.
+
+    Raises:
+        EnvHostGone: the environment could not be loaded.
+    """
+
+    def __init__(
+        self, spec: HostSpec, on_progress: Callable[[float | None, str], None] = lambda share, text: None
+    ) -> None:
+        self.spec = spec
+        self._deadlines = Deadlines(spec.reset_timeout)
+        self._last_id = 0
+        self._gone: EnvHostGone | None = None
+        try:
+            self._process: HostProcess = spawn(spec).result()
+        except (OSError, ConfigurationError) as error:
+            raise EnvHostGone(f"the environment host of {spec.env} could not be started: {error}") from error
+        try:
+            self.ready: dict[str, Any] = self._load(on_progress)
+            """What the environment told of itself (see ``envs.registry.describe``)."""
+        except BaseException:
+            self._end(0.0)
+            raise
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def run(self, commands: Sequence[Command], deadline: float | None = None) -> BatchReply:
+        """Run one batch and return its reply.
+
+        Raises:
+            EnvHostError: a command failed; the state is unknown until ``load``, ``set_state`` or ``reset``.
+            EnvHostGone: the host died, hung or was closed.
+            CannotSendError: a command holds a value that cannot be sent.
+        """
+        if self._gone is not None:
+            raise self._gone
+        self._last_id += 1
+        data = batch_request(self._last_id, commands)
+        names = [command[0] for command in commands]
+        begin = perf_counter()
+        reply = self._exchange(data, deadline if deadline is not None else self._deadlines.of(names))
+        total_us = int((perf_counter() - begin) * 1e6)
+        if reply[1] != "result":
+            raise batch_error(reply[2])
+        self._deadlines.learn(names, reply[3])
+        return BatchReply(reply[2], reply[3], total_us)
+
+    def close(self) -> None:
+        """End the process; returns when it is gone. May be called again."""
+        if self._gone is None:
+            self._gone = EnvHostGone(f"the environment host of {self.spec.env} was closed")
+            try:
+                self._process.pipe.send_bytes(encode([self._last_id + 1, "close"]))
+            except OSError:
+                pass  # It died on its own a moment ago.
+            self._end(_POLITE_SECONDS)
+
+    def _load(self, on_progress: Callable[[float | None, str], None]) -> dict[str, Any]:
+        end = perf_counter() + self.spec.init_timeout
+        reply = self._exchange(encode(self.spec.init_request(0), "init"), self.spec.init_timeout)
+        while reply[1] == "progress":
+            on_progress(reply[2]["share"], reply[2]["text"])
+            reply = self._exchange(None, end - perf_counter())
+        if reply[1] != "ready":
+            raise load_error(self.spec.env, reply[2])
+        ready: dict[str, Any] = reply[2]
+        self._deadlines.learn(["step"], [ready["step_us"]])
+        return ready
+
+    def _exchange(self, data: bytes | None, seconds: float) -> list[Any]:
+        pipe = self._process.pipe
+        try:
+            if data is not None:
+                pipe.send_bytes(data)
+            if not pipe.poll(max(0.0, seconds)):
+                raise self._fail(f"no answer within {seconds:.3g} s")
+            reply: list[Any] = decode(pipe.recv_bytes())
+        except (EOFError, OSError):
+            self._process.reap(1.0)
+            raise self._fail(self._process.describe_end()) from None
+        except MalformedValueError as error:
+            raise self._fail(f"its reply cannot be read ({error})") from error
+        return reply
+
+    def _fail(self, cause: str) -> EnvHostGone:
+        self._end(0.0)
+        cause += self._process.last_output()
+        self._gone = EnvHostGone(f"the environment host of {self.spec.env} is gone: {cause}")
+        return self._gone
+
+    def _end(self, patience: float) -> None:
+        if not self._process.reap(patience):
+            self._process.kill()
+            self._process.reap(5.0)
+        self._process.pipe.close()
+
+    def __enter__(self) -> BlockingEnvHost:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

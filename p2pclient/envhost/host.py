@@ -1,0 +1,184 @@
+"""The environment host: a process with one environment, which answers batches of commands over one pipe.
+
+Single-threaded where the environment is concerned: everything runs in the main thread, in the order in which it was
+asked for, so that ``ping`` is answered between batches and never during one. Only while it loads does a second thread
+report that the process lives. The host never resets, renders or steps by itself.
+
+Requests and replies are lists (:mod:`p2pclient.envhost.values`); each reply starts with the number of its request:
+
+==============================  ====================================================================================
+``[id, "init", spec]``          any number of ``[id, "progress", {"share", "text"}]``, then ``[id, "ready", data]``
+``[id, "batch", [command..]]``  ``[id, "result", [result..], [microseconds..]]``
+``[id, "ping"]``                ``[id, "pong"]``
+``[id, "close"]``               none: the process closes the environment and ends
+==============================  ====================================================================================
+
+Any of them may be answered by ``[id, "error", {"message", "type", "traceback", "index", "command", "cause"}]``.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import threading
+import time
+from typing import Any, Dict, List, Optional, Tuple
+
+from p2pclient.common.errors import ConfigurationError, LocalMisuseError
+from p2pclient.envhost.host_batch import BatchRunner, error_reply
+from p2pclient.envhost.host_faults import Faults, hang
+from p2pclient.envhost.host_life import tie_to_client
+from p2pclient.envhost.host_packages import check_packages
+from p2pclient.envhost.values import decode, encode
+
+_BEAT_SECONDS = 0.25
+
+
+class EnvironmentHost:
+    """Answers requests from ``pipe`` until it is closed."""
+
+    def __init__(self, pipe: Any, folder: str) -> None:
+        self._pipe = pipe
+        self._folder = folder
+        self._environment: Any = None
+        self._runner: Optional[BatchRunner] = None
+
+    def run(self) -> None:
+        """Answer until ``close`` or the end of the pipe; then close the environment."""
+        try:
+            while self._answer(decode(self._pipe.recv_bytes())):
+                pass
+        except (EOFError, OSError):
+            pass  # The client is gone: nobody to tell.
+        finally:
+            if self._environment is not None:
+                self._environment.close()
+
+    def _answer(self, request: List[Any]) -> bool:
+        request_id, kind = request[0], request[1]
+        if kind == "batch" and self._runner is not None:
+            self._pipe.send_bytes(self._runner.run(request_id, request[2]))
+        elif kind == "ping":
+            self._pipe.send_bytes(encode([request_id, "pong"]))
+        elif kind == "close":
+            return False
+        elif kind == "init" and self._runner is None:
+            self._load(request_id, request[2])
+        else:
+            misuse = LocalMisuseError(f"{kind!r} is not possible now")
+            self._pipe.send_bytes(error_reply(request_id, misuse, "misuse"))
+        return True
+
+    def _load(self, request_id: int, spec: Dict[str, Any]) -> None:
+        beat = _Beat(self._pipe, request_id)
+        try:
+            data = self._make(spec, beat)
+            reply = encode([request_id, "ready", data], "ready")
+        except BaseException as error:  # noqa: BLE001  whatever an environment raises at import is told to the client
+            cause = "configuration" if isinstance(error, ConfigurationError) else "load"
+            message = str(error) if isinstance(error, ConfigurationError) else None
+            reply = error_reply(request_id, error, cause, message=message)
+        beat.stop()
+        self._pipe.send_bytes(reply)
+
+    def _make(self, spec: Dict[str, Any], beat: _Beat) -> Dict[str, Any]:
+        name, args = spec["env"], spec["args"]
+        beat.tell(None, f"Loading {name}")
+        check_packages(self._folder, sys.path)
+        self._act_up(spec, "import")
+        registry, simulation_of = _import_envs()
+        self._act_up(spec, "init")
+        self._environment = registry.create(name, args, beat.tell)
+        check_packages(self._folder, sys.path)  # again: importing the environment may have changed the path
+        beat.tell(None, f"Measuring {name}")
+        data: Dict[str, Any] = registry.describe(self._environment, name, args)
+        simulation = simulation_of(self._environment)
+        runner = BatchRunner(simulation)
+        if spec.get("allow_faults"):
+            Faults(simulation, runner.acts)
+        self._runner = runner
+        # What loading made stays: without it, each full collection would walk through it in the midst of a batch.
+        gc.collect()
+        if hasattr(gc, "freeze"):
+            gc.freeze()
+        return data
+
+    def _act_up(self, spec: Dict[str, Any], stage: str) -> None:
+        """Block on purpose at ``stage``, for tests and drills only."""
+        for fault in spec.get("load_faults") or ():
+            if spec.get("allow_faults") and fault.get("at") == stage:
+                hang(float(fault["seconds"]), hold_lock=bool(fault.get("hold_lock", False)))
+
+
+class _Beat:
+    """A thread that reports the stage of loading until it is stopped; silent while something holds the interpreter."""
+
+    def __init__(self, pipe: Any, request_id: int) -> None:
+        self._pipe = pipe
+        self._request_id = request_id
+        self._stage: Tuple[Optional[float], str] = (None, "")
+        self._changed = threading.Event()
+        self._stopped = False
+        self._since = time.monotonic()
+        self._thread = threading.Thread(target=self._run, name="loading", daemon=True)
+        self._thread.start()
+
+    def tell(self, share: Optional[float], text: str) -> None:
+        self._stage = (share, text)
+        self._changed.set()
+
+    def stop(self) -> None:
+        """Return when nothing more will be sent from here."""
+        self._stopped = True
+        self._changed.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopped:
+            seconds = time.monotonic() - self._since
+            share, text = self._stage
+            told = {"share": share, "text": f"{text} ({seconds:.0f} s)" if seconds >= 2 else text}
+            try:
+                if text:
+                    self._pipe.send_bytes(encode([self._request_id, "progress", told]))
+            except OSError:
+                return  # The client is gone; the main thread notices by itself.
+            self._changed.wait(_BEAT_SECONDS)
+            self._changed.clear()
+
+
+def _import_envs() -> Tuple[Any, Any]:
+    """Return the registry and the simulation's class; imported late, because NumPy comes with them.
+
+    Raises:
+        ConfigurationError: NumPy was built for newer processors than it has been held to.
+    """
+    try:
+        from envs import registry
+        from envs.simulation import Simulation
+    except RuntimeError as error:
+        if "NPY_DISABLE_CPU_FEATURES" in str(error):
+            raise ConfigurationError("pin_cpu", True, f"false with this build of NumPy ({error})") from error
+        raise
+    return registry, Simulation
+
+
+def open_pipe(handle: int) -> Any:
+    """Return the inherited end of the pipe as a ``multiprocessing`` connection."""
+    from multiprocessing import connection
+
+    if sys.platform == "win32":
+        os.set_handle_inheritable(handle, False)
+        return connection.PipeConnection(handle)
+    os.set_inheritable(handle, False)  # an environment's own children must not keep the pipe open
+    return connection.Connection(handle)
+
+
+def main() -> None:
+    """Run as ``python tandem_env_host.py PIPE CLIENT_PID``, with standard input held open by the client."""
+    tie_to_client(int(sys.argv[2]))
+    pipe = open_pipe(int(sys.argv[1]))
+    sys.argv = sys.argv[:1]  # environments parse these at times
+    folder = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    EnvironmentHost(pipe, folder).run()

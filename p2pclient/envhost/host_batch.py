@@ -1,0 +1,102 @@
+"""Runs batches of commands on a simulation, and says what each cost or where and why it stopped."""
+
+from __future__ import annotations
+
+import traceback
+from time import perf_counter_ns
+from typing import Any, Callable, Dict, List, Optional, Sequence
+
+from p2pclient.common.errors import LocalMisuseError
+from p2pclient.envhost.values import CannotSendError, encode, encode_onto, find_unsendable, list_head
+
+COMMANDS = (
+    "reset", "step", "get_state", "set_state", "save", "load", "drop", "compute_hash", "seed_rng", "render",
+    "add_bot", "decide",
+)  # fmt: skip
+RESTORING = frozenset(("reset", "set_state", "load"))
+"""Commands after which the state is known whatever it was before."""
+STEP_FIELDS = ("checksum", "rewards", "terminations", "truncations", "infos", "ended", "observations")
+"""Names of the positions of a step's result, for messages."""
+_MAX_TRACEBACK = 20_000
+
+Act = Callable[..., Any]
+
+
+class BatchRunner:
+    """Commands in, bytes of one reply out.
+
+    A batch stops at the first command that fails. What the environment did until then cannot be told, so that only
+    :data:`RESTORING` commands are taken afterwards, until one of them succeeds.
+    """
+
+    def __init__(self, simulation: Any) -> None:
+        self.acts: Dict[str, Act] = {name: getattr(simulation, name) for name in COMMANDS}
+        self._unknown_since: Optional[str] = None
+
+    def run(self, request_id: int, commands: Sequence[Sequence[Any]]) -> bytes:
+        """Run ``commands`` in order and return the reply: ``result``, or ``error`` with index and command."""
+        parts: List[Any] = [list_head(4), encode(request_id), encode("result"), list_head(len(commands))]
+        put, acts = parts.append, self.acts
+        costs: List[int] = []
+        index = -1
+        name: Any = None
+        result: Any = None
+        try:
+            for command in commands:
+                index += 1
+                name = command[0]
+                if self._unknown_since is not None and name not in RESTORING:
+                    raise LocalMisuseError(f"the state is unknown since {self._unknown_since}; load, set or reset it")
+                act = acts.get(name)
+                if act is None:
+                    raise LocalMisuseError(f"there is no command {name!r}")
+                begin = perf_counter_ns()
+                result = act(*command[1:])
+                costs.append((perf_counter_ns() - begin) // 1000)
+                encode_onto(result, put, name)
+                self._unknown_since = None
+            encode_onto(costs, put)
+        except CannotSendError as error:
+            self._unknown_since = f"the result of {name} could not be sent"
+            return error_reply(request_id, error, "unsendable", index, name, _name_part(name, result, error))
+        except BaseException as error:  # noqa: BLE001  an environment may also raise SystemExit; the client is told
+            self._unknown_since = f"{name} failed"
+            return error_reply(request_id, error, "command", index, name)
+        return b"".join(parts)
+
+
+def _name_part(name: str, result: Any, error: CannotSendError) -> str:
+    """Say which part of ``result`` cannot be sent, a step's by the names of its fields."""
+    if name != "step" or not isinstance(result, list):
+        return str(error)
+    for field, part in zip(STEP_FIELDS, result):
+        path = find_unsendable(part, field)
+        if path is not None:
+            return f"{path}: {str(error).rpartition(': ')[2]}"
+    return str(error)
+
+
+def error_reply(
+    request_id: int,
+    error: BaseException,
+    cause: str,
+    index: Optional[int] = None,
+    command: Any = None,
+    message: Optional[str] = None,
+) -> bytes:
+    """Return the ``error`` reply, with the traceback as text. ``cause`` is a short stable word for the kind."""
+    trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    return encode(
+        [
+            request_id,
+            "error",
+            {
+                "message": message or traceback.format_exception_only(type(error), error)[-1].strip(),
+                "type": type(error).__name__,
+                "traceback": trace[-_MAX_TRACEBACK:],
+                "index": index,
+                "command": command if isinstance(command, str) else repr(command) if command is not None else None,
+                "cause": cause,
+            },
+        ]
+    )

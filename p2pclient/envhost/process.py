@@ -1,0 +1,247 @@
+"""The host process seen from the client: how it is started, ended, and what its end is called."""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, Pipe
+from pathlib import Path
+from typing import IO, Any
+
+from p2pclient.envhost import process_windows
+from p2pclient.envhost.folder import START_SCRIPT, build_host_folder
+
+_REMOVED = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "PYTHONSAFEPATH", "PYTHONWARNINGS", "PYTHONINSPECT")
+"""Settings of the client's Python that must not reach the host's."""
+
+_FIXED = {
+    "PYTHONHASHSEED": "0",
+    "PYTHONFAULTHANDLER": "1",  # the stack of a crash goes to the log
+    "PYTHONUNBUFFERED": "1",  # the last lines before a kill are in the log
+    "PYTHONIOENCODING": "utf-8:backslashreplace",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "NUMEXPR_NUM_THREADS": "1",
+    "VECLIB_MAXIMUM_THREADS": "1",
+    "PYGAME_HIDE_SUPPORT_PROMPT": "1",
+    "SDL_VIDEODRIVER": "dummy",
+    "SDL_AUDIODRIVER": "dummy",
+}
+
+_PINNED_X86 = {
+    # Names of NumPy up to 2.3, then from 2.4 on; those that a build does not know are only warned of.
+    "NPY_DISABLE_CPU_FEATURES": "AVX F16C FMA3 AVX2 AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL "
+    "AVX512_SPR X86_V3 X86_V4",
+    "OPENBLAS_CORETYPE": "Nehalem",
+    "MKL_CBWR": "COMPATIBLE",
+    # glibc has sin, exp, pow and others with and without FMA; they differ in the last bit.
+    "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX2_Usable,-FMA_Usable,-FMA4_Usable,-AVX2,-FMA,-FMA4",
+}
+"""Holds arithmetic to what every 64-bit x86 machine has: equal versions then give equal bits on unequal processors."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostSpec:
+    """Which environment a host is to load, and how the process is made."""
+
+    env: str
+    """Registered name, such as ``cogrid:Overcooked-CrampedRoom-V0``."""
+    args: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments of the environment: plain values only."""
+    python: str | None = None
+    """Interpreter of the host; None is this one. Python 3.8 or newer, with the environment's packages."""
+    log_path: str | os.PathLike[str] | None = None
+    """File to which everything that the environment prints is appended; None throws it away."""
+    init_timeout: float = 120.0
+    """Seconds from the start until the environment must be ready."""
+    reset_timeout: float = 60.0
+    """Seconds that a reset may take."""
+    pin_cpu: bool = True
+    """Keep NumPy, BLAS and libm to instructions that all machines have, so that floats agree between them."""
+    allow_faults: bool = False
+    """Let the command ``fault`` act. For tests and drills."""
+    load_faults: tuple[Mapping[str, Any], ...] = ()
+    """With ``allow_faults``: where to block while loading: ``{"at": "import"|"init", "seconds", "hold_lock"}``."""
+
+    def init_request(self, request_id: int) -> list[Any]:
+        """Return the request that makes the host load the environment."""
+        spec = {"env": self.env, "args": dict(self.args), "allow_faults": self.allow_faults}
+        spec["load_faults"] = [dict(fault) for fault in self.load_faults]
+        return [request_id, "init", spec]
+
+
+class HostProcess:
+    """A running host: its process and our end of the pipe. Made by :func:`start_process`."""
+
+    def __init__(self, process: subprocess.Popen[bytes], pipe: Connection, log_path: Path | None, log_start: int):
+        self.pipe = pipe
+        self._process = process
+        self._log_path = log_path
+        self._log_start = log_start
+        self._job = process_windows.tie_to_this_process(process)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def terminate(self) -> None:
+        """Ask the process to end; it need not."""
+        self._process.terminate()
+
+    def kill(self) -> None:
+        """End the process, and what it started in its own session, now. Does nothing once it has been reaped."""
+        if self._process.returncode is not None:
+            return
+        if sys.platform != "win32":
+            try:
+                os.killpg(self.pid, signal.SIGKILL)  # the host leads its own group: see start_new_session
+            except (ProcessLookupError, PermissionError):
+                pass  # Ended a moment ago (macOS says PermissionError of a zombie's group).
+        self._process.kill()
+
+    def reap(self, timeout: float) -> bool:
+        """Wait up to ``timeout`` seconds for the end; True if it came. Closes everything that is ours then."""
+        try:
+            self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            return False
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        process_windows.release(self._job)
+        return True
+
+    def describe_end(self) -> str:
+        """Say how the process ended: its exit code, or the signal that killed it."""
+        code = self._process.returncode
+        if code is None:
+            return "it is still running"
+        return f"killed by {_signal_name(-code)}" if code < 0 else f"exit code {code}"
+
+    def last_output(self) -> str:
+        """Return the last lines of the log as the end of a sentence; empty if there are none."""
+        lines = self.last_lines()
+        return f"; last output: {' | '.join(lines)}" if lines else ""
+
+    def last_lines(self, count: int = 6) -> list[str]:
+        """Return the last lines that this process wrote to its log; none if it has no log."""
+        if self._log_path is None:
+            return []
+        try:
+            with self._log_path.open("rb") as log:
+                size = log.seek(0, os.SEEK_END)
+                log.seek(max(self._log_start, size - 8192))
+                text = log.read().decode("utf-8", "replace")
+        except OSError:
+            return []
+        return [line.strip() for line in text.splitlines() if line.strip()][-count:]
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def start_process(spec: HostSpec) -> HostProcess:
+    """Start a host for ``spec``. Blocks for some milliseconds, so not for the runtime's loop: see :func:`spawn`.
+
+    The pipe is made here and its other end inherited, instead of listening under a name: nobody else can connect,
+    nothing is left in the file system, and a host that dies before it says a word is an end of file.
+
+    Raises:
+        OSError: the interpreter or the log cannot be opened.
+    """
+    script = build_host_folder() / START_SCRIPT
+    python = spec.python or sys.executable
+    ours, theirs = Pipe(duplex=True)
+    log: IO[bytes] | None = None
+    log_path = Path(spec.log_path) if spec.log_path is not None else None
+    try:
+        if log_path is not None:
+            log_path.parent.mkdir(parents=True, exist_ok=True)
+            log = log_path.open("ab")
+        options = process_windows.inherit(theirs.fileno()) if sys.platform == "win32" else _inherit(theirs.fileno())
+        process = subprocess.Popen(
+            [python, str(script), str(theirs.fileno()), str(os.getpid())],
+            stdin=subprocess.PIPE,
+            stdout=log or subprocess.DEVNULL,
+            stderr=log or subprocess.DEVNULL,
+            env=make_environment(os.environ, pin_cpu=spec.pin_cpu),
+            **options,
+        )
+        return HostProcess(process, ours, log_path, log.tell() if log is not None else 0)
+    except BaseException:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
+        if log is not None:
+            log.close()
+
+
+def _inherit(descriptor: int) -> dict[str, Any]:
+    # A session of its own: Ctrl-C and a closing terminal reach the client only, which then closes the host in order.
+    return {"pass_fds": (descriptor,), "start_new_session": True}
+
+
+def make_environment(base: Mapping[str, str], *, pin_cpu: bool) -> dict[str, str]:
+    """Return the environment variables of a host, given the client's."""
+    variables = {name: value for name, value in base.items() if name not in _REMOVED}
+    variables.update(_FIXED)
+    if pin_cpu:
+        import platform
+
+        if platform.machine().lower() in ("x86_64", "amd64"):
+            variables.update(_PINNED_X86)
+    return variables
+
+
+class _Spawner:
+    """A thread that starts processes and lives as long as this process.
+
+    Linux sends the parent-death signal when the *thread* that started the child ends (prctl(2)), so that a pool's
+    or a loop's thread must not be the one.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._jobs: queue.SimpleQueue[tuple[Future[HostProcess], HostSpec]] | None = None
+
+    def submit(self, spec: HostSpec) -> Future[HostProcess]:
+        with self._lock:
+            if self._jobs is None:
+                self._jobs = queue.SimpleQueue()
+                threading.Thread(target=_run_jobs, args=(self._jobs,), name="envhost-spawner", daemon=True).start()
+        future: Future[HostProcess] = Future()
+        self._jobs.put((future, spec))
+        return future
+
+
+def _run_jobs(jobs: queue.SimpleQueue[tuple[Future[HostProcess], HostSpec]]) -> None:
+    start: Callable[[HostSpec], HostProcess] = start_process
+    while True:
+        future, spec = jobs.get()
+        if not future.set_running_or_notify_cancel():
+            continue
+        try:
+            future.set_result(start(spec))
+        except BaseException as error:  # noqa: BLE001  handed to who waits
+            future.set_exception(error)
+        del future, spec
+
+
+_spawner = _Spawner()
+
+
+def spawn(spec: HostSpec) -> Future[HostProcess]:
+    """Start a host from the lasting thread; the future gets the process, or what :func:`start_process` raised."""
+    return _spawner.submit(spec)
