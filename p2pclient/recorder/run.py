@@ -1,0 +1,181 @@
+"""One run being recorded: its folder, its log and its manifest."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from p2pclient.common.errors import RecordingError
+from p2pclient.common.frames import NULL_FRAME
+from p2pclient.recorder.encoding import encode_record
+from p2pclient.recorder.manifest import LOG_NAME, RunHeader, discard, utc_text, write_manifest
+from p2pclient.recorder.records import (
+    EpisodeEnded,
+    EpisodeStarted,
+    EventRecorded,
+    FrameRecorded,
+    FramesVerified,
+    Record,
+)
+from p2pclient.recorder.writing import LogWriter, describe_failure, describe_low_space
+
+
+def check_folder(parent: Path) -> list[str]:
+    """Make sure that runs can be recorded under ``parent``, which is made if missing. Call it before a match.
+
+    Returns:
+        Warnings for a person; empty if all is well.
+
+    Raises:
+        RecordingError: nothing can be written there.
+    """
+    probe = parent / f".write-check-{os.getpid()}"
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        with probe.open("wb") as file:
+            file.write(bytes(4096))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise RecordingError(describe_failure(parent, error)) from error
+    finally:
+        discard(probe)
+    low = describe_low_space(parent)
+    return [] if low is None else [low]
+
+
+def create_run_folder(parent: Path, match_id: str, seat: int, *, at: datetime | None = None) -> Path:
+    """Make and return a new folder such as ``2026-11-21_14-03-22_k3v9_0`` (local time, match, seat).
+
+    A name that is taken gets ``-2``, ``-3``, ... behind it; making a folder is atomic, so two clients never share one.
+
+    Raises:
+        RecordingError: it cannot be made.
+    """
+    start = (at or datetime.now()).strftime("%Y-%m-%d_%H-%M-%S")
+    # The match's name comes from the server: nothing of it may lead out of the folder, or be refused by Windows.
+    name = f"{start}_{re.sub(r'[^A-Za-z0-9-]', '-', match_id)[:40] or 'match'}_{seat}"
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        for number in range(1, 1000):
+            folder = parent / (name if number == 1 else f"{name}-{number}")
+            try:
+                folder.mkdir()
+            except FileExistsError:
+                continue
+            return folder
+    except OSError as error:
+        raise RecordingError(describe_failure(parent, error)) from error
+    raise RecordingError(f"{parent} holds 1,000 runs named {name}; move some of them away")
+
+
+class RunWriter:
+    """Records one run into a folder that :func:`create_run_folder` made.
+
+    Not a judge of what it is given: records are stored in the order in which they come, and counted. Not safe for use
+    by several threads; waits for no disk except in :meth:`finish` and :meth:`close`.
+    """
+
+    def __init__(self, folder: Path, header: RunHeader, *, on_problem: Callable[[str], None] | None = None) -> None:
+        """Write the manifest and start the log.
+
+        Args:
+            on_problem: called once per problem (disk nearly full, a failed write or flush) with a sentence for a
+                person, possibly from the log's own thread.
+
+        Raises:
+            RecordingError: the folder holds a run already, or cannot be written.
+        """
+        self.folder = folder
+        self.header = header
+        self._episodes: dict[int, dict[str, Any]] = {}
+        self._events: dict[str, int] = {}
+        self._log = LogWriter(folder / LOG_NAME, on_problem=on_problem)
+        self._finished = False
+        try:
+            write_manifest(folder, header.to_manifest())
+        except RecordingError:
+            self._log.close()
+            raise
+
+    def record(self, record: Record) -> None:
+        """Store one record; it survives a kill of this process from here on.
+
+        Raises:
+            RecordingError: the disk failed, now or before. What was recorded until then is intact; nothing more is.
+        """
+        self._log.append(encode_record(record))
+        self._count(record)
+
+    def problems(self) -> tuple[str, ...]:
+        """Sentences for a person about everything that went wrong so far, oldest first."""
+        return self._log.problems()
+
+    def counts(self) -> dict[str, int]:
+        """Return frames recorded, verified and unverified, and episodes started and ended, so far."""
+        recorded = sum(episode["recorded"] for episode in self._episodes.values())
+        verified = sum(_verified(episode) for episode in self._episodes.values())
+        return {
+            "recorded": recorded,
+            "verified": verified,
+            "unverified": recorded - verified,
+            "episodes_started": len(self._episodes),
+            "episodes_ended": sum("reason" in episode for episode in self._episodes.values()),
+            "desyncs": self._events.get("desync", 0),
+        }
+
+    def finish(self, outcome: dict[str, Any]) -> None:
+        """Close the log and write the final manifest with ``outcome`` (reason, counts of the match). Once only.
+
+        Raises:
+            RecordingError: the manifest cannot be written; it still says ``running`` then, and the log is intact.
+        """
+        if self._finished:
+            return
+        self.close()
+        write_manifest(self.folder, self._final_manifest(outcome))
+        self._finished = True
+
+    def close(self) -> None:
+        """Close the log without a word about the outcome. Idempotent; :meth:`finish` does it too."""
+        self._log.close()
+
+    def _count(self, record: Record) -> None:
+        if isinstance(record, FrameRecorded):
+            self._episode(record.episode)["recorded"] += 1
+        elif isinstance(record, FramesVerified):
+            episode = self._episode(record.episode)
+            episode["verified_frame"] = max(episode["verified_frame"], record.frame)
+        elif isinstance(record, EpisodeStarted):
+            self._episode(record.episode).update(seed=record.seed, first_checksum=record.first_checksum)
+        elif isinstance(record, EpisodeEnded):
+            ended = {"last_frame": record.last_frame, "totals": record.totals, "reason": record.reason}
+            self._episode(record.episode).update(ended)
+        elif isinstance(record, EventRecorded):
+            self._events[record.name] = self._events.get(record.name, 0) + 1
+
+    def _episode(self, number: int) -> dict[str, Any]:
+        return self._episodes.setdefault(number, {"episode": number, "recorded": 0, "verified_frame": NULL_FRAME})
+
+    def _final_manifest(self, outcome: dict[str, Any]) -> dict[str, Any]:
+        clock = self.header.clock
+        return {
+            **self.header.to_manifest(),
+            "status": "finished",
+            "ended_utc": utc_text(clock.to_utc(time.perf_counter())),
+            "outcome": outcome,
+            "counts": self.counts(),
+            "events": self._events,
+            "episodes": [self._episodes[number] for number in sorted(self._episodes)],
+            "problems": self.problems(),
+            "log_bytes": self._log.written_bytes,
+        }
+
+
+def _verified(episode: dict[str, Any]) -> int:
+    return min(int(episode["recorded"]), int(episode["verified_frame"]) + 1)
