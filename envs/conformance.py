@@ -1,0 +1,164 @@
+"""What every environment must show before it may be rolled back: importable checks, run on every adapter.
+
+The checks work on the whole :class:`~envs.simulation.Simulation`, not on the environment's own state alone, because
+what is missing from a state shows only in what comes after it.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Any, Callable, List, Optional, Sequence, Tuple
+
+from envs.canonical import canonical_bytes, checksum
+from envs.contract import Environment, random_action
+from envs.plain import first_difference
+from envs.simulation import Simulation
+from p2pclient.common.spaces import encode_action
+
+Factory = Callable[[], Environment]
+Inputs = List[List[bytes]]
+"""By frame, then by seat."""
+
+_FOLLOW = 20
+"""Frames that are compared after each restore."""
+
+
+class ConformanceError(AssertionError):
+    """An environment does not do what rollback needs. The message says what and where."""
+
+
+def check_environment(factory: Factory, warmups: Sequence[int] = (0, 60, 300), seed: int = 5) -> None:
+    """Run every check on environments from ``factory``, which makes a new one with the same arguments each time.
+
+    Raises:
+        ConformanceError: one failed.
+    """
+    check_determinism(factory, seed)
+    check_inputs_matter(factory, seed)
+    probe = factory()
+    last = probe.max_steps
+    probe.close()
+    points = [count for count in warmups if last is None or count < last]
+    if last is not None and last > 3:
+        points.append(last - 3)
+    for warmup in points:
+        check_snapshots(factory, warmup, seed)
+        check_portable_state(factory, warmup, seed)
+    if last is not None:
+        check_end(factory, seed)
+
+
+def check_determinism(factory: Factory, seed: int) -> None:
+    """The same seed and the same inputs give the same results, in another instance and after a reset; seed 0 too."""
+    for chosen in (0, seed):
+        one, other = Simulation(factory()), Simulation(factory())
+        inputs = random_inputs(one, 40, chosen)
+        _equal(one.reset(chosen), other.reset(chosen), f"two instances begin differently with seed {chosen}")
+        results = _run(one, inputs)
+        _equal(results, _run(other, inputs), f"two instances differ with seed {chosen}")
+        one.reset(chosen)
+        _equal(results, _run(one, inputs), f"a second episode with seed {chosen} differs from the first")
+
+
+def check_inputs_matter(factory: Factory, seed: int) -> None:
+    """Two different input sequences give different checksums at the same frame; else equal checksums prove nothing."""
+    one, other = Simulation(factory()), Simulation(factory())
+    one.reset(seed)
+    other.reset(seed)
+    ours = _run(one, random_inputs(one, 40, 1))
+    theirs = _run(other, random_inputs(other, 40, 2))
+    if all(a[0] == b[0] for a, b in zip(ours, theirs)):
+        raise ConformanceError("different inputs give equal checksums: the state does not hold what they did")
+
+
+def check_snapshots(factory: Factory, warmup: int, seed: int) -> None:
+    """After ``warmup`` steps, going back repeats everything that followed, for two interleaved futures."""
+    where = f"after {warmup} steps"
+    simulation = _warmed(factory, warmup, seed)
+    simulation.save(warmup)
+    before = simulation.get_state()
+    kept = canonical_bytes(before)
+    futures = [random_inputs(simulation, _FOLLOW, which) for which in (11, 12)]
+    seen: List[Any] = [None, None]
+    for which in (0, 1, 0, 1, 1, 0):
+        results = _run(simulation, futures[which])
+        if seen[which] is None:
+            seen[which] = results
+        _equal(seen[which], results, f"{where}, a restored snapshot goes on differently")
+        simulation.load(warmup)
+        _equal(before, simulation.get_state(), f"{where}, the snapshot changed or was not restored whole")
+    if canonical_bytes(before) != kept:
+        raise ConformanceError(f"{where}, later steps change a state that was handed out")
+    # From a snapshot made in the midst of one future back to it from the midst of the other.
+    _run(simulation, futures[0][:7])
+    simulation.save(warmup + 7)
+    simulation.load(warmup)
+    _run(simulation, futures[1][:9])
+    simulation.load(warmup + 7)
+    _equal(seen[0][7:], _run(simulation, futures[0][7:]), f"{where}, interleaved snapshots mix")
+
+
+def check_portable_state(factory: Factory, warmup: int, seed: int) -> None:
+    """A fresh instance that takes over the state goes on exactly as the first."""
+    where = f"after {warmup} steps"
+    first = _warmed(factory, warmup, seed)
+    state = first.get_state()
+    expected = checksum(state["data"])
+    inputs = random_inputs(first, _FOLLOW, 13)
+    results = _run(first, inputs)
+    for reset_with in (seed, seed + 1):
+        other = Simulation(factory())
+        other.reset(reset_with)
+        _equal(expected, other.set_state(state), f"{where}, another instance has another checksum")
+        _equal(state, other.get_state(), f"{where}, another instance does not take over the whole state")
+        _equal(results, _run(other, inputs), f"{where}, another instance goes on differently")
+
+
+def check_end(factory: Factory, seed: int) -> None:
+    """The episode ends after ``max_steps``; then steps change and reward nothing, until going back before the end."""
+    probe = factory()
+    last = probe.max_steps
+    assert last is not None
+    near = max(0, last - 3)
+    simulation = _warmed(factory, near, seed)
+    if simulation.ended:
+        return
+    simulation.save(near)
+    inputs = random_inputs(simulation, last - near + 4, 14)
+    results = _run(simulation, inputs)
+    _equal(True, simulation.ended, f"the episode does not end after {last} steps")
+    after = results[last - near :]
+    for result in after:
+        _equal(results[last - near - 1][0], result[0], "steps after the end change the state")
+        if any(reward is not None for reward in result[1]) or not result[5]:
+            raise ConformanceError("steps after the end reward")
+    simulation.load(near)
+    _equal(False, simulation.ended, "the end stays after going back before it")
+    _equal(results, _run(simulation, inputs), "the end is not the same the second time")
+
+
+def random_inputs(simulation: Simulation, count: int, seed: int) -> Inputs:
+    """Return ``count`` frames of inputs, drawn from the action spaces of all seats."""
+    generator = random.Random(seed)
+    spaces = simulation.action_spaces
+    return [[encode_action(space, random_action(space, generator)) for space in spaces] for _ in range(count)]
+
+
+def _warmed(factory: Factory, warmup: int, seed: int) -> Simulation:
+    simulation = Simulation(factory())
+    simulation.reset(seed)
+    for frame, line in enumerate(random_inputs(simulation, warmup, seed)):
+        simulation.step(frame, line)
+    return simulation
+
+
+def _run(simulation: Simulation, inputs: Inputs) -> List[Any]:
+    """Step on and return every result, observations included."""
+    return [simulation.step(simulation.frame, line, True) for line in inputs]
+
+
+def _equal(expected: Any, found: Any, message: str) -> None:
+    difference: Optional[Tuple[str, Any, Any]] = first_difference(expected, found, "it")
+    if difference is not None:
+        path, ours, theirs = difference
+        raise ConformanceError(f"{message}: {path} is {theirs!r}, not {ours!r}")

@@ -1,0 +1,149 @@
+"""What every environment offers to the simulation: one adapter per family of environments implements it."""
+
+from __future__ import annotations
+
+import abc
+import random
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+
+from p2pclient.common.spaces import Space
+
+AgentId = Any
+"""What the environment calls an agent: a str or an int."""
+
+Controls = Dict[str, Any]
+"""How people play, as data::
+
+    {"mode": "press" or "held",         one action per press, or for as long as a key is down
+     "bindings": [{"keys": ["KeyW", "ArrowUp"], "input": bytes, "label": "up"}, ...],
+     "neutral": [bytes by seat],        the input of a seat whose player does nothing
+     "help": [("W A S D", "move"), ...]}
+
+Keys are positions on a US keyboard, named as in W3C UI Events. Inputs are the bytes of ``common.spaces``.
+"""
+
+Progress = Callable[[Optional[float], str], None]
+"""``progress(share, text)``: share 0..1 or None where it is not known; text for a person."""
+
+Clock = Callable[[], float]
+"""Returns seconds, as ``time.perf_counter`` does."""
+
+
+def no_progress(share: Optional[float], text: str) -> None:
+    """Ignore a report of progress."""
+
+
+class Outcome(NamedTuple):
+    """What one step gave, by seat in seat order. None where the agent was absent before the step."""
+
+    rewards: List[Any]
+    """Floats or NumPy scalars."""
+    terminations: List[Optional[bool]]
+    truncations: List[Optional[bool]]
+    infos: List[Optional[Dict[str, Any]]]
+
+
+class Bot(abc.ABC):
+    """A scripted player of one seat.
+
+    It decides from the environment's current state, and may keep a memory of its own, which is not rolled back: it
+    must bear that frames come again, are left out, or belong to another history.
+    """
+
+    @abc.abstractmethod
+    def decide(self) -> Any:
+        """Return a value of the seat's action space for the environment's current state. Changes no state."""
+
+
+class Environment(abc.ABC):
+    """One environment with its seats, its state and its picture.
+
+    The state is everything that the future depends on, every random generator included. What :meth:`get_state`
+    returned must not change by later calls, and :meth:`set_state` must not keep parts that it could change itself.
+    An environment need not know about its end: the simulation never steps it after all agents have ended.
+    """
+
+    agents: Tuple[AgentId, ...]
+    """All agents, in seat order; the same for every episode."""
+    action_spaces: List[Space]
+    """By seat."""
+    controls: Controls
+    max_steps: Optional[int]
+    """Steps after which an episode ends at the latest; None if it may go on forever."""
+    nominal_rate_hz: int
+    """Frames per second at which it is meant to be played."""
+    bots: Tuple[str, ...] = ()
+    """Names for :meth:`make_bot`."""
+
+    @abc.abstractmethod
+    def reset(self, seed: int) -> None:
+        """Begin an episode. Every random generator follows from ``seed``; 0 is a seed like any other."""
+
+    @abc.abstractmethod
+    def step(self, actions: List[Any]) -> Outcome:
+        """Advance by one frame with one value per seat, absent agents' values included (they are ignored)."""
+
+    @abc.abstractmethod
+    def observe(self) -> List[Any]:
+        """Return the observations of the current state by seat; None where the agent is absent. Changes nothing."""
+
+    @abc.abstractmethod
+    def get_state(self) -> Any:
+        """Return the whole state as plain data (see :mod:`envs.canonical`)."""
+
+    @abc.abstractmethod
+    def set_state(self, state: Any) -> None:
+        """Go to a state from :meth:`get_state` of this or of another instance with the same name and arguments.
+
+        States that do not come from here are given to :meth:`check_state` before.
+        """
+
+    @abc.abstractmethod
+    def check_state(self, state: Any) -> None:
+        """Make sure that ``state``, which may come from another machine, is one for :meth:`set_state`.
+
+        Raises:
+            EnvHostError: it is not: other fields, types or shapes, or values that could not be in this environment.
+        """
+
+    @abc.abstractmethod
+    def seed_rng(self, seed: int) -> None:
+        """Replace the state's random generators by ones that follow from ``seed``, and change nothing else."""
+
+    @abc.abstractmethod
+    def render(self) -> Any:
+        """Return the current picture as ``uint8[height, width, 3]``, row-major RGB, not written to afterwards; or None.
+
+        Changes nothing of the state.
+        """
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Give up what the environment holds. Calling it twice is allowed."""
+
+    def make_bot(self, name: str, seat: int, seed: int) -> Bot:
+        """Return a bot for ``seat``; ``name`` is one of :attr:`bots`."""
+        raise NotImplementedError(name)
+
+    def measure_step_us(self, clock: Clock) -> int:
+        """Return what a step costs, in microseconds. Leaves the environment in any state: reset it afterwards."""
+        generator = random.Random(0)
+        self.reset(0)
+        cost, steps = 0.0, 0
+        while steps < 50:
+            actions = [random_action(space, generator) for space in self.action_spaces]
+            begin = clock()
+            outcome = self.step(actions)
+            cost, steps = cost + clock() - begin, steps + 1
+            if any(outcome.terminations) or any(outcome.truncations):
+                break
+        return max(1, round(cost / steps * 1e6))
+
+
+def random_action(space: Space, generator: random.Random) -> Any:
+    """Return a value of ``space``, drawn evenly."""
+    if space["kind"] == "discrete":
+        return generator.randrange(space["n"]) + space.get("start", 0)
+    if space["kind"] == "multi_discrete":
+        return [generator.randrange(n) for n in space["nvec"]]
+    return [generator.randrange(2) for _ in range(space["n"])]

@@ -1,0 +1,237 @@
+"""One environment with what every environment needs around it: the single owner of all rolled-back state."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+from envs.canonical import checksum
+from envs.contract import Bot, Environment
+from envs.plain import copy_plain
+from p2pclient.common.errors import EnvHostError, LocalMisuseError
+from p2pclient.common.spaces import Space, decode_action, encode_action
+
+StepResult = List[Any]
+"""``[checksum after, rewards, terminations, truncations, infos, ended, observations or None]``, lists by seat."""
+
+
+class Simulation:
+    """Frames, snapshots, totals, the end of the episode, checksums and bots around an :class:`Environment`.
+
+    Snapshot F is the state at the beginning of frame F. The state is the environment's own, the totals by seat and
+    which seats have ended; the checksum covers exactly that. An ended episode is absorbing: further steps count frames,
+    change nothing and reward nothing.
+
+    After an exception out of the environment the state is unknown, and only :meth:`load`, :meth:`set_state` and
+    :meth:`reset` are possible.
+    """
+
+    def __init__(self, environment: Environment) -> None:
+        self._environment = environment
+        self._seats = len(environment.agents)
+        self._spaces = environment.action_spaces
+        self._frame = 0
+        self._totals: List[float] = []
+        self._gone: List[bool] = []
+        self._known = False
+        self._snapshots: Dict[int, Any] = {}
+        self._current: Optional[Any] = None
+        """The current state as isolated plain data, or None if it has not been asked for since it changed."""
+        self._episode_seed = 0
+        self._bots: Dict[int, Bot] = {}
+        self._bot_orders: Dict[int, Tuple[str, int]] = {}
+
+    @property
+    def frame(self) -> int:
+        """The frame that is simulated next."""
+        return self._frame
+
+    @property
+    def action_spaces(self) -> List[Space]:
+        """By seat."""
+        return self._spaces
+
+    @property
+    def ended(self) -> bool:
+        """True once every seat has been terminated or truncated."""
+        return all(self._gone)
+
+    @property
+    def totals(self) -> List[float]:
+        """Sum of rewards by seat in this episode."""
+        return list(self._totals)
+
+    def reset(self, seed: int) -> bytes:
+        """Begin an episode at frame 0, drop all snapshots, and return the checksum of the first state.
+
+        Bots that play here start anew too, from their own seeds and this one.
+        """
+        self._known = False
+        self._snapshots.clear()
+        self._environment.reset(seed)
+        self._totals = [0.0] * self._seats
+        self._gone = [False] * self._seats
+        self._enter(0)
+        self._episode_seed = seed
+        for seat, (name, bot_seed) in self._bot_orders.items():
+            self._bots[seat] = self._make_bot(seat, name, bot_seed)
+        return self.compute_hash()
+
+    def step(self, frame: int, inputs: Sequence[bytes], observe: bool = False) -> StepResult:
+        """Simulate ``frame`` with one payload per seat.
+
+        Raises:
+            LocalMisuseError: ``frame`` is not the current frame, or the state is unknown.
+            RemoteProtocolError: an input is not a value of the seat's action space; nothing has changed.
+        """
+        self._check(frame)
+        if len(inputs) != self._seats:
+            raise LocalMisuseError(f"{len(inputs)} inputs for {self._seats} seats")
+        actions = [decode_action(space, payload) for space, payload in zip(self._spaces, inputs)]
+        if all(self._gone):
+            self._frame += 1
+            nothing = [None] * self._seats
+            seen = self._environment.observe() if observe else None
+            return [self.compute_hash(), nothing, list(nothing), list(nothing), list(nothing), True, seen]
+        self._known = False
+        outcome = self._environment.step(actions)
+        rewards, terminations, truncations, infos = outcome
+        for seat, reward in enumerate(rewards):
+            if reward is not None:
+                self._totals[seat] += float(reward)
+            self._gone[seat] = self._gone[seat] or bool(terminations[seat] or truncations[seat])
+        seen = self._environment.observe() if observe else None
+        self._enter(frame + 1)
+        return [self.compute_hash(), rewards, terminations, truncations, infos, all(self._gone), seen]
+
+    def save(self, frame: int) -> None:
+        """Keep the current state as snapshot ``frame``, which is the current frame."""
+        self._check(frame)
+        self._snapshots[frame] = self._state()
+
+    def load(self, frame: int) -> None:
+        """Go to snapshot ``frame``. It stays kept.
+
+        Raises:
+            LocalMisuseError: there is none.
+        """
+        state = self._snapshots.get(frame)
+        if state is None:
+            raise LocalMisuseError(f"there is no snapshot of frame {frame}; kept: {sorted(self._snapshots)}")
+        self._restore(frame, state)
+
+    def drop(self, before: int) -> None:
+        """Forget the snapshots of all frames below ``before``."""
+        for frame in [frame for frame in self._snapshots if frame < before]:
+            del self._snapshots[frame]
+
+    def get_state(self) -> Dict[str, Any]:
+        """Return ``{"frame": int, "data": plain data}``: all that another instance needs to go on from here."""
+        self._check(self._frame)
+        return {"frame": self._frame, "data": copy_plain(self._state())}
+
+    def set_state(self, state: Any) -> bytes:
+        """Go to a state from :meth:`get_state` and return its checksum. Snapshots stay kept.
+
+        Raises:
+            EnvHostError: it is not one. The state is then unknown.
+        """
+        self._known = False
+        frame, data = _take_apart(state, self._seats)
+        self._environment.check_state(data["environment"])
+        self._restore(frame, data)
+        return self.compute_hash()
+
+    def compute_hash(self) -> bytes:
+        """Return the checksum of the current state."""
+        self._check(self._frame)
+        return checksum(self._state())
+
+    def seed_rng(self, seed: int) -> None:
+        """Replace the environment's random generators by ones that follow from ``seed``."""
+        self._check(self._frame)
+        self._known = False
+        self._environment.seed_rng(seed)
+        self._enter(self._frame)
+
+    def render(self) -> Dict[str, Any]:
+        """Return the view: ``{"frame", "pixels": uint8[h, w, 3] or None, "totals": floats by seat, "ended": bool}``."""
+        self._check(self._frame)
+        pixels = self._environment.render()
+        return {"frame": self._frame, "pixels": pixels, "totals": list(self._totals), "ended": all(self._gone)}
+
+    def add_bot(self, seat: int, name: str, seed: int) -> None:
+        """Have the scripted bot ``name`` ready for ``seat``, in this episode and the following ones.
+
+        Its random generator and its memory are outside of the snapshots, on purpose: what it decided is an input.
+
+        Raises:
+            LocalMisuseError: there is no such seat or no such bot.
+        """
+        if not 0 <= seat < self._seats or name not in self._environment.bots:
+            raise LocalMisuseError(f"no bot {name!r} for seat {seat}; there are {list(self._environment.bots)}")
+        self._bot_orders[seat] = (name, seed)
+        self._bots[seat] = self._make_bot(seat, name, seed)
+
+    def decide(self, seat: int) -> bytes:
+        """Return the payload that the bot of ``seat`` plays in the current state."""
+        self._check(self._frame)
+        if seat not in self._bots:
+            raise LocalMisuseError(f"no bot plays seat {seat} here")
+        return encode_action(self._spaces[seat], self._bots[seat].decide())
+
+    def _make_bot(self, seat: int, name: str, seed: int) -> Bot:
+        # A hash of both seeds and the seat: episodes differ for the bot too, and each is repeatable by itself.
+        text = f"tandem-bot-1 {seed} {self._episode_seed} {seat}".encode("ascii")
+        derived = int.from_bytes(blake2b(text, digest_size=8).digest(), "little")
+        return self._environment.make_bot(name, seat, derived)
+
+    def _check(self, frame: int) -> None:
+        if not self._known:
+            raise LocalMisuseError("the state is unknown: load, set or reset it first")
+        if frame != self._frame:
+            raise LocalMisuseError(f"frame {frame} was asked for, the current frame is {self._frame}")
+
+    def _enter(self, frame: int) -> None:
+        self._frame = frame
+        self._current = None
+        self._known = True
+
+    def _state(self) -> Any:
+        if self._current is None:
+            self._current = {
+                "environment": copy_plain(self._environment.get_state()),
+                "totals": list(self._totals),
+                "gone": list(self._gone),
+            }
+        return self._current
+
+    def _restore(self, frame: int, state: Any) -> None:
+        self._known = False
+        self._environment.set_state(copy_plain(state["environment"]))
+        self._totals = list(state["totals"])
+        self._gone = list(state["gone"])
+        # Asked for anew, not taken from here: a checksum must tell what the environment made of it.
+        self._enter(frame)
+
+
+def _take_apart(state: Any, seats: int) -> Tuple[int, Any]:
+    """Return ``(frame, data)`` of a portable state, checked as far as it is ours. It may come from another machine."""
+    data = state.get("data") if isinstance(state, dict) else None
+    frame = state.get("frame") if isinstance(state, dict) else None
+    good = (
+        type(frame) is int
+        and frame >= 0
+        and isinstance(data, dict)
+        and set(data) == {"environment", "totals", "gone"}
+        and _is_list(data["totals"], seats, float)
+        and _is_list(data["gone"], seats, bool)
+    )
+    if not good:
+        raise EnvHostError("this is not a state of this simulation")
+    assert type(frame) is int
+    return frame, data
+
+
+def _is_list(value: Any, length: int, kind: type) -> bool:
+    return isinstance(value, list) and len(value) == length and all(type(item) is kind for item in value)
