@@ -1,0 +1,136 @@
+"""Every screen at three sizes as PNG, for eyes: ``python -m p2pclient.app.gallery OUT_DIR``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pygame
+
+from p2pclient.app.screens import LEAVING, Local, render_presentation
+from p2pclient.common.presentation import Hud, Presentation, Screen, View
+
+SIZES = ((640, 480), (960, 720), (1920, 1080))
+_LONG = (
+    "The environment could not be loaded because a package that it needs is not installed in this Python. "
+    "Install it with the command below, then start again; nothing of the other machine has to be changed. "
+)
+
+
+def kitchen_view(tile: int = 64, frame: int = 118) -> View:
+    """A made-up picture in the manner of the environments that ship: 4 by 5 tiles."""
+    surface = pygame.Surface((5 * tile, 4 * tile))
+    surface.fill((176, 132, 16))
+    floor = pygame.Rect(tile, tile, 3 * tile, 2 * tile)
+    surface.fill((0, 0, 0), floor)
+    for column in range(4):
+        pygame.draw.line(surface, (96, 96, 96), ((1 + column) * tile, tile), ((1 + column) * tile, 3 * tile - 1))
+    for row in range(3):
+        pygame.draw.line(surface, (96, 96, 96), (tile, (1 + row) * tile), (4 * tile - 1, (1 + row) * tile))
+    surface.fill((0, 220, 40), (3 * tile, 3 * tile, tile, tile))
+    for x, y in ((0.25, 1.3), (0.75, 1.3), (0.5, 1.7), (4.25, 1.3), (4.75, 1.3), (4.5, 1.7)):
+        pygame.draw.circle(surface, (250, 240, 20), (x * tile, y * tile), 0.2 * tile)
+    _triangle(surface, tile, (3.5, 1.5), (170, 244, 252))
+    _triangle(surface, tile, (1.5, 2.5), (250, 160, 160))
+    pixels = np.ascontiguousarray(pygame.surfarray.array3d(surface).swapaxes(0, 1))
+    return View(episode=0, frame=frame, pixels=pixels)
+
+
+def _triangle(surface: pygame.Surface, tile: int, centre: tuple[float, float], colour: tuple[int, int, int]) -> None:
+    x, y = centre[0] * tile, centre[1] * tile
+    corners = [(x - 0.3 * tile, y - 0.36 * tile), (x + 0.3 * tile, y - 0.36 * tile), (x, y + 0.36 * tile)]
+    pygame.draw.polygon(surface, colour, corners)
+
+
+def presentations() -> dict[str, tuple[Presentation, Local]]:
+    """Name to screen: each state of the interface, and the extremes that a layout must bear."""
+    quiet = Local(phase=0.3)
+    return {name: (screen, quiet) for name, screen in {**_before_play(), **_after_play()}.items()} | _in_play()
+
+
+def _before_play() -> dict[str, Presentation]:
+    return {
+        "loading": Presentation(
+            Screen.LOADING, "Loading the environment", "cogrid:Overcooked-CrampedRoom-V0, a few seconds", progress=0.4
+        ),
+        "loading-moving": Presentation(Screen.LOADING, "Loading the environment", "This may take a minute."),
+        "connecting": Presentation(Screen.CONNECTING, "Connecting", "A partner is found. Opening the path to them."),
+        "waiting": Presentation(
+            Screen.WAITING,
+            "Waiting for a partner",
+            "You will play as soon as somebody else joins. Nothing to do until then: this page changes by itself.",
+        ),
+        "leaving": LEAVING,
+    }
+
+
+def _in_play() -> dict[str, tuple[Presentation, Local]]:
+    keys = (("W A S D", "move"), ("Space", "pick up, put down"), ("E", "switch"), ("F3", "figures"))
+    hud = Hud((20.0, 20.0), 0, 47.4, 0, 3, 48.2, "direct", 3, 2)
+    playing = Presentation(Screen.PLAYING, view=kitchen_view(), hud=hud, keys=keys)
+    noticed = replace(playing, hud=replace(hud, notice="Your partner has not been heard for a moment"))
+    many = Hud(tuple(12.5 * n for n in range(6)), 3, 3671.0, 11, 12)
+    crowded_keys = (*keys, ("← ↑ → ↓", "look around"), ("ShiftLeft Tab", "choose the next one of all tools"))
+    lost = replace(
+        playing,
+        screen=Screen.PARTNER_LOST,
+        title="Waiting for your partner",
+        message="Nothing has been heard from the other machine for 3 seconds. The match goes on as soon as it is back.",
+    )
+    return {
+        "playing": (playing, Local()),
+        "playing-figures": (noticed, Local(figures=True)),
+        "playing-unfocused": (playing, Local(focused=False)),
+        "playing-six": (replace(playing, hud=many, keys=crowded_keys), Local(figures=True)),
+        "playing-small-picture": (replace(playing, view=kitchen_view(16), keys=()), Local()),
+        "partner-lost": (lost, Local(phase=0.3)),
+    }
+
+
+def _after_play() -> dict[str, Presentation]:
+    rows = (
+        ("Episodes", "3"),
+        ("Frames, verified by both", "600 of 600"),
+        ("Connection", "direct"),
+        ("Recording", "runs/2025-11-21T10-15-02-cramped-room-4f2a"),
+    )
+    path = "C:\\Users\\participant\\AppData\\Local\\tandem\\runs\\2025-11-21T10-15-02-cramped-room-4f2a\\report.txt"
+    details = (("What failed", "ModuleNotFoundError: No module named 'cogrid'"), ("Report", path))
+    return {
+        "results": Presentation(
+            Screen.RESULTS,
+            "Well done",
+            "You delivered three soups together.",
+            hud=Hud((60.0, 60.0), 0),
+            lines=rows,
+            can_continue=True,
+        ),
+        "error": Presentation(
+            Screen.ERROR,
+            "The connection could not be made",
+            "The two machines cannot reach each other. Check that both are on the same network, then start again.",
+            lines=details,
+        ),
+        "error-long": Presentation(
+            Screen.ERROR, "The environment does not start on this machine", _LONG * 3, lines=details * 4
+        ),
+    }
+
+
+def main(out: Path) -> None:
+    """Write all screens into ``out``."""
+    out.mkdir(parents=True, exist_ok=True)
+    for name, (presentation, local) in presentations().items():
+        for size in SIZES:
+            surface = render_presentation(presentation, size, local=local)
+            pygame.image.save(surface, str(out / f"{name}-{size[0]}x{size[1]}.png"))
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+    if len(sys.argv) != 2:
+        raise SystemExit("usage: python -m p2pclient.app.gallery OUT_DIR")
+    main(Path(sys.argv[1]))
