@@ -22,13 +22,15 @@ from envs.kitchen import Kitchen
 from p2pclient.common.errors import ConfigurationError, EnvHostError
 from p2pclient.common.spaces import encode_action
 
-KITCHENS = (
-    "Overcooked-CrampedRoom-V0",
-    "Overcooked-AsymmetricAdvantages-V0",
-    "Overcooked-CoordinationRing-V0",
-    "Overcooked-ForcedCoordination-V0",
-    "Overcooked-CounterCircuit-V0",
-)
+_TITLES = {
+    "Overcooked-CrampedRoom-V0": "Overcooked: cramped room",
+    "Overcooked-AsymmetricAdvantages-V0": "Overcooked: asymmetric advantages",
+    "Overcooked-CoordinationRing-V0": "Overcooked: coordination ring",
+    "Overcooked-ForcedCoordination-V0": "Overcooked: forced coordination",
+    "Overcooked-CounterCircuit-V0": "Overcooked: counter circuit",
+}
+
+KITCHENS = tuple(_TITLES)
 """Names in CoGrid's registry that this adapter runs."""
 
 _SEATS = 2
@@ -61,10 +63,13 @@ class OvercookedEnvironment(Environment):
         self.agents = tuple(self._env.possible_agents)
         if self.agents != tuple(range(_SEATS)):
             raise EnvHostError(f"{kitchen} of the installed cogrid has the agents {self.agents}, not 0 and 1")
+        self.title = _TITLES[kitchen]
         count = len(self._env.action_set)
         self.action_spaces = [{"kind": "discrete", "n": count, "start": 0} for _ in self.agents]
         self.controls = _controls(self._env)
         self._env.reset(seed=0)
+        colours = [[int(part) for part in self._env.grid.grid_agents[agent].color] for agent in self.agents]
+        self.seat_colours = tuple((red, green, blue) for red, green, blue in colours)
         self._lean_step = build_lean_step(self._env)
         self._origin = self.get_state()
         self._pick_up = self._env._action_pickup_drop_idx
@@ -198,13 +203,13 @@ def _controls(env: Any) -> Controls:
         ("move_down", "down", ["KeyS", "ArrowDown"]),
         ("move_left", "left", ["KeyA", "ArrowLeft"]),
         ("move_right", "right", ["KeyD", "ArrowRight"]),
-        ("pick_up_or_drop", "pick up or put down", ["Space", "KeyE", "Enter", "NumpadEnter"]),
+        ("pick_up_or_drop", "pick up or put down", ["Space", "Enter", "NumpadEnter", "KeyE"]),
     )
     return {
         "mode": "press",
         "bindings": [{"keys": codes, "input": by_name[name], "label": label} for name, label, codes in keys],
         "neutral": [by_name["no-op"]] * _SEATS,
-        "help": [("W A S D or arrows", "turn and move"), ("Space", "pick up or put down")],
+        "help": [("W A S D or ↑ ← ↓ →", "turn and move"), ("Space or Enter", "pick up or put down")],
     }
 
 

@@ -17,9 +17,11 @@ Controls = Dict[str, Any]
     {"mode": "press" or "held",         one action per press, or for as long as a key is down
      "bindings": [{"keys": ["KeyW", "ArrowUp"], "input": bytes, "label": "up"}, ...],
      "neutral": [bytes by seat],        the input of a seat whose player does nothing
-     "help": [("W A S D", "move"), ...]}
+     "help": [("W A S D or ↑ ← ↓ →", "move"), ...]}
 
-Keys are positions on a US keyboard, named as in W3C UI Events. Inputs are the bytes of ``common.spaces``.
+Keys are positions on a US keyboard, named as in W3C UI Events. Inputs are the bytes of ``common.spaces``. The first
+key of every binding makes one full set, the second another, for two people at one keyboard; so does ``help``, with
+"or" in between.
 """
 
 Progress = Callable[[Optional[float], str], None]
@@ -67,6 +69,10 @@ class Environment(abc.ABC):
     """All agents, in seat order; the same for every episode."""
     action_spaces: List[Space]
     """By seat."""
+    title: str = ""
+    """What people call it; empty if the registered name must do."""
+    seat_colours: Tuple[Tuple[int, int, int], ...] = ()
+    """How each seat's agent is drawn in the picture, RGB 0..255, so that people find theirs; empty if all alike."""
     controls: Controls
     max_steps: Optional[int]
     """Steps after which an episode ends at the latest; None if it may go on forever."""

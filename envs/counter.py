@@ -222,13 +222,13 @@ def _controls(mode: str, seats: int) -> Controls:
     keys = (
         (_LEFT, "left", ["KeyA", "ArrowLeft"]),
         (_RIGHT, "right", ["KeyD", "ArrowRight"]),
-        (_COLLECT, "collect", ["Space"]),
+        (_COLLECT, "collect", ["Space", "Enter"]),
     )
     return {
         "mode": mode,
         "bindings": [{"keys": codes, "input": bytes((action,)), "label": label} for action, label, codes in keys],
         "neutral": [bytes((_NOTHING,))] * seats,
-        "help": [("A D or arrows", "walk"), ("Space", "collect")],
+        "help": [("A D or ← →", "walk"), ("Space or Enter", "collect")],
     }
 
 

@@ -59,7 +59,7 @@ def create(name: str, args: Optional[Dict[str, Any]] = None, progress: Optional[
         raise ConfigurationError("environment", name, ", ".join(known_names()))
     if args is not None and not (isinstance(args, dict) and all(isinstance(key, str) for key in args)):
         raise ConfigurationError("environment arguments", args, "names with values")
-    tell(None, f"Importing {name}")
+    tell(None, "Loading the game")
     try:
         module = importlib.import_module(entry.module)
     except ModuleNotFoundError as error:
@@ -87,6 +87,8 @@ def describe(
     return {
         "env": name,
         "args": dict(args or {}),
+        "title": environment.title or name,
+        "seat_colours": [list(colour) for colour in environment.seat_colours],
         "agents": list(environment.agents),
         "seats": len(environment.agents),
         "action_spaces": list(environment.action_spaces),

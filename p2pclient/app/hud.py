@@ -36,17 +36,18 @@ def score_chips(hud: Hud, scale: Scale, width: int, *, gap: int = 0) -> Block:
     full = [(seat_name(seat, seats, hud.own_seat), number(score)) for seat, score in enumerate(hud.scores)]
     short = [(name if seat == hud.own_seat else "", score) for seat, (name, score) in enumerate(full)]
     for labels, share in ((full, 1.0), (short, 1.0), (short, 0.8), (short, 0.6)):
-        chips = _Chips(labels, hud.own_seat, scale.shrunk(share))
+        chips = _Chips(labels, hud, scale.shrunk(share))
         if chips.width <= width:
             break
-    key = ("chips", tuple(chips.labels), hud.own_seat, chips.height)
+    key = ("chips", tuple(chips.labels), hud.own_seat, hud.colours, chips.height)
     return Block(min(chips.width, width), chips.height, key, chips.paint, gap)
 
 
 class _Chips:
-    def __init__(self, labels: Sequence[tuple[str, str]], own_seat: int | None, scale: Scale) -> None:
+    def __init__(self, labels: Sequence[tuple[str, str]], hud: Hud, scale: Scale) -> None:
         self.labels = labels
-        self._own_seat = own_seat
+        self._own_seat = hud.own_seat
+        self._colours = hud.colours
         self._px = scale.text(theme.STRONG)
         self._space = scale.px(8)
         self.height = text.line_height(self._px, True) + scale.px(14)
@@ -68,11 +69,12 @@ class _Chips:
                 return  # more seats than any window has room for
             own = seat == self._own_seat
             chip = pygame.Rect(left, rect.top, width, self.height)
-            fill = theme.seat_colour(seat) if own else theme.PANEL
+            colour = self._colours[seat] if seat < len(self._colours) else theme.seat_colour(seat)
+            fill = colour if own else theme.PANEL
             widgets.panel(surface, chip, fill, self.height // 2, fill if own else theme.PANEL_EDGE)
             ink = theme.TEXT_ON_BRIGHT if own else theme.TEXT
             mark_at = (left + self._pad + self._mark // 2, chip.centery)
-            widgets.seat_mark(surface, mark_at, self._mark, seat, ink if own else None)
+            widgets.seat_mark(surface, mark_at, self._mark, seat, ink if own else colour)
             at = left + self._pad + self._mark + self._space
             if name:
                 at = widgets.put_line(surface, name, self._px, False, ink, left=at, middle=chip.centery) + self._space

@@ -202,7 +202,7 @@ def _over_picture(
 ) -> list[Part]:
     parts: list[Part] = []
     inset = scale.px(12)
-    words = presentation.hud.notice or ("" if local.focused else _FOCUS_HINT)
+    words = presentation.hud.notice or (_FOCUS_HINT if presentation.needs_focus and not local.focused else "")
     if words:
         notice = hud.notice_block(words, scale, area.width - 2 * inset)
         parts.append(notice.at(area.centerx - notice.width // 2, lower_edge - inset - notice.height))

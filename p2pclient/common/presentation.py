@@ -56,6 +56,8 @@ class Hud:
     stalled: bool = False
     notice: str = ""
     """One short line, such as that the partner has not been heard for a moment; empty for none."""
+    colours: tuple[tuple[int, int, int], ...] = ()
+    """RGB of each seat's figure in the picture; empty where the window's own colours do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,9 @@ class Presentation:
     view: View | None = None
     hud: Hud = field(default_factory=Hud)
     keys: tuple[tuple[str, str], ...] = ()
-    """``(key, what it does)`` pairs for the help line, such as ``("W A S D", "move")``."""
+    """``(key, what it does)`` pairs for the help line, such as ``("W A S D or ↑ ← ↓ →", "move")``."""
+    needs_focus: bool = True
+    """False if it makes no difference whether this window has the keyboard, as when a bot plays in it."""
     lines: tuple[tuple[str, str], ...] = ()
     """``(label, value)`` rows of the results or the details of an error."""
     can_continue: bool = False

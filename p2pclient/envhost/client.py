@@ -96,7 +96,7 @@ class EnvHost:
         self._set_timer(self.spec.init_timeout, None)
         self._spawned = asyncio.wrap_future(spawn(self.spec))
         self._spawned.add_done_callback(self._attach)
-        self.on_progress(None, "Starting Python")
+        self.on_progress(None, "Starting")
         try:
             await asyncio.shield(self._spawned)
         except (OSError, ConfigurationError):

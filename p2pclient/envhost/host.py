@@ -84,14 +84,14 @@ class EnvironmentHost:
 
     def _make(self, spec: Dict[str, Any], beat: _Beat) -> Dict[str, Any]:
         name, args = spec["env"], spec["args"]
-        beat.tell(None, f"Loading {name}")
+        beat.tell(None, "Opening the game")
         check_packages(self._folder, sys.path)
         self._act_up(spec, "import")
         registry, simulation_of = _import_envs()
         self._act_up(spec, "init")
         self._environment = registry.create(name, args, beat.tell)
         check_packages(self._folder, sys.path)  # again: importing the environment may have changed the path
-        beat.tell(None, f"Measuring {name}")
+        beat.tell(None, "Almost ready")
         data: Dict[str, Any] = registry.describe(self._environment, name, args)
         simulation = simulation_of(self._environment)
         runner = BatchRunner(simulation)

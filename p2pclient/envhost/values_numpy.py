@@ -1,7 +1,5 @@
 """NumPy scalars and arrays for the codec: dtype, shape and every byte are kept. Imported only when one is met."""
 
-# It runs in the host too, in Python 3.8:
-# ruff: noqa: UP006, UP035, UP045
 from __future__ import annotations
 
 import re

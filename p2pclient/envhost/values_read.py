@@ -1,7 +1,5 @@
 """Readers of the codec: one function per first byte. They raise MalformedValueError or what decode() translates."""
 
-# It runs in the host too, in Python 3.8:
-# ruff: noqa: UP006, UP035
 from __future__ import annotations
 
 from struct import Struct

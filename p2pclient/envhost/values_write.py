@@ -1,7 +1,5 @@
 """Writers of the codec: one function per type, found by the exact type of a value."""
 
-# It runs in the host too, in Python 3.8:
-# ruff: noqa: UP006, UP035, UP045
 from __future__ import annotations
 
 from struct import Struct
