@@ -1,0 +1,71 @@
+"""The settings that all peers of a match share."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+import msgspec
+
+from p2pclient.common.errors import ConfigurationError
+from p2pclient.common.frames import MAX_SEATS
+
+
+class MatchSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What all peers of a match must agree on. Chosen by the server; checked wherever it is built or received.
+
+    Raises:
+        ConfigurationError: a value is out of range; names the setting.
+    """
+
+    env: str
+    """Registered name of the environment. Never a path or a factory: what is loaded is decided where it is loaded."""
+    env_args: dict[str, Any] = {}
+    """Arguments of the environment, plain JSON values."""
+    seats: int = 2
+    rate_hz: float = 15.0
+    """Frames per second."""
+    window: int = 8
+    """Prediction window: how many unconfirmed frames may be simulated; 0 is lockstep."""
+    input_delay: int = 0
+    """Frames between reading an input and simulating it."""
+    episodes: int = 1
+    """Episodes in one match; 0 for as many as fit into ``frames``."""
+    frames: int = 0
+    """Nominal frames over the whole match, after which it ends in mid-episode; 0 for no limit."""
+    drop_after_s: float = 15.0
+    """Seconds of silence after which a peer is dropped."""
+    record_observations: bool = False
+    allow_mixed_hosts: bool = False
+    """Let machines with another Python, NumPy or system play together, as long as their numeric probes agree."""
+
+    def __post_init__(self) -> None:
+        _check_env(self.env, self.env_args)
+        _check_range("seats", self.seats, 1, MAX_SEATS)
+        _check_range("rate_hz", self.rate_hz, 1, 240)
+        _check_range("window", self.window, 0, 60)
+        _check_range("input_delay", self.input_delay, 0, 30)
+        _check_range("frames", self.frames, 0, 1_000_000_000)
+        _check_range("episodes", self.episodes, 0 if self.frames else 1, 1_000_000)
+        _check_range("drop_after_s", self.drop_after_s, 1, 3600)
+
+
+_ENV_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/@-]{0,199}\Z")
+
+
+def _check_env(env: Any, args: Any) -> None:
+    if not isinstance(env, str) or not _ENV_NAME.match(env) or ".." in env:
+        raise ConfigurationError("env", env, "the name of a registered environment, such as cogrid:Overcooked")
+    try:
+        size = len(msgspec.json.encode(args)) if isinstance(args, dict) else -1
+    except (TypeError, ValueError, RecursionError):
+        size = -1
+    if not 0 <= size <= 16 * 1024 or not all(isinstance(key, str) for key in args):
+        raise ConfigurationError("env_args", args, "names with plain JSON values, at most 16 KB together")
+
+
+def _check_range(setting: str, value: Any, low: int, high: int) -> None:
+    good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not good or not low <= value <= high:
+        raise ConfigurationError(setting, value, f"{low} to {high}")

@@ -1,0 +1,87 @@
+"""Where the server listens, and the addresses under which others reach it."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import socket
+import sys
+
+import psutil
+
+from p2pclient.common.errors import ConfigurationError
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a bound socket; port 0 takes a free one.
+
+    Args:
+        host: an address or name of this machine; ``""``, ``0.0.0.0`` or ``::`` for all of its addresses.
+
+    Raises:
+        ConfigurationError: names ``host`` or ``port`` and says what to do.
+    """
+    if not 0 <= port <= 65535:
+        raise ConfigurationError("port", port, "0 to 65535; 0 takes any free port")
+    try:
+        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError):
+        raise ConfigurationError("host", host, "an address of this computer, or 0.0.0.0 for all of them") from None
+    # IPv4 first: where a name has both, others on a LAN are told the IPv4 address.
+    family, kind, protocol, _, address = min(found, key=lambda each: each[0] != socket.AF_INET)
+    bound = socket.socket(family, kind, protocol)
+    try:
+        _set_options(bound)
+        bound.bind(address)
+    except OSError as error:
+        bound.close()
+        raise _bind_error(host, port, error) from None
+    return bound
+
+
+def _set_options(bound: socket.socket) -> None:
+    if sys.platform == "win32":
+        # There, SO_REUSEADDR would let a second server take the same port without an error.
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+    else:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if bound.family == socket.AF_INET6:
+        bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+
+
+def _bind_error(host: str, port: int, error: OSError) -> ConfigurationError:
+    if error.errno == errno.EADDRINUSE:
+        hint = "a port that no other program uses; stop that program (another tandem serve?), or choose with --port"
+        return ConfigurationError("port", port, hint)
+    if error.errno == errno.EACCES:
+        return ConfigurationError("port", port, "1024 to 65535; lower ports need an administrator")
+    return ConfigurationError("host", host, f"an address of this computer, or 0.0.0.0 for all of them ({error})")
+
+
+def lan_addresses() -> list[str]:
+    """Return this machine's addresses that others may reach: IPv4 first, then IPv6; none that is link-local."""
+    up = {name for name, stats in psutil.net_if_stats().items() if stats.isup}
+    found = {
+        ipaddress.ip_address(each.address)
+        for name, addresses in psutil.net_if_addrs().items()
+        if name in up
+        for each in addresses
+        if each.family in (socket.AF_INET, socket.AF_INET6) and "%" not in each.address
+    }
+    usable = [each for each in found if not each.is_loopback and not each.is_link_local]
+    # Private addresses first: on a lab's LAN they are what the others use.
+    return [str(each) for each in sorted(usable, key=lambda each: (each.version, not each.is_private, int(each)))]
+
+
+def server_urls(host: str, port: int) -> list[str]:
+    """Return the URLs to tell people, the most useful first. Never empty."""
+    if host in ("", "0.0.0.0", "::"):
+        # With an empty host, listen() takes IPv4, too.
+        wanted = 6 if host == "::" else 4
+        hosts = [each for each in lan_addresses() if ipaddress.ip_address(each).version <= wanted]
+        return [_url(each, port) for each in (*hosts, "127.0.0.1")]
+    return [_url(host, port)]
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,0 +1,168 @@
+"""The ASGI application around the Socket.IO server: WebSockets behind a :class:`FrameGate`, ``/healthz``, one page."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from time import perf_counter
+from typing import Any, TypeVar
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from signaling.frames import FrameGate
+
+T = TypeVar("T")
+
+SOCKET_PATH = "/socket.io/"
+
+LINK_KEY = "tandem.link"
+"""Where the ASGI scope of a WebSocket carries its :class:`Link`."""
+
+SEND_TIMEOUT_S = 10.0
+"""A client that takes nothing for this long while the buffers are full is given up."""
+
+_DISCONNECT: Message = {"type": "websocket.disconnect", "code": 1008}
+
+
+class Link:
+    """One WebSocket, as the library sees it: frames pass the gate, and it can be closed from this side.
+
+    The library's own ``disconnect`` asks the client to close; a client that does not stays connected. Closing the link
+    looks to the library as if the client had gone.
+    """
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self.opened_at = perf_counter()
+        self.in_lobby = False
+        self.ended = False
+        """True if the client's side ended it or made us end it; False if the client is only silent."""
+        self._receive = receive
+        self._send = send
+        self._gate = FrameGate(now=self.opened_at)
+        self._receiving: asyncio.Future[Message] | None = None
+        self._sending: asyncio.Future[None] | None = None
+        self._closed = False
+        self._aborted = False
+
+    def close(self) -> None:
+        """Close it once what is queued for the client has been sent; harmless twice."""
+        self._closed = True
+        if self._receiving is not None:
+            self._receiving.cancel()
+
+    def abort(self) -> None:
+        """Close it at once, for a client that takes nothing; harmless twice."""
+        self._aborted = True
+        self.close()
+        if self._sending is not None:
+            self._sending.cancel()
+
+    def is_closed(self) -> bool:
+        return self._closed
+
+    async def receive(self) -> Message:
+        """Return the next message that the library may see."""
+        if self.is_closed():
+            return _DISCONNECT
+        self._receiving = asyncio.ensure_future(_call(self._receive()))
+        try:
+            message = await self._receiving
+        except asyncio.CancelledError:
+            if self.is_closed():
+                return _DISCONNECT
+            raise
+        finally:
+            self._receiving = None
+        if message["type"] == "websocket.receive":
+            return self._admit(message)
+        self.ended = self.ended or message["type"] == "websocket.disconnect"
+        return message
+
+    def _admit(self, message: Message) -> Message:
+        frame = message.get("text")
+        passed = self._gate.admit(message.get("bytes") or b"" if frame is None else frame, now=perf_counter())
+        if passed is None:
+            self.ended = True
+            self.close()
+            return _DISCONNECT
+        return {"type": "websocket.receive", "text": passed}
+
+    async def send(self, message: Message) -> None:
+        """Send to the client; raises :class:`OSError` if it takes nothing, after which the link is of no use."""
+        if self._aborted:
+            raise ConnectionAbortedError
+        self._sending = asyncio.ensure_future(_call(self._send(message)))
+        try:
+            await asyncio.wait_for(self._sending, SEND_TIMEOUT_S)
+        except asyncio.CancelledError:
+            if self.is_aborted():
+                raise ConnectionAbortedError from None
+            raise
+        finally:
+            self._sending = None
+
+    def is_aborted(self) -> bool:
+        return self._aborted
+
+
+async def _call(answer: Awaitable[T]) -> T:
+    return await answer
+
+
+class WebApp:
+    """Routes: WebSockets under ``/socket.io/`` to ``sockets``, everything else to plain pages.
+
+    Args:
+        sockets: handles a WebSocket scope (python-socketio's ``handle_request``).
+        health: gives the content of ``/healthz``.
+        max_links: WebSockets open at once; further ones are turned away before the handshake.
+    """
+
+    def __init__(
+        self, sockets: Callable[..., Awaitable[Any]], *, health: Callable[[], dict[str, Any]], max_links: int
+    ) -> None:
+        self.links: set[Link] = set()
+        self._sockets = sockets
+        self._max_links = max_links
+        self._pages = _pages(health)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        ours = scope["type"] in ("http", "websocket") and f"{scope['path']}/".startswith(SOCKET_PATH)
+        if not ours:
+            await self._pages(scope, receive, send)
+        elif scope["type"] == "http":
+            # Long polling is off, and the library answers some of these requests with nothing, which becomes a 500.
+            answer = JSONResponse({"refused": {"code": "websocket-only", "message": "Connect by WebSocket."}}, 400)
+            await answer(scope, receive, send)
+        elif len(self.links) >= self._max_links:
+            await send({"type": "websocket.close", "code": 1013})
+        else:
+            await self._open(scope, receive, send)
+
+    async def _open(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # The first message ("websocket.connect") is the library's; the gate only looks at what comes after it.
+        link = Link(receive, send)
+        self.links.add(link)
+        try:
+            await self._sockets({**scope, LINK_KEY: link}, link.receive, link.send)
+        finally:
+            self.links.discard(link)
+
+
+def _pages(health: Callable[[], dict[str, Any]]) -> ASGIApp:
+    async def healthz(request: Request) -> Response:
+        return JSONResponse(health())
+
+    async def root(request: Request) -> Response:
+        text = f"This is a Tandem signaling server. On each computer that takes part, run:\n\n    {_command(request)}\n"
+        return PlainTextResponse(text)
+
+    return Starlette(routes=[Route("/healthz", healthz), Route("/", root)])
+
+
+def _command(request: Request) -> str:
+    return f"tandem join {request.url.scheme}://{request.url.netloc}"
