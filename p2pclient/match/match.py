@@ -62,6 +62,10 @@ class Match:
         self.totals: list[tuple[float, ...]] = []
         """Total rewards by seat of each finished episode."""
         self.ended: Ended | None = None
+        self.stalled = False
+        """Did the newest tick find the prediction window full."""
+        self.last_depth = 0
+        """Depth of the newest rollback."""
         self._sources = sources
         self._first_checksum = b""
         self._finished_frames = 0
@@ -132,6 +136,12 @@ class Match:
     def leave(self, *, now: float) -> Outbox:
         """The local person wants to go: say so, and end."""
         self._end("left", "You left the match.", leave="left", now=now)
+        self.peers.send_control(self._out, self.counters)
+        return self._take_outbox()
+
+    def abort(self, *, now: float) -> Outbox:
+        """Something here broke, and nothing can be recorded any more: tell the others, so that they need not wait."""
+        self._end("error", "The program had to stop.", leave="error", now=now)
         self.peers.send_control(self._out, self.counters)
         return self._take_outbox()
 
@@ -275,6 +285,8 @@ class Match:
             return
         batch, advance = episode.plan_batch(self._sources, owed=self._owed, now=now)
         self._owed = 0
+        self.stalled = advance.stalled
+        self.last_depth = advance.depth or self.last_depth
         fresh = episode.take_inputs_to_send()
         for peer in self.peers:
             for frame, value in fresh:

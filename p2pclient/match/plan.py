@@ -145,7 +145,8 @@ class Ended:
     """The match is over. ``reason`` is stable; ``text`` is for people."""
 
     reason: str
-    """``finished``, ``left``, ``partner-left``, ``partner-gone``, ``desync``, ``refused`` or ``environment``."""
+    """``finished``, ``left``, ``partner-left``, ``partner-gone``, ``desync``, ``refused``, ``environment`` or
+    ``error``."""
     text: str
     unverified: int
     """Recorded frames that not every peer has verified."""

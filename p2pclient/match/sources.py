@@ -39,14 +39,16 @@ class KeyboardSource:
     Args:
         controls: ``mode``, ``bindings`` and ``neutral`` as the environment's host described them.
         seat: whose neutral input to use.
+        keys: which of each binding's keys count: all, only the first, or only the second (two people, one keyboard).
     """
 
     _QUEUED_PRESSES = 2
 
-    def __init__(self, controls: Mapping[str, Any], seat: int) -> None:
+    def __init__(self, controls: Mapping[str, Any], seat: int, *, keys: str = "all") -> None:
         self._mode = controls["mode"]
         self._neutral = bytes(controls["neutral"][seat])
-        self._inputs = {code: bytes(b["input"]) for b in controls["bindings"] for code in b["keys"]}
+        chosen = {"all": slice(None), "first": slice(0, 1), "second": slice(1, 2)}[keys]
+        self._inputs = {code: bytes(b["input"]) for b in controls["bindings"] for code in b["keys"][chosen]}
         self._held: dict[str, float] = {}
         self._presses: list[tuple[str, float]] = []
         self._released_at: float | None = None

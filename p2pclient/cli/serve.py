@@ -1,0 +1,75 @@
+"""``tandem serve``: the server at which players meet."""
+
+from __future__ import annotations
+
+import argparse
+
+from p2pclient import __version__
+from p2pclient.common.lobby_messages import DEFAULT_PORT, MatchSettings
+from p2pclient.runtime.logs import start_logging
+from p2pclient.settings.flags import (
+    DEFAULT_ENV,
+    add_environment_flags,
+    add_log_flags,
+    add_match_flags,
+    environment_arguments,
+    match_length,
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's flags."""
+    parser.add_argument("env", nargs="?", default=DEFAULT_ENV, help=f"environment (default: {DEFAULT_ENV})")
+    parser.add_argument("--host", default="0.0.0.0", help="address to listen on (default: all of this machine)")
+    parser.add_argument("--port", type=int, default=DEFAULT_PORT, help=f"default: {DEFAULT_PORT}; 0 takes a free one")
+    parser.add_argument("--seats", type=int, default=2, help="players in one match (default: 2)")
+    parser.add_argument("--seed", type=int, default=None, help="fixes match ids and seeds")
+    parser.add_argument("--drop-after", type=float, default=15.0, metavar="S", help="silence until a player is gone")
+    parser.add_argument("--observations", action="store_true", help="record observations too")
+    parser.add_argument("--allow-mixed-hosts", action="store_true", help="let different Python, NumPy or systems play")
+    add_environment_flags(parser)
+    add_match_flags(parser)
+    add_log_flags(parser)
+
+
+def settings_of(arguments: argparse.Namespace) -> MatchSettings:
+    """Return the settings of the matches to come. Raises ConfigurationError for a value out of range."""
+    episodes, frames = match_length(arguments)
+    return MatchSettings(
+        env=arguments.env,
+        env_args=environment_arguments(arguments),
+        seats=arguments.seats,
+        rate_hz=arguments.rate,
+        window=arguments.window,
+        input_delay=arguments.input_delay,
+        episodes=episodes,
+        frames=frames,
+        drop_after_s=arguments.drop_after,
+        record_observations=arguments.observations,
+        allow_mixed_hosts=arguments.allow_mixed_hosts,
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serve until Ctrl-C or SIGTERM."""
+    from signaling.server import Listening
+    from signaling.server import run as run_server
+
+    start_logging(arguments.log_level)
+    settings = settings_of(arguments)
+
+    def say(listening: Listening) -> None:
+        print(f"Serving {settings.env}, {settings.seats} players a match. On each player's machine:", flush=True)
+        for url in listening.urls:
+            print(f"    tandem join {url}", flush=True)
+        print("Ctrl-C ends it.", flush=True)
+
+    run_server(
+        arguments.host,
+        arguments.port,
+        settings,
+        seed=arguments.seed,
+        server_version=__version__,
+        on_listening=say,
+    )
+    return 0

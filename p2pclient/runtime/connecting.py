@@ -1,0 +1,148 @@
+"""From a seat in a match to open connections with everyone in it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from p2pclient.common.errors import SignalingError, TransportError
+from p2pclient.common.lobby_messages import Description, Matched, Peer, Signal
+from p2pclient.runtime.signaling_client import SignalingClient
+from p2pclient.transport.base import Closed, Failed, Opened
+from p2pclient.transport.ice import IceServer
+from p2pclient.transport.impairment import Impairment, ImpairmentSpec
+from p2pclient.transport.rtc import RtcTransport
+
+log = logging.getLogger("tandem.connecting")
+
+OPEN_TIMEOUT = 20.0
+"""Seconds from the exchanged descriptions until both lanes must be open."""
+
+
+class PartnerLeft(SignalingError):
+    """A partner went away before the match began."""
+
+    def __init__(self) -> None:
+        super().__init__("partner-left", "The other player left before the match began.")
+
+
+class Connector:
+    """Makes the transports of one match.
+
+    Args:
+        matched: who plays, from the server.
+        signaling: relays descriptions.
+        impairment: what to do to what leaves here, None for nothing.
+        seed: of the impairment; each peer's link gets one of its own.
+        ice_servers: none on a LAN.
+    """
+
+    def __init__(
+        self,
+        matched: Matched,
+        signaling: SignalingClient,
+        *,
+        impairment: ImpairmentSpec | None,
+        seed: int,
+        ice_servers: Sequence[IceServer] = (),
+    ) -> None:
+        self._matched = matched
+        self._signaling = signaling
+        self._impairment = impairment
+        self._seed = seed
+        self._ice_servers = tuple(ice_servers)
+        self._descriptions: dict[str, asyncio.Future[Description]] = {}
+        self._gone = asyncio.Event()
+        self.transports: dict[int, RtcTransport] = {}
+        """By peer id, which is the peer's lowest seat."""
+
+    def take_signal(self, message: Signal) -> None:
+        """A description from a partner came in."""
+        future = self._expected(message.peer)
+        if not future.done():
+            future.set_result(message.description)
+
+    def peer_gone(self) -> None:
+        """The server says that a partner left."""
+        self._gone.set()
+
+    async def connect(self) -> dict[int, RtcTransport]:
+        """Connect to all partners at once.
+
+        Raises:
+            PartnerLeft: one went away meanwhile.
+            TransportError: a connection cannot be made; says what to check.
+            SignalingError: the server refused to relay.
+        """
+        tasks = [asyncio.create_task(self._connect_one(peer)) for peer in self._matched.peers]
+        gone = asyncio.create_task(self._gone.wait())
+        try:
+            everyone: asyncio.Future[list[None]] = asyncio.gather(*tasks)
+            both: set[asyncio.Future[Any]] = {everyone, gone}
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            if not everyone.done():
+                raise PartnerLeft
+            await everyone
+        except BaseException:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self.close()
+            raise
+        finally:
+            gone.cancel()
+        return dict(self.transports)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await asyncio.gather(*(transport.close() for transport in self.transports.values()))
+
+    def _expected(self, client_id: str) -> asyncio.Future[Description]:
+        if client_id not in self._descriptions:
+            self._descriptions[client_id] = asyncio.get_running_loop().create_future()
+        return self._descriptions[client_id]
+
+    async def _connect_one(self, peer: Peer) -> None:
+        peer_id = peer.seats[0]
+        impairment = None
+        if self._impairment is not None and not self._impairment.is_none:
+            impairment = Impairment(self._impairment, self._seed * 8 + peer_id)
+        transport = RtcTransport(offerer=peer.make_offer, ice_servers=self._ice_servers, impairment=impairment)
+        self.transports[peer_id] = transport
+        if peer.make_offer:
+            offer = await transport.make_offer()
+            await self._signaling.signal(peer.client_id, Description(type="offer", sdp=offer["sdp"]))
+            answer = await self._expected(peer.client_id)
+            await transport.accept_answer({"type": answer.type, "sdp": answer.sdp})
+        else:
+            offered = await self._expected(peer.client_id)
+            own = await transport.accept_offer({"type": offered.type, "sdp": offered.sdp})
+            await self._signaling.signal(peer.client_id, Description(type="answer", sdp=own["sdp"]))
+        await _wait_until_open(transport)
+        log.info("connected to peer %d: %s", peer_id, transport.stats())
+
+
+async def _wait_until_open(transport: RtcTransport) -> None:
+    something = asyncio.Event()
+    transport.wakeup = something.set
+    try:
+        async with asyncio.timeout(OPEN_TIMEOUT):
+            while True:
+                for event in transport.take_events():
+                    if isinstance(event, Opened):
+                        return
+                    if isinstance(event, Failed):
+                        raise TransportError(event.reason)
+                    if isinstance(event, Closed):
+                        raise TransportError("The other player's program closed the connection.")
+                something.clear()
+                await something.wait()
+    except TimeoutError:
+        raise TransportError(
+            f"No connection to the other player within {OPEN_TIMEOUT:g} s. "
+            "Check that both computers are in the same network and that no firewall blocks UDP between them."
+        ) from None
+    finally:
+        transport.wakeup = None

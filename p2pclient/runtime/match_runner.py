@@ -1,0 +1,175 @@
+"""Carries out what one match decides: bytes to peers, batches to the host, records to the log, views to the window."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from p2pclient.common.errors import EnvHostError, RecordingError, TransportError
+from p2pclient.envhost.client import EnvHost
+from p2pclient.envhost.exchange import BatchReply
+from p2pclient.match.match import Match
+from p2pclient.match.plan import Ended, MatchEvent, Outbox, ViewReady
+from p2pclient.recorder.run import RunWriter
+from p2pclient.runtime.ticker import Ticker
+from p2pclient.transport.base import Closed, Failed, PeerTransport
+
+log = logging.getLogger("tandem.match")
+frames_log = logging.getLogger("tandem.frames")
+
+_GOODBYE_SECONDS = 1.0
+"""After the end: time in which the goodbye may still be acknowledged."""
+
+
+class MatchRunner:
+    """Runs one match to its end.
+
+    Args:
+        match: the state machine; this is its only caller.
+        host: ready, and used by nobody else meanwhile.
+        transports: open, by peer.
+        writer: where the records go.
+        on_event: told of every event of the match, in order.
+        before_tick: called before every tick, to take in what the person did.
+        after_tick: called after every tick with its time, for what is shown beside the views.
+    """
+
+    def __init__(
+        self,
+        match: Match,
+        host: EnvHost,
+        transports: Mapping[int, PeerTransport],
+        writer: RunWriter,
+        *,
+        on_event: Callable[[MatchEvent], None],
+        before_tick: Callable[[], None],
+        after_tick: Callable[[float], None],
+    ) -> None:
+        self.match = match
+        self._host = host
+        self._transports = transports
+        self._writer = writer
+        self._on_event = on_event
+        self._before_tick = before_tick
+        self._after_tick = after_tick
+        self._loop = asyncio.get_running_loop()
+        self._ticker = Ticker(self._loop)
+        self._reply: asyncio.Future[BatchReply] | None = None
+        self._failure: BaseException | None = None
+        self.final_view: Mapping[str, Any] | None = None
+        """The newest view of all; after the end, what the player last saw."""
+        self.connections = sorted({transport.stats().connection for transport in transports.values()})
+        """Kinds of path to the peers, as the match began."""
+        self.seconds = 0.0
+        """How long the match took, the goodbye not counted."""
+
+    async def run(self) -> Ended:
+        """Tick until the match has ended and its goodbye is said. Returns how it ended.
+
+        Raises:
+            Exception: whatever went wrong inside. The others have been told; closing the log is the caller's.
+        """
+        for peer, transport in self._transports.items():
+            transport.wakeup = lambda peer=peer: self._pump(peer)
+            self._pump(peer)
+        ended_at: float | None = None
+        started = self._loop.time()
+        try:
+            while ended_at is None or not self._is_over(ended_at):
+                owed = await self._ticker.next(self.match.frame_duration)
+                self.match.tracing = frames_log.isEnabledFor(logging.DEBUG)
+                self._before_tick()
+                self._look_at_transports()
+                self._carry_out(self.match.tick(now=self._loop.time(), owed=owed))
+                self._after_tick(self._loop.time())
+                if self.match.ended is not None and ended_at is None:
+                    ended_at = self._loop.time()
+                    self.seconds = ended_at - started
+                if self._failure is not None:
+                    raise self._failure
+        except BaseException:
+            self._send_control(self.match.abort(now=self._loop.time()))
+            raise
+        finally:
+            for transport in self._transports.values():
+                transport.wakeup = None
+        assert self.match.ended is not None
+        return self.match.ended
+
+    def _is_over(self, ended_at: float) -> bool:
+        if self._reply is not None:
+            return False
+        return not self.match.peers.owe_acknowledgement or self._loop.time() - ended_at > _GOODBYE_SECONDS
+
+    def leave(self) -> None:
+        """The person wants to go: say so to the others, and end."""
+        if self.match.ended is None:
+            self._carry_out(self.match.leave(now=self._loop.time()))
+            self._ticker.hurry()
+
+    def peer_gone(self, peer: int) -> None:
+        """The server says that a peer's process is gone."""
+        self.match.peer_gone(peer)
+
+    # -- in -----------------------------------------------------------------------------------------------------
+
+    def _pump(self, peer: int) -> None:
+        now = self._loop.time()
+        for channel, data in self._transports[peer].take_received():
+            self.match.receive(peer, channel, data, now=now)
+
+    def _look_at_transports(self) -> None:
+        for peer, transport in self._transports.items():
+            for event in transport.take_events():
+                if isinstance(event, Closed | Failed):
+                    # No proof that the process is gone: silence and the server decide that.
+                    log.info("connection to peer %d: %s", peer, event)
+
+    # -- out ----------------------------------------------------------------------------------------------------
+
+    def _carry_out(self, out: Outbox) -> None:
+        for peer, data in out.datagrams:
+            self._transports[peer].send_datagram(data)
+        if out.batch is not None:
+            self._reply = self._host.submit(out.batch)
+            self._reply.add_done_callback(self._batch_returned)
+        self._send_control(out)
+        for line in out.trace:
+            frames_log.debug(line)
+        for event in out.events:
+            if isinstance(event, ViewReady):
+                self.final_view = event.view
+            else:
+                log.info("%s", event)
+            self._on_event(event)
+        try:
+            for record in out.records:
+                self._writer.record(record)
+        except RecordingError as error:
+            self._failure = error
+
+    def _send_control(self, out: Outbox) -> None:
+        for peer, data in out.control:
+            try:
+                self._transports[peer].send_control(data)
+            except TransportError as error:
+                log.info("control message to peer %d not sent: %s", peer, error)
+
+    def _batch_returned(self, reply: asyncio.Future[BatchReply]) -> None:
+        self._reply = None
+        now = self._loop.time()
+        try:
+            if reply.cancelled():
+                return
+            error = reply.exception()
+            if error is None:
+                self._carry_out(self.match.batch_done(reply.result().results, now=now))
+            elif isinstance(error, EnvHostError):
+                log.error("environment: %s\n%s", error, error.traceback)
+                self._carry_out(self.match.batch_failed(str(error), now=now))
+            else:
+                self._failure = error
+        except Exception as error:  # noqa: BLE001 - a callback's error would vanish; run() raises it
+            self._failure = error

@@ -1,0 +1,270 @@
+"""A client of a server: joins, waits, plays, shows the result; again for as many matches as asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from p2pclient import __version__
+from p2pclient.common.errors import SignalingError, TransportError
+from p2pclient.common.lobby_messages import (
+    Closing,
+    Join,
+    Matched,
+    PeerGone,
+    Refused,
+    ServerMessage,
+    Signal,
+    Waiting,
+)
+from p2pclient.common.presentation import FocusChange, KeyChange, Presentation, Screen
+from p2pclient.envhost.client import EnvHost
+from p2pclient.match.plan import MatchEvent
+from p2pclient.recorder.run import check_folder
+from p2pclient.runtime.connecting import Connector, PartnerLeft
+from p2pclient.runtime.hosting import HostKeeper
+from p2pclient.runtime.match_runner import MatchRunner
+from p2pclient.runtime.person import Person
+from p2pclient.runtime.planning import event_report, make_plan, match_result, played_report, players
+from p2pclient.runtime.playing import Played, Table, play
+from p2pclient.runtime.presenter import WindowLink
+from p2pclient.runtime.results import results_screen
+from p2pclient.runtime.signaling_client import SignalingClient
+from p2pclient.transport.impairment import ImpairmentSpec
+
+log = logging.getLogger("tandem.client")
+
+
+@dataclass(frozen=True, slots=True)
+class ParticipantSettings:
+    """What one client is told on its command line."""
+
+    url: str
+    out: Path
+    label: str = ""
+    bot: str | None = None
+    """Name of the scripted bot that plays instead of a person."""
+    seed: int = 0
+    """Of the bot and of the impairment."""
+    matches: int = 1
+    """Matches to play one after the other; 0 for as long as the person goes on."""
+    impairment: ImpairmentSpec = field(default_factory=ImpairmentSpec)
+    linger: bool = True
+    """Leave the results on the screen until the person goes on."""
+    keys: str = "all"
+    """Which keys of each binding the person uses: ``all``, ``first`` or ``second``."""
+    share_keys: bool = False
+    """Report every key and focus change, for a second window at the same keyboard."""
+    headless: bool = False
+    """No window: views are not drawn but for the last one."""
+    fault: Mapping[str, Any] | None = None
+    """For tests: makes this client's environment wrong."""
+    host_options: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Participant:
+    """Runs one client until it has played its matches or the person leaves.
+
+    Args:
+        settings: what it was told.
+        window: where screens go and what the person does comes from.
+        report: told of what happens, as plain data; for the command line.
+    """
+
+    def __init__(
+        self, settings: ParticipantSettings, window: WindowLink, *, report: Callable[[dict[str, Any]], None]
+    ) -> None:
+        self._settings = settings
+        self._window = window
+        self._report = report
+        self._person = Person(window)
+        if settings.share_keys:
+            self._person.share = self._share
+        self._hosts = HostKeeper(window, settings.host_options, log_folder=settings.out)
+        self._signaling = SignalingClient(wakeup=self._take_messages)
+        self._matched: asyncio.Future[Matched] | None = None
+        self._connector: Connector | None = None
+        self._runner: MatchRunner | None = None
+        self._seats_of: dict[str, int] = {}
+        self._gone: set[int] = set()
+        self._play_task: asyncio.Task[None] | None = None
+        self.played: list[Played] = []
+
+    async def run(self) -> None:
+        """Play. Everything is closed and every partner told when this returns, however it ends.
+
+        Raises:
+            TandemError: it could not go on; the message is for the person.
+        """
+        self._person.on_close = self._close_requested
+        watching = asyncio.create_task(self._person.watch())
+        self._play_task = asyncio.create_task(self._play_all())
+        try:
+            await self._play_task
+        except asyncio.CancelledError:
+            if not self._person.wants_to_close:
+                raise
+        finally:
+            watching.cancel()
+            await self._signaling.close()
+            await self._hosts.close()
+
+    def close(self) -> None:
+        """Leave politely, as if the person had closed the window."""
+        self._person.request_close()
+
+    def take_from_sibling(self, intent: KeyChange | FocusChange) -> None:
+        """A key or focus change of the other window at the same keyboard."""
+        self._person.take_from_sibling(intent)
+
+    def _share(self, intent: KeyChange | FocusChange) -> None:
+        if isinstance(intent, KeyChange):
+            self._report({"event": "key", "code": intent.code, "pressed": intent.pressed})
+        else:
+            self._report({"event": "focus", "focused": intent.focused})
+
+    def _close_requested(self) -> None:
+        if self._runner is not None:
+            self._runner.leave()
+        elif self._play_task is not None:
+            self._play_task.cancel()
+
+    # -- the way through ----------------------------------------------------------------------------------------
+
+    async def _play_all(self) -> None:
+        self._show(Screen.LOADING, "Starting", "Connecting to the server.")
+        for warning in check_folder(self._settings.out):
+            log.warning(warning)
+        await self._signaling.connect(self._settings.url)
+        while not self._person.wants_to_close:
+            played = await self._next_match()
+            if played is not None:
+                self.played.append(played)
+            if self._settings.matches and len(self.played) >= self._settings.matches:
+                if self._settings.linger:
+                    await self._person.wait_for_continue()
+                return
+            if self._settings.linger:
+                await self._person.wait_for_continue()
+
+    async def _next_match(self) -> Played | None:
+        """Join, wait, play one match and show its result; None if it did not come about."""
+        self._matched = asyncio.get_running_loop().create_future()
+        join = Join(app_version=__version__, label=self._settings.label, bot=self._settings.bot is not None)
+        welcome = await self._signaling.join(join)
+        self._report({"event": "welcome", "client": welcome.client_id})
+        host = await self._hosts.start(welcome.settings.env, welcome.settings.env_args)
+        ready = await self._hosts.ready(host)
+        if not self._matched.done():
+            self._show_waiting()
+        matched = await self._matched
+        self._report({"event": "matched", "match": matched.match_id, "seats": list(matched.own_seats)})
+        self._show(Screen.CONNECTING, "Found a partner", "Connecting the two computers.")
+        try:
+            played = await self._play_match(matched, host, ready)
+        except (PartnerLeft, TransportError) as error:
+            await self._signaling.leave()
+            self._report({"event": "failed", "text": str(error)})
+            message = f"{error} Press Enter to wait for another partner."
+            self._show(Screen.RESULTS, "No match this time", message, can_continue=True)
+            return None
+        self._report(played_report(played))
+        await self._signaling.finished(match_result(played))
+        self._window.publish(results_screen(played, ready, matched.own_seats[0]))
+        return played
+
+    async def _play_match(self, matched: Matched, host: EnvHost, ready: Mapping[str, Any]) -> Played:
+        settings = self._settings
+        connector = self._connector
+        assert connector is not None
+        try:
+            transports = await connector.connect()
+            table = Table(
+                plan=make_plan(matched, ready, bot=settings.bot, seed=settings.seed, render=not settings.headless),
+                host=host,
+                person=self._person,
+                window=self._window,
+                out=settings.out,
+                title=str(ready["title"]),
+                transports=transports,
+                players=players(matched, label=settings.label, bot=settings.bot),
+                settings={**msgspec.to_builtins(matched.settings), "label": settings.label, "url": settings.url},
+                human_seats=() if settings.bot else matched.own_seats,
+                keys=settings.keys,
+                fault=settings.fault,
+                on_runner=self._runner_starts,
+                on_event=self._report_event,
+            )
+            return await play(table)
+        finally:
+            self._runner = None
+            self._connector = None
+            await connector.close()
+
+    def _runner_starts(self, runner: MatchRunner) -> None:
+        self._runner = runner
+        for peer in self._gone:
+            runner.peer_gone(peer)  # said right after the connection had been made
+        if self._person.wants_to_close:
+            runner.leave()
+
+    def _report_event(self, event: MatchEvent) -> None:
+        report = event_report(event)
+        if report is not None:
+            self._report(report)
+
+    # -- what the server says -----------------------------------------------------------------------------------
+
+    def _take_messages(self) -> None:
+        for message in self._signaling.take_messages():
+            self._take(message)
+
+    def _take(self, message: ServerMessage) -> None:
+        if isinstance(message, Waiting):
+            self._report({"event": "waiting", "position": message.position, "needed": message.needed})
+            self._show_waiting()
+        elif isinstance(message, Matched):
+            self._connector = Connector(
+                message, self._signaling, impairment=self._settings.impairment, seed=self._settings.seed
+            )
+            self._seats_of = {peer.client_id: peer.seats[0] for peer in message.peers}
+            self._gone.clear()
+            if self._matched is not None and not self._matched.done():
+                self._matched.set_result(message)
+        elif isinstance(message, Signal):
+            if self._connector is not None:
+                self._connector.take_signal(message)
+        elif isinstance(message, PeerGone):
+            self._peer_gone(message)
+        elif isinstance(message, Refused):
+            log.warning("the server refused: %s %s", message.code, message.message)
+            if self._matched is not None and not self._matched.done():
+                self._matched.set_exception(SignalingError(message.code, message.message))
+        elif isinstance(message, Closing):
+            log.warning("the server shuts down: %s", message.message)
+
+    def _peer_gone(self, message: PeerGone) -> None:
+        log.info("the server says that %s is gone: %s", message.client_id, message.why)
+        peer = self._seats_of.get(message.client_id)
+        if peer is not None and message.why != "silent":  # else no proof: it may have lost only the server
+            self._gone.add(peer)
+            if self._runner is not None:
+                self._runner.peer_gone(peer)
+        if self._runner is None and self._connector is not None:
+            self._connector.peer_gone()
+
+    # -- screens ------------------------------------------------------------------------------------------------
+
+    def _show_waiting(self) -> None:
+        if self._hosts.is_loading or self._runner is not None:
+            return  # the loading screen says more; this one follows
+        self._show(Screen.WAITING, "Waiting room", "Waiting for another player. The game starts by itself.")
+
+    def _show(self, screen: Screen, title: str, message: str, *, can_continue: bool = False) -> None:
+        self._window.publish(Presentation(screen, title=title, message=message, can_continue=can_continue))

@@ -1,0 +1,103 @@
+"""From what the server said to what the match needs, and from its end to what the server is told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from p2pclient import __version__
+from p2pclient.common.errors import ConfigurationError
+from p2pclient.common.lobby_messages import Matched, MatchResult
+from p2pclient.common.seeds import derive_seed
+from p2pclient.match.plan import Desync, MatchEvent, MatchPlan, PeerSilence, Phase, PhaseChanged
+from p2pclient.runtime.playing import Played
+
+
+def make_plan(matched: Matched, ready: Mapping[str, Any], *, bot: str | None, seed: int, render: bool) -> MatchPlan:
+    """Return the plan of a match that the server made.
+
+    Args:
+        ready: what the environment's host said of itself.
+        bot: name of the bot in our seats, None for a person.
+        seed: of the bot.
+
+    Raises:
+        ConfigurationError: the environment has another number of seats, or no such bot.
+    """
+    settings = matched.settings
+    if ready["seats"] != settings.seats:
+        raise ConfigurationError("seats", settings.seats, f"{ready['seats']} for {settings.env}")
+    check_bot(bot, ready)
+    return MatchPlan(
+        match_id=matched.match_id,
+        seed=matched.seed,
+        env=ready,
+        local_seats=tuple(matched.own_seats),
+        peers={peer.seats[0]: tuple(peer.seats) for peer in matched.peers},
+        own_id=matched.own_seats[0],
+        rate_hz=settings.rate_hz,
+        window=settings.window,
+        input_delay=settings.input_delay,
+        episodes=settings.episodes,
+        frames=settings.frames,
+        drop_after=settings.drop_after_s,
+        render=render,
+        observe=settings.record_observations,
+        allow_mixed_hosts=settings.allow_mixed_hosts,
+        bots={seat: (bot, derive_seed(seed, "bot", seat)) for seat in matched.own_seats} if bot else {},
+        version=__version__,
+    )
+
+
+def check_bot(bot: str | None, ready: Mapping[str, Any]) -> None:
+    """Raise ConfigurationError if the environment has no bot of that name."""
+    if bot is not None and bot not in ready["bots"]:
+        known = ", ".join(ready["bots"]) or "none; this environment has no bots"
+        raise ConfigurationError("bot", bot, known)
+
+
+def players(matched: Matched, *, label: str, bot: str | None) -> list[dict[str, Any]]:
+    """Return who sits where, by seat, for the manifest."""
+    by_seat: dict[int, dict[str, Any]] = {
+        seat: {"seat": seat, "local": True, "label": label, "bot": bot} for seat in matched.own_seats
+    }
+    for peer in matched.peers:
+        by_seat.update({seat: {"seat": seat, "local": False, "client": peer.client_id} for seat in peer.seats})
+    return [by_seat[seat] for seat in sorted(by_seat)]
+
+
+def match_result(played: Played) -> MatchResult:
+    """Return what the server is told of a match's end."""
+    counters = played.outcome["counters"]
+    reason = "complete" if played.ended.reason == "finished" else played.ended.reason
+    return MatchResult(
+        reason=reason,
+        episodes=len(played.totals),
+        frames=counters["confirmed_frames"],
+        verified_frames=counters["verified_frames"],
+        desyncs=counters["desyncs"],
+    )
+
+
+def event_report(event: MatchEvent) -> dict[str, Any] | None:
+    """Return what the command line is told of an event of the match, None if it need not know."""
+    match event:
+        case PhaseChanged(Phase.PLAYING, episode):
+            return {"event": "playing", "episode": episode}
+        case PeerSilence(peer, level):
+            return {"event": "silence", "peer": peer, "level": level}
+        case Desync(peer, episode, frame):
+            return {"event": "desync", "peer": peer, "episode": episode, "frame": frame}
+    return None
+
+
+def played_report(played: Played) -> dict[str, Any]:
+    """Return what the command line is told of a match's end."""
+    return {
+        "event": "played",
+        "folder": str(played.folder),
+        "reason": played.ended.reason,
+        "text": played.ended.text,
+        "unverified": played.ended.unverified,
+        "outcome": played.outcome,
+    }

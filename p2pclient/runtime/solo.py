@@ -1,0 +1,145 @@
+"""A match on one machine: a person alone, or with bots in the other seats. No server, the same recording."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from p2pclient import __version__
+from p2pclient.common.presentation import Presentation, Screen
+from p2pclient.common.seeds import derive_seed
+from p2pclient.match.plan import MatchPlan
+from p2pclient.recorder.run import check_folder
+from p2pclient.runtime.hosting import HostKeeper
+from p2pclient.runtime.match_runner import MatchRunner
+from p2pclient.runtime.person import Person
+from p2pclient.runtime.planning import check_bot, played_report
+from p2pclient.runtime.playing import Played, Table, play
+from p2pclient.runtime.presenter import WindowLink
+from p2pclient.runtime.results import results_screen
+
+log = logging.getLogger("tandem.client")
+
+
+@dataclass(frozen=True, slots=True)
+class SoloSettings:
+    """What ``tandem play`` is told."""
+
+    env: str
+    out: Path
+    env_args: Mapping[str, Any] = field(default_factory=dict)
+    bot: str | None = None
+    """Bot for every seat but the person's; None leaves them idle."""
+    all_bots: bool = False
+    """The bot plays the person's seat too."""
+    seed: int | None = None
+    rate_hz: float | None = None
+    """None takes the environment's own rate."""
+    input_delay: int = 0
+    episodes: int = 1
+    frames: int = 0
+    headless: bool = False
+    linger: bool = True
+    host_options: Mapping[str, Any] = field(default_factory=dict)
+
+
+class SoloClient:
+    """Runs one match without peers. Same interface as :class:`~p2pclient.runtime.participant.Participant`."""
+
+    def __init__(self, settings: SoloSettings, window: WindowLink, *, report: Callable[[dict[str, Any]], None]) -> None:
+        self._settings = settings
+        self._window = window
+        self._report = report
+        self._person = Person(window)
+        self._hosts = HostKeeper(window, settings.host_options, log_folder=settings.out)
+        self._runner: MatchRunner | None = None
+        self._task: asyncio.Task[None] | None = None
+        self.played: list[Played] = []
+
+    async def run(self) -> None:
+        """Play. Raises :class:`TandemError` if it cannot go on; the message is for the person."""
+        self._person.on_close = self._close_requested
+        watching = asyncio.create_task(self._person.watch())
+        self._task = asyncio.create_task(self._play())
+        try:
+            await self._task
+        except asyncio.CancelledError:
+            if not self._person.wants_to_close:
+                raise
+        finally:
+            watching.cancel()
+            await self._hosts.close()
+
+    def close(self) -> None:
+        """Leave, as if the person had closed the window."""
+        self._person.request_close()
+
+    def _close_requested(self) -> None:
+        if self._runner is not None:
+            self._runner.leave()
+        elif self._task is not None:
+            self._task.cancel()
+
+    async def _play(self) -> None:
+        settings = self._settings
+        self._window.publish(Presentation(Screen.LOADING, title="Starting", message="The game is being opened."))
+        for warning in check_folder(settings.out):
+            log.warning(warning)
+        host = await self._hosts.start(settings.env, settings.env_args)
+        ready = await self._hosts.ready(host)
+        check_bot(settings.bot, ready)
+        again = True
+        while again and not self._person.wants_to_close:
+            plan = self._plan(ready)
+            played = await play(
+                Table(
+                    plan=plan,
+                    host=host,
+                    person=self._person,
+                    window=self._window,
+                    out=settings.out,
+                    title=str(ready["title"]),
+                    players=[
+                        {"seat": s, "local": True, "bot": plan.bots[s][0] if s in plan.bots else None}
+                        for s in plan.local_seats
+                    ],
+                    settings={"env": settings.env, "env_args": dict(settings.env_args), "rate_hz": plan.rate_hz},
+                    human_seats=() if settings.all_bots else (0,),
+                    on_runner=self._runner_starts,
+                )
+            )
+            self._runner = None
+            self.played.append(played)
+            self._report(played_report(played))
+            self._window.publish(results_screen(played, ready, 0))
+            again = settings.linger and played.ended.reason == "finished"
+            if again and not self._person.wants_to_close:
+                await self._person.wait_for_continue()
+
+    def _runner_starts(self, runner: MatchRunner) -> None:
+        self._runner = runner
+
+    def _plan(self, ready: Mapping[str, Any]) -> MatchPlan:
+        settings = self._settings
+        seed = secrets.randbits(31) if settings.seed is None else settings.seed + len(self.played)
+        seats = tuple(range(ready["seats"]))
+        bot_seats = seats if settings.all_bots else seats[1:]
+        bots = {s: (settings.bot, derive_seed(seed, "bot", s)) for s in bot_seats} if settings.bot else {}
+        return MatchPlan(
+            match_id="solo",
+            seed=seed,
+            env=ready,
+            local_seats=seats,
+            rate_hz=settings.rate_hz or float(ready["nominal_rate_hz"]),
+            input_delay=settings.input_delay,
+            episodes=settings.episodes,
+            frames=settings.frames,
+            render=not settings.headless,
+            bots=bots,
+            version=__version__,
+        )

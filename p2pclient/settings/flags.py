@@ -1,0 +1,99 @@
+"""Flags that several commands share, and their values checked."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from p2pclient.common.errors import ConfigurationError
+from p2pclient.runtime.logs import LEVELS
+
+DEFAULT_ENV = "cogrid:Overcooked-CrampedRoom-V0"
+
+
+def add_log_flags(parser: argparse.ArgumentParser) -> None:
+    """``--log-level``."""
+    parser.add_argument("--log-level", choices=LEVELS, default="warning", help="what is logged (default: warning)")
+
+
+def add_out_flag(parser: argparse.ArgumentParser) -> None:
+    """``--out``."""
+    parser.add_argument("--out", type=Path, default=Path("runs"), help="folder for recordings (default: runs)")
+
+
+def add_environment_flags(parser: argparse.ArgumentParser) -> None:
+    """``--env-arg`` and ``--max-steps``."""
+    parser.add_argument(
+        "--env-arg", action="append", default=[], metavar="NAME=JSON", help="an argument of the environment"
+    )
+    parser.add_argument("--max-steps", type=int, metavar="N", help="steps in one episode")
+
+
+def add_match_flags(parser: argparse.ArgumentParser) -> None:
+    """Rate, window, delay and length of a match."""
+    parser.add_argument("--rate", type=float, default=15.0, metavar="HZ", help="frames per second (default: 15)")
+    parser.add_argument("--window", type=int, default=8, help="frames simulated before they are confirmed (default: 8)")
+    parser.add_argument("--input-delay", type=int, default=0, metavar="FRAMES", help="frames (default: 0)")
+    parser.add_argument("--episodes", type=int, default=None, help="episodes in one match (default: 1)")
+    parser.add_argument("--seconds", type=float, default=None, help="length of a match, in nominal frames of the rate")
+
+
+def add_impairment_flags(parser: argparse.ArgumentParser) -> None:
+    """What to do to every datagram that leaves."""
+    group = parser.add_argument_group("impairment of what this client sends, one way, for trying bad networks")
+    group.add_argument("--latency-ms", type=float, default=0.0, help="delay of every datagram")
+    group.add_argument("--jitter-ms", type=float, default=0.0, help="standard deviation of the delay")
+    group.add_argument("--loss", type=float, default=0.0, help="share of datagrams lost, 0 to 1")
+    group.add_argument("--reorder", type=float, default=0.0, help="share of datagrams held back, 0 to 1")
+    group.add_argument("--duplicate", type=float, default=0.0, help="share of datagrams that arrive twice, 0 to 1")
+
+
+def impairment_options(arguments: argparse.Namespace) -> dict[str, float]:
+    """Return the fields of an ``ImpairmentSpec``."""
+    return {
+        "delay_ms": arguments.latency_ms,
+        "jitter_ms": arguments.jitter_ms,
+        "loss": arguments.loss,
+        "reorder": arguments.reorder,
+        "duplicate": arguments.duplicate,
+    }
+
+
+def environment_arguments(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the environment's arguments.
+
+    Raises:
+        ConfigurationError: one is not ``NAME=JSON``.
+    """
+    found: dict[str, Any] = {}
+    for text in arguments.env_arg:
+        name, equals, value = text.partition("=")
+        if not name or not equals:
+            raise ConfigurationError("--env-arg", text, "NAME=VALUE, the value as JSON")
+        try:
+            found[name] = msgspec.json.decode(value)
+        except msgspec.DecodeError:
+            found[name] = value  # a bare word is a string
+    if arguments.max_steps is not None:
+        found["max_steps"] = arguments.max_steps
+    return found
+
+
+def match_length(arguments: argparse.Namespace) -> tuple[int, int]:
+    """Return ``(episodes, frames)``: 0 episodes means as many as the frames allow, 0 frames no limit.
+
+    Raises:
+        ConfigurationError: a value is out of range.
+    """
+    frames = 0
+    if arguments.seconds is not None:
+        frames = round(arguments.seconds * arguments.rate)
+        if frames < 1:
+            raise ConfigurationError("--seconds", arguments.seconds, "at least one frame long")
+    episodes = arguments.episodes if arguments.episodes is not None else (0 if frames else 1)
+    if episodes < 0:
+        raise ConfigurationError("--episodes", episodes, "1 or more")
+    return episodes, frames
