@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,10 +27,9 @@ from p2pclient.common.presentation import FocusChange, KeyChange, Presentation, 
 from p2pclient.envhost.client import EnvHost
 from p2pclient.match.plan import MatchEvent
 from p2pclient.recorder.run import check_folder
+from p2pclient.runtime.client import PlayingClient, Report
 from p2pclient.runtime.connecting import Connector, PartnerLeft
-from p2pclient.runtime.hosting import HostKeeper
 from p2pclient.runtime.match_runner import MatchRunner
-from p2pclient.runtime.person import Person
 from p2pclient.runtime.planning import event_report, make_plan, match_result, played_report, players
 from p2pclient.runtime.playing import Played, Table, play
 from p2pclient.runtime.presenter import WindowLink
@@ -68,56 +67,19 @@ class ParticipantSettings:
     host_options: Mapping[str, Any] = field(default_factory=dict)
 
 
-class Participant:
-    """Runs one client until it has played its matches or the person leaves.
+class Participant(PlayingClient):
+    """Runs one client of a server until it has played its matches or the person leaves."""
 
-    Args:
-        settings: what it was told.
-        window: where screens go and what the person does comes from.
-        report: told of what happens, as plain data; for the command line.
-    """
-
-    def __init__(
-        self, settings: ParticipantSettings, window: WindowLink, *, report: Callable[[dict[str, Any]], None]
-    ) -> None:
+    def __init__(self, settings: ParticipantSettings, window: WindowLink, *, report: Report) -> None:
+        super().__init__(window, report, out=settings.out, host_options=settings.host_options)
         self._settings = settings
-        self._window = window
-        self._report = report
-        self._person = Person(window)
         if settings.share_keys:
             self._person.share = self._share
-        self._hosts = HostKeeper(window, settings.host_options, log_folder=settings.out)
         self._signaling = SignalingClient(wakeup=self._take_messages)
         self._matched: asyncio.Future[Matched] | None = None
         self._connector: Connector | None = None
-        self._runner: MatchRunner | None = None
         self._seats_of: dict[str, int] = {}
         self._gone: set[int] = set()
-        self._play_task: asyncio.Task[None] | None = None
-        self.played: list[Played] = []
-
-    async def run(self) -> None:
-        """Play. Everything is closed and every partner told when this returns, however it ends.
-
-        Raises:
-            TandemError: it could not go on; the message is for the person.
-        """
-        self._person.on_close = self._close_requested
-        watching = asyncio.create_task(self._person.watch())
-        self._play_task = asyncio.create_task(self._play_all())
-        try:
-            await self._play_task
-        except asyncio.CancelledError:
-            if not self._person.wants_to_close:
-                raise
-        finally:
-            watching.cancel()
-            await self._signaling.close()
-            await self._hosts.close()
-
-    def close(self) -> None:
-        """Leave politely, as if the person had closed the window."""
-        self._person.request_close()
 
     def take_from_sibling(self, intent: KeyChange | FocusChange) -> None:
         """A key or focus change of the other window at the same keyboard."""
@@ -129,15 +91,12 @@ class Participant:
         else:
             self._report({"event": "focus", "focused": intent.focused})
 
-    def _close_requested(self) -> None:
-        if self._runner is not None:
-            self._runner.leave()
-        elif self._play_task is not None:
-            self._play_task.cancel()
+    async def _close(self) -> None:
+        await self._signaling.close()
 
     # -- the way through ----------------------------------------------------------------------------------------
 
-    async def _play_all(self) -> None:
+    async def _play(self) -> None:
         self._show(Screen.LOADING, "Starting", "Connecting to the server.")
         for warning in check_folder(self._settings.out):
             log.warning(warning)
@@ -208,11 +167,9 @@ class Participant:
             await connector.close()
 
     def _runner_starts(self, runner: MatchRunner) -> None:
-        self._runner = runner
         for peer in self._gone:
             runner.peer_gone(peer)  # said right after the connection had been made
-        if self._person.wants_to_close:
-            runner.leave()
+        super()._runner_starts(runner)
 
     def _report_event(self, event: MatchEvent) -> None:
         report = event_report(event)

@@ -24,7 +24,7 @@ class Person:
 
     def __init__(self, window: WindowLink) -> None:
         self._window = window
-        self._focused = {"own": True, "sibling": False}
+        self._focused = {"own": False, "sibling": False}
         self.share: Callable[[KeyChange | FocusChange], None] | None = None
         """Given every key and focus change of this window, for a second window at the same keyboard."""
         self.keyboard: KeyboardSource | None = None

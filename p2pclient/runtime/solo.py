@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,9 @@ from p2pclient.common.presentation import Presentation, Screen
 from p2pclient.common.seeds import derive_seed
 from p2pclient.match.plan import MatchPlan
 from p2pclient.recorder.run import check_folder
-from p2pclient.runtime.hosting import HostKeeper
-from p2pclient.runtime.match_runner import MatchRunner
-from p2pclient.runtime.person import Person
+from p2pclient.runtime.client import PlayingClient, Report
 from p2pclient.runtime.planning import check_bot, played_report
-from p2pclient.runtime.playing import Played, Table, play
+from p2pclient.runtime.playing import Table, play
 from p2pclient.runtime.presenter import WindowLink
 from p2pclient.runtime.results import results_screen
 
@@ -48,42 +45,12 @@ class SoloSettings:
     host_options: Mapping[str, Any] = field(default_factory=dict)
 
 
-class SoloClient:
-    """Runs one match without peers. Same interface as :class:`~p2pclient.runtime.participant.Participant`."""
+class SoloClient(PlayingClient):
+    """Runs matches without peers."""
 
-    def __init__(self, settings: SoloSettings, window: WindowLink, *, report: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(self, settings: SoloSettings, window: WindowLink, *, report: Report) -> None:
+        super().__init__(window, report, out=settings.out, host_options=settings.host_options)
         self._settings = settings
-        self._window = window
-        self._report = report
-        self._person = Person(window)
-        self._hosts = HostKeeper(window, settings.host_options, log_folder=settings.out)
-        self._runner: MatchRunner | None = None
-        self._task: asyncio.Task[None] | None = None
-        self.played: list[Played] = []
-
-    async def run(self) -> None:
-        """Play. Raises :class:`TandemError` if it cannot go on; the message is for the person."""
-        self._person.on_close = self._close_requested
-        watching = asyncio.create_task(self._person.watch())
-        self._task = asyncio.create_task(self._play())
-        try:
-            await self._task
-        except asyncio.CancelledError:
-            if not self._person.wants_to_close:
-                raise
-        finally:
-            watching.cancel()
-            await self._hosts.close()
-
-    def close(self) -> None:
-        """Leave, as if the person had closed the window."""
-        self._person.request_close()
-
-    def _close_requested(self) -> None:
-        if self._runner is not None:
-            self._runner.leave()
-        elif self._task is not None:
-            self._task.cancel()
 
     async def _play(self) -> None:
         settings = self._settings
@@ -120,9 +87,6 @@ class SoloClient:
             again = settings.linger and played.ended.reason == "finished"
             if again and not self._person.wants_to_close:
                 await self._person.wait_for_continue()
-
-    def _runner_starts(self, runner: MatchRunner) -> None:
-        self._runner = runner
 
     def _plan(self, ready: Mapping[str, Any]) -> MatchPlan:
         settings = self._settings
