@@ -50,6 +50,10 @@ class _Sight:
         on_floor = self.kitchen.cells_of(item)
         return lying + on_floor + self.kitchen.cells_of(f"{item}_stack")
 
+    def on_floor(self) -> List[Cell]:
+        """Return where something was dropped on the floor: nobody can walk there, perhaps not to the hatch either."""
+        return [cell for name in ("onion", "plate", _SOUP) for cell in self.kitchen.cells_of(name)]
+
     def empty_counters(self) -> List[Cell]:
         return [cell for cell in self.kitchen.cells_of("counter") if cell not in self.kitchen.on_counter]
 
@@ -93,6 +97,9 @@ def _errand(sight: _Sight, cells: List[Cell], now: bool = True) -> Optional[Erra
 
 def _fetch(sight: _Sight) -> Optional[Errand]:
     kitchen, partner = sight.kitchen, sight.partner
+    in_the_way = _errand(sight, sight.on_floor())
+    if in_the_way is not None:
+        return in_the_way
     hatch = [cell for cell in kitchen.cells_of("delivery_zone") if sight.reaches(cell)]
     soups = _errand(sight, sight.sources(_SOUP)) if hatch else None
     if soups is not None:

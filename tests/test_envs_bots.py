@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import numpy as np
 import pytest
 
 from envs.cogrid_overcooked import KITCHENS, OvercookedEnvironment
@@ -48,6 +49,27 @@ def test_they_deliver_in_every_kitchen(kitchens: dict[str, OvercookedEnvironment
 
 def test_they_bear_actions_that_are_several_frames_late(kitchens: dict[str, OvercookedEnvironment]) -> None:
     assert soups(kitchens[KITCHENS[0]], ["greedy", "greedy"], seed=3, late=4) >= 2
+
+
+@pytest.mark.parametrize("dropped", ["onion_soup", "onion", "plate"])
+def test_what_was_dropped_in_front_of_the_hatch_is_taken_away(
+    kitchens: dict[str, OvercookedEnvironment], dropped: str
+) -> None:
+    kitchen = kitchens[KITCHENS[0]]
+    simulation = Simulation(kitchen)
+    simulation.reset(1)
+    state = simulation.get_state()
+    cells = state["data"]["environment"]["object_type_map"].copy()
+    ids = kitchen._env._type_ids
+    (row, column), *others = [tuple(cell) for cell in np.argwhere(cells == ids["delivery_zone"]).tolist()]
+    assert not others
+    cells[row - 1, column] = ids[dropped]  # the only place from which soups can be handed in
+    state["data"]["environment"]["object_type_map"] = cells
+    simulation.set_state(state)
+    for seat in range(2):
+        simulation.add_bot(seat, "greedy", seat)
+    results = [simulation.step(frame, [simulation.decide(0), simulation.decide(1)]) for frame in range(200)]
+    assert sum(info["soups_delivered"] for result in results for info in result[4]) >= 2
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,8 @@ def test_the_description_is_complete_and_crosses_the_pipe(name: str) -> None:
     data = registry.describe(environment, name, {"max_steps": 50})
     assert values.encode(values.decode(values.encode(data))) == values.encode(data)
     assert set(data) == {
-        "env", "args", "title", "seat_colours", "agents", "seats", "action_spaces", "observation_spaces", "controls", "max_steps",
+        "env", "args", "title", "seat_colours", "agents", "seats", "action_spaces", "observation_spaces", "controls",
+        "max_steps",
         "nominal_rate_hz", "bots", "digest", "machine", "numeric_probe", "step_us",
     }  # fmt: skip
     assert (data["env"], data["args"], data["max_steps"], data["seats"]) == (name, {"max_steps": 50}, 50, 2)

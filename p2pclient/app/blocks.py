@@ -11,6 +11,8 @@ from p2pclient.app import text, theme, widgets
 from p2pclient.app.draw import Part
 from p2pclient.app.theme import Colour, Scale, Type
 
+_OR = "or"
+
 
 @dataclass(frozen=True, slots=True)
 class Block:
@@ -103,7 +105,10 @@ def hint(key_name: str, words: str, scale: Scale, width: int, *, gap: int = 0) -
 
 
 def help_lines(keys: Sequence[tuple[str, str]], scale: Scale, width: int, *, gap: int = 0) -> Block:
-    """Key caps with what they do, in as many centred rows as are needed; at most three are drawn."""
+    """Key caps with what they do, in as many centred rows as are needed; at most three are drawn.
+
+    An "or" between names of keys is a word, not a key.
+    """
     px = scale.text(theme.SMALL)
     items = [_help_item(text.printable(names), text.printable(does), px, scale, width) for names, does in keys]
     rows: list[list[_HelpItem]] = [[]]
@@ -134,16 +139,25 @@ class _HelpItem:
     width: int
 
     def paint(self, surface: pygame.Surface, left: int, top: int, height: int, px: int, scale: Scale) -> None:
+        middle = top + height // 2
         for label, cap_width in self.caps:
-            widgets.key_cap(surface, pygame.Rect(left, top, cap_width, height), label, px)
+            if label == _OR:
+                widgets.put_line(surface, label, px, False, theme.TEXT_SOFT, left=left + scale.px(4), middle=middle)
+            else:
+                widgets.key_cap(surface, pygame.Rect(left, top, cap_width, height), label, px)
             left += cap_width + scale.px(4)
         left += scale.px(6)
-        widgets.put_line(surface, self.does, px, False, theme.TEXT_SOFT, left=left, middle=top + height // 2)
+        widgets.put_line(surface, self.does, px, False, theme.TEXT_SOFT, left=left, middle=middle)
 
 
 def _help_item(names: str, does: str, px: int, scale: Scale, limit: int) -> _HelpItem:
     least = text.line_height(px, True) + scale.px(8)  # no cap is narrower than it is high
-    caps = tuple((name, max(least, text.width_of(name, px, True) + scale.px(16))) for name in names.split())
+    caps = tuple(
+        (name, text.width_of(name, px, False) + scale.px(8))
+        if name == _OR
+        else (name, max(least, text.width_of(name, px, True) + scale.px(16)))
+        for name in names.split()
+    )
     before = sum(w + scale.px(4) for _, w in caps) + scale.px(6)
     does = text.shorten(does, px, False, max(0, limit - before))
     return _HelpItem(caps, does, before + text.width_of(does, px, False))

@@ -16,6 +16,10 @@ _USUAL_DESKTOP = (1920, 1080)
 _SETTLING_S = 0.15
 
 
+_BLIND_DRIVERS = ("offscreen", "dummy")
+"""What SDL takes when there is no display: it opens windows that nobody can see."""
+
+
 class DisplayError(TandemError):
     """There is no display to open a window on. The message says what to do instead."""
 
@@ -37,6 +41,8 @@ class Display:
         _give_hints(vsync)
         try:
             pygame.display.init()
+            if pygame.display.get_driver() in _BLIND_DRIVERS and "SDL_VIDEODRIVER" not in os.environ:
+                raise pygame.error("the system offers none to this program")
             pygame.display.set_icon(_icon())
             pygame.display.set_caption(title)
             self._windowed, position = _place_on_desktop(size, side)

@@ -3,7 +3,7 @@
 Rules of this file. Events are pumped by ``pygame.event.wait(timeout)`` and then ``pygame.event.get(pump=False)``, never
 by a plain ``get`` or ``pump``: those hold the interpreter's lock while a window is dragged on Windows, and the match
 would stop. pygame's ``wait`` looks once a millisecond: 0.5 ms until a new picture is noticed, for 1.7 % of a core. That
-is right while playing; on all other screens the loop sleeps on the mailbox instead and looks 25 times a second.
+is right while playing; on all other screens the loop sleeps on the mailbox instead and looks 40 times a second.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 _WAKE = pygame.event.custom_type()
 _PLAYING_BEAT_MS = 100
 """Longest wait while playing: what bounds how late Ctrl-C is noticed."""
-_QUIET_BEAT_S = 0.04
+_QUIET_BEAT_S = 0.025
 _MOVING_PERIOD_S = 2.4
 """One round of the moving bar, in 60 steps: 25 a second."""
 _CONTINUE_GUARD_S = 0.3

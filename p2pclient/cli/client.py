@@ -18,7 +18,7 @@ from p2pclient.recorder.manifest import collect_versions
 from p2pclient.runtime.logs import log_tail, toggle_debug
 from p2pclient.runtime.loop import fine_timers, make_loop
 from p2pclient.runtime.person import Person
-from p2pclient.runtime.playing import ClientCrash
+from p2pclient.runtime.playing import ClientCrash, Played
 from p2pclient.runtime.presenter import NoWindow, WindowLink
 from p2pclient.runtime.results import error_screen
 
@@ -31,6 +31,9 @@ _END_SECONDS = 8.0
 class Client(Protocol):
     """What both kinds of client offer."""
 
+    played: list[Played]
+    """The matches so far."""
+
     async def run(self) -> None:
         """Play until done."""
 
@@ -42,8 +45,13 @@ MakeClient = Callable[[WindowLink], Client]
 
 
 def run_headless(make_client: MakeClient, *, out: Path) -> int:
-    """Run a client without a window; Ctrl-C and SIGTERM leave politely. Returns the exit code."""
+    """Run a client without a window; Ctrl-C and SIGTERM leave politely.
+
+    Returns:
+        The exit code: 0 only if every match that began was finished.
+    """
     outcome: list[BaseException] = []
+    played: list[Played] = []
 
     async def main() -> None:
         client = make_client(NoWindow())
@@ -52,10 +60,13 @@ def run_headless(make_client: MakeClient, *, out: Path) -> int:
                 await client.run()
             except Exception as error:  # noqa: BLE001 - reported to the person and in the exit code
                 outcome.append(error)
+            played.extend(client.played)
 
     with fine_timers():
         _run(main())
-    return _tell(outcome[0], _report_of(outcome[0], out)) if outcome else 0
+    if outcome:
+        return _tell(outcome[0], _report_of(outcome[0], out))
+    return 0 if all(each.ended.reason == "finished" for each in played) else 1
 
 
 def run_with_window(make_client: MakeClient, *, out: Path, title: str, side: str | None = None) -> int:

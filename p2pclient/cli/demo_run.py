@@ -97,13 +97,11 @@ class Orchestra:
 
     # -- processes ----------------------------------------------------------------------------------------------
 
-    def _start(self, name: str, *arguments: str, stdin: int | None = None) -> _Child:
-        command = [sys.executable, "-P", "-u", "-m", "p2pclient.cli", *arguments]
+    def _start(self, name: str, *arguments: str) -> _Child:
+        command = [sys.executable, "-P", "-u", "-m", "p2pclient.cli", *arguments, "--child"]
         log = (self._plan.out / f"{name}.log").open("w", encoding="utf-8")
         with log:
-            process = subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=log, stdin=stdin or subprocess.DEVNULL, text=True
-            )
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True)
         child = _Child(name, process)
         self._children.append(child)
         assert process.stdout is not None
@@ -153,7 +151,7 @@ class Orchestra:
             arguments += [flags.get(name, f"--{name}"), repr(value)]
         if plan.fault is not None and number == 2:
             arguments += ["--fault", plan.fault]
-        self._start(f"client-{number}", *arguments, stdin=subprocess.PIPE if shares_keyboard else None)
+        self._start(f"client-{number}", *arguments)
 
     def _wait_for_welcome(self) -> None:
         deadline = time.monotonic() + _START_SECONDS

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
 
 from p2pclient.cli.client import Client, run_headless, run_with_window
-from p2pclient.cli.sibling import listen_to_sibling
+from p2pclient.cli.parent import end_with_parent, pass_keys_to
 from p2pclient.runtime.logs import start_logging
 from p2pclient.runtime.presenter import WindowLink
 from p2pclient.settings.flags import add_impairment_flags, add_log_flags, add_out_flag, impairment_options
@@ -26,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print what happens as lines of JSON")
     parser.add_argument("--keys", choices=("all", "first", "second"), default="all", help=argparse.SUPPRESS)
     parser.add_argument("--side", choices=("left", "right"), help=argparse.SUPPRESS)
+    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--sibling", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--fault", help=argparse.SUPPRESS)
     parser.add_argument("--load-fault", help=argparse.SUPPRESS)
@@ -40,7 +42,6 @@ def run(arguments: argparse.Namespace) -> int:
         print("tandem: --headless needs --bot NAME: without a window nobody can press keys", file=sys.stderr)
         return 2
     start_logging(arguments.log_level)
-    clients: list[Any] = []
 
     def make(window: WindowLink) -> Client:
         # Here, in the runtime's thread: what this imports takes half a second, and the window need not wait for it.
@@ -66,28 +67,27 @@ def run(arguments: argparse.Namespace) -> int:
             host_options=options,
         )
         client = Participant(settings, window, report=reporter(as_json=arguments.json, quiet=not arguments.headless))
-        clients.append(client)
-        if arguments.sibling:
-            listen_to_sibling(client)
+        if arguments.child:
+            end_with_parent(pass_keys_to(client))
         return client
 
     if arguments.headless:
-        code = run_headless(make, out=arguments.out)
-    else:
-        code = run_with_window(make, out=arguments.out, title="Tandem", side=arguments.side)
-    if code == 0 and arguments.headless:
-        return 0 if all(p.ended.reason == "finished" for p in clients[0].played) else 1
-    return code
+        return run_headless(make, out=arguments.out)
+    return run_with_window(make, out=arguments.out, title="Tandem", side=arguments.side)
 
 
 def reporter(*, as_json: bool, quiet: bool = False) -> Callable[[dict[str, Any]], None]:
     """Return what prints the client's reports: lines of JSON, or sentences."""
 
     def report(event: dict[str, Any]) -> None:
-        if as_json:
-            print(json.dumps(event), flush=True)
-        elif not quiet:
-            print(_sentence(event), flush=True)
+        try:
+            if as_json:
+                print(json.dumps(event), flush=True)
+            elif not quiet and _sentence(event):
+                print(_sentence(event), flush=True)
+        except BrokenPipeError:
+            # Whoever read this is gone; the match is not over for that.
+            sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - stays open to the end
 
     return report
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from p2pclient import __version__
+from p2pclient.cli.parent import end_with_parent
 from p2pclient.common.lobby_messages import DEFAULT_PORT, MatchSettings
 from p2pclient.runtime.logs import start_logging
 from p2pclient.settings.flags import (
@@ -27,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--drop-after", type=float, default=15.0, metavar="S", help="silence until a player is gone")
     parser.add_argument("--observations", action="store_true", help="record observations too")
     parser.add_argument("--allow-mixed-hosts", action="store_true", help="let different Python, NumPy or systems play")
+    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     add_environment_flags(parser)
     add_match_flags(parser)
     add_log_flags(parser)
@@ -56,6 +58,8 @@ def run(arguments: argparse.Namespace) -> int:
     from signaling.server import run as run_server
 
     start_logging(arguments.log_level)
+    if arguments.child:
+        end_with_parent()
     settings = settings_of(arguments)
 
     def say(listening: Listening) -> None:

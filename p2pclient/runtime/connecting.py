@@ -10,6 +10,7 @@ from typing import Any
 from p2pclient.common.errors import SignalingError, TransportError
 from p2pclient.common.lobby_messages import Description, Matched, Peer, Signal
 from p2pclient.runtime.signaling_client import SignalingClient
+from p2pclient.runtime.signaling_link import signaling_error
 from p2pclient.transport.base import Closed, Failed, Opened
 from p2pclient.transport.ice import IceServer
 from p2pclient.transport.impairment import Impairment, ImpairmentSpec
@@ -55,6 +56,7 @@ class Connector:
         self._ice_servers = tuple(ice_servers)
         self._descriptions: dict[str, asyncio.Future[Description]] = {}
         self._gone = asyncio.Event()
+        self._server_lost = asyncio.Event()
         self.transports: dict[int, RtcTransport] = {}
         """By peer id, which is the peer's lowest seat."""
 
@@ -68,6 +70,10 @@ class Connector:
         """The server says that a partner left."""
         self._gone.set()
 
+    def server_lost(self) -> None:
+        """The connection to the server ended: what was not said through it until now will not come."""
+        self._server_lost.set()
+
     async def connect(self) -> dict[int, RtcTransport]:
         """Connect to all partners at once.
 
@@ -78,13 +84,15 @@ class Connector:
         """
         tasks = [asyncio.create_task(self._connect_one(peer)) for peer in self._matched.peers]
         gone = asyncio.create_task(self._gone.wait())
+        open_tasks: set[asyncio.Task[Any]] = set(tasks)
         try:
-            everyone: asyncio.Future[list[None]] = asyncio.gather(*tasks)
-            both: set[asyncio.Future[Any]] = {everyone, gone}
-            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-            if not everyone.done():
-                raise PartnerLeft
-            await everyone
+            while open_tasks:
+                done, _ = await asyncio.wait({*open_tasks, gone}, return_when=asyncio.FIRST_COMPLETED)
+                if gone in done:
+                    raise PartnerLeft
+                for task in done:
+                    task.result()
+                open_tasks -= done
         except BaseException:
             for task in tasks:
                 task.cancel()
@@ -104,6 +112,18 @@ class Connector:
             self._descriptions[client_id] = asyncio.get_running_loop().create_future()
         return self._descriptions[client_id]
 
+    async def _description_of(self, peer: Peer) -> Description:
+        """Wait for it as long as it takes: the other side may still be loading its environment."""
+        said, lost = self._expected(peer.client_id), asyncio.create_task(self._server_lost.wait())
+        either: set[asyncio.Future[Any]] = {said, lost}
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            lost.cancel()
+        if not said.done():
+            raise signaling_error("connection-lost", self._signaling.url)
+        return said.result()
+
     async def _connect_one(self, peer: Peer) -> None:
         peer_id = peer.seats[0]
         impairment = None
@@ -114,10 +134,10 @@ class Connector:
         if peer.make_offer:
             offer = await transport.make_offer()
             await self._signaling.signal(peer.client_id, Description(type="offer", sdp=offer["sdp"]))
-            answer = await self._expected(peer.client_id)
+            answer = await self._description_of(peer)
             await transport.accept_answer({"type": answer.type, "sdp": answer.sdp})
         else:
-            offered = await self._expected(peer.client_id)
+            offered = await self._description_of(peer)
             own = await transport.accept_offer({"type": offered.type, "sdp": offered.sdp})
             await self._signaling.signal(peer.client_id, Description(type="answer", sdp=own["sdp"]))
         await _wait_until_open(transport)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from p2pclient.common.errors import EnvHostError, RecordingError, TransportError
@@ -14,7 +15,7 @@ from p2pclient.match.match import Match
 from p2pclient.match.plan import Ended, MatchEvent, Outbox, ViewReady
 from p2pclient.recorder.run import RunWriter
 from p2pclient.runtime.ticker import Ticker
-from p2pclient.transport.base import Closed, Failed, PeerTransport
+from p2pclient.transport.base import Closed, Failed, PeerTransport, TransportStats
 
 log = logging.getLogger("tandem.match")
 frames_log = logging.getLogger("tandem.frames")
@@ -60,7 +61,8 @@ class MatchRunner:
         self._failure: BaseException | None = None
         self.final_view: Mapping[str, Any] | None = None
         """The newest view of all; after the end, what the player last saw."""
-        self.connections = sorted({transport.stats().connection for transport in transports.values()})
+        self._first_stats = {peer: transport.stats() for peer, transport in transports.items()}
+        self.connections = sorted({stats.connection for stats in self._first_stats.values()})
         """Kinds of path to the peers, as the match began."""
         self.seconds = 0.0
         """How long the match took, the goodbye not counted."""
@@ -102,6 +104,19 @@ class MatchRunner:
         if self._reply is not None:
             return False
         return not self.match.peers.owe_acknowledgement or self._loop.time() - ended_at > _GOODBYE_SECONDS
+
+    def transport_stats(self) -> dict[int, TransportStats]:
+        """Return what was carried between us and each peer, and over which path: the newest that was known."""
+        newest = {peer: transport.stats() for peer, transport in self._transports.items()}
+        for peer, first in self._first_stats.items():
+            if not newest[peer].local_address:  # closed by the peer, who was done first
+                newest[peer] = replace(
+                    newest[peer],
+                    connection=first.connection,
+                    local_address=first.local_address,
+                    remote_address=first.remote_address,
+                )
+        return newest
 
     def leave(self) -> None:
         """The person wants to go: say so to the others, and end."""

@@ -22,15 +22,16 @@ from p2pclient.common.lobby_messages import (
     ServerMessage,
     Signal,
     Waiting,
+    Welcome,
 )
 from p2pclient.common.presentation import FocusChange, KeyChange, Presentation, Screen
 from p2pclient.envhost.client import EnvHost
 from p2pclient.match.plan import MatchEvent
 from p2pclient.recorder.run import check_folder
 from p2pclient.runtime.client import PlayingClient, Report
-from p2pclient.runtime.connecting import Connector, PartnerLeft
+from p2pclient.runtime.connecting import Connector
 from p2pclient.runtime.match_runner import MatchRunner
-from p2pclient.runtime.planning import event_report, make_plan, match_result, played_report, players
+from p2pclient.runtime.planning import check_bot, event_report, make_plan, match_result, played_report, players
 from p2pclient.runtime.playing import Played, Table, play
 from p2pclient.runtime.presenter import WindowLink
 from p2pclient.runtime.results import results_screen
@@ -38,6 +39,9 @@ from p2pclient.runtime.signaling_client import SignalingClient
 from p2pclient.transport.impairment import ImpairmentSpec
 
 log = logging.getLogger("tandem.client")
+
+_AWAY = frozenset({"not-connected", "connection-lost", "timeout"})
+"""Why a request fails while there is no connection to the server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,7 @@ class Participant(PlayingClient):
         self._connector: Connector | None = None
         self._seats_of: dict[str, int] = {}
         self._gone: set[int] = set()
+        self._news = asyncio.Event()
 
     def take_from_sibling(self, intent: KeyChange | FocusChange) -> None:
         """A key or focus change of the other window at the same keyboard."""
@@ -115,19 +120,19 @@ class Participant(PlayingClient):
     async def _next_match(self) -> Played | None:
         """Join, wait, play one match and show its result; None if it did not come about."""
         self._matched = asyncio.get_running_loop().create_future()
-        join = Join(app_version=__version__, label=self._settings.label, bot=self._settings.bot is not None)
-        welcome = await self._signaling.join(join)
+        welcome = await self._join()
         self._report({"event": "welcome", "client": welcome.client_id})
         host = await self._hosts.start(welcome.settings.env, welcome.settings.env_args)
         ready = await self._hosts.ready(host)
+        check_bot(self._settings.bot, ready)  # before a partner connects in vain
         if not self._matched.done():
-            self._show_waiting()
+            self._show(Screen.WAITING, "Waiting room", "Waiting for another player. The game starts by itself.")
         matched = await self._matched
         self._report({"event": "matched", "match": matched.match_id, "seats": list(matched.own_seats)})
         self._show(Screen.CONNECTING, "Found a partner", "Connecting the two computers.")
         try:
             played = await self._play_match(matched, host, ready)
-        except (PartnerLeft, TransportError) as error:
+        except (SignalingError, TransportError) as error:
             await self._signaling.leave()
             self._report({"event": "failed", "text": str(error)})
             message = f"{error} Press Enter to wait for another partner."
@@ -137,6 +142,21 @@ class Participant(PlayingClient):
         await self._signaling.finished(match_result(played))
         self._window.publish(results_screen(played, ready, matched.own_seats[0]))
         return played
+
+    async def _join(self) -> Welcome:
+        """Join; while the server is away, wait until it is back."""
+        join = Join(app_version=__version__, label=self._settings.label, bot=self._settings.bot is not None)
+        while True:
+            try:
+                return await self._signaling.join(join)
+            except SignalingError as error:
+                if self._signaling.connected or error.code not in _AWAY:
+                    raise
+                log.warning("%s", error)
+                self._show(Screen.LOADING, "Waiting for the server", str(error))
+            while not self._signaling.connected:
+                self._news.clear()
+                await self._news.wait()
 
     async def _play_match(self, matched: Matched, host: EnvHost, ready: Mapping[str, Any]) -> Played:
         settings = self._settings
@@ -179,13 +199,15 @@ class Participant(PlayingClient):
     # -- what the server says -----------------------------------------------------------------------------------
 
     def _take_messages(self) -> None:
+        self._news.set()
         for message in self._signaling.take_messages():
             self._take(message)
+        if self._connector is not None and not self._signaling.connected:
+            self._connector.server_lost()
 
     def _take(self, message: ServerMessage) -> None:
         if isinstance(message, Waiting):
             self._report({"event": "waiting", "position": message.position, "needed": message.needed})
-            self._show_waiting()
         elif isinstance(message, Matched):
             self._connector = Connector(
                 message, self._signaling, impairment=self._settings.impairment, seed=self._settings.seed
@@ -217,11 +239,6 @@ class Participant(PlayingClient):
             self._connector.peer_gone()
 
     # -- screens ------------------------------------------------------------------------------------------------
-
-    def _show_waiting(self) -> None:
-        if self._hosts.is_loading or self._runner is not None:
-            return  # the loading screen says more; this one follows
-        self._show(Screen.WAITING, "Waiting room", "Waiting for another player. The game starts by itself.")
 
     def _show(self, screen: Screen, title: str, message: str, *, can_continue: bool = False) -> None:
         self._window.publish(Presentation(screen, title=title, message=message, can_continue=can_continue))

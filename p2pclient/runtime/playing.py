@@ -168,7 +168,7 @@ async def _finish(table: Table, runner: MatchRunner, writer: RunWriter, ended: E
         "memory_mb": round(psutil.Process().memory_info().rss / 2**20, 1),
         "totals": [list(t) for t in match.totals],
         "shown_totals": None if view is None else [float(t) for t in view["totals"]],
-        "transports": {str(peer): asdict(t.stats()) for peer, t in table.transports.items()},
+        "transports": {str(peer): asdict(stats) for peer, stats in runner.transport_stats().items()},
         "connections": runner.connections,
         "dropped_datagrams": {str(p.id): dict(p.endpoint.drops) for p in match.peers},
     }

@@ -110,7 +110,7 @@ class MatchPresenter:
     def _presentation(self) -> Presentation:
         match = self._match
         common: dict[str, Any] = {"title": self._title, "view": self._view, "hud": self._hud()}
-        if self._lost and match.ended is None:
+        if self._lost:
             message = "Nothing is heard from the other computer. Please wait: the game goes on as soon as it is back."
             return Presentation(Screen.PARTNER_LOST, message=message, **{**common, "title": "Waiting for your partner"})
         if match.phase in (Phase.HANDSHAKING, Phase.RESETTING, Phase.BARRIER) and match.number == 0:

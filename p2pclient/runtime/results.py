@@ -25,8 +25,9 @@ _TITLES = {
 def results_screen(played: Played, ready: Mapping[str, Any], own_seat: int) -> Presentation:
     """Return the screen that closes a match: how it ended, the scores, where the recording is."""
     lines: list[tuple[str, str]] = []
-    shown = played.outcome.get("shown_totals")
-    if len(played.totals) > 1:  # the score of a single episode is shown above already
+    scores = tuple(played.outcome.get("shown_totals") or ())
+    if len(played.totals) > 1:  # of a single episode, the score is shown above the lines already
+        scores = tuple(sum(seat) for seat in zip(*played.totals, strict=True))
         lines = [(f"Episode {number + 1}", _scores(totals, own_seat)) for number, totals in enumerate(played.totals)]
     if played.ended.unverified:
         lines.append(("Not verified", f"the last {played.ended.unverified} frames; they are kept apart"))
@@ -35,7 +36,7 @@ def results_screen(played: Played, ready: Mapping[str, Any], own_seat: int) -> P
         Screen.RESULTS,
         title=_TITLES.get(played.ended.reason, "The match is over"),
         message=played.ended.text,
-        hud=Hud(scores=tuple(shown or ()), own_seat=own_seat, colours=seat_colours(ready)),
+        hud=Hud(scores=scores, own_seat=own_seat, colours=seat_colours(ready)),
         lines=tuple(lines),
         can_continue=True,
     )
