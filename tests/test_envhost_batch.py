@@ -46,6 +46,9 @@ class Awkward(Environment):
     def set_state(self, state: Any) -> None:
         self.steps = state
 
+    def check_state(self, state: Any) -> None:
+        assert isinstance(state, int)
+
     def seed_rng(self, seed: int) -> None:
         """There is none."""
 
