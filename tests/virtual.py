@@ -33,6 +33,8 @@ class ToyHost:
         self.ends_when = ends_when
         self.corrupt_at: int | None = None
         self.steps = 0
+        self.bots: dict[int, random.Random] = {}
+        self.decided: dict[int, list[bytes]] = {}
 
     def run(self, batch: list[list[Any]]) -> list[Any]:
         return [getattr(self, "do_" + command[0])(*command[1:]) for command in batch]
@@ -45,7 +47,7 @@ class ToyHost:
     def checksum(self) -> bytes:
         return blake2b(self.state + bytes([self.ended]), digest_size=8).digest()
 
-    def do_step(self, frame: int, inputs: Sequence[bytes]) -> list[Any]:
+    def do_step(self, frame: int, inputs: Sequence[bytes], observe: bool = False) -> list[Any]:
         assert frame == self.frame, (frame, self.frame)
         self.frame += 1
         self.steps += 1
@@ -57,7 +59,8 @@ class ToyHost:
             rewards = [float(self.state[0] % 3)] * self.seats
             self.ended = self.ends_when is not None and frame > 20 and self.state[1] % self.ends_when == 0
         flags = [self.ended] * self.seats
-        return [self.checksum(), rewards, flags, [False] * self.seats, [{}] * self.seats, self.ended, None]
+        seen = [self.state] * self.seats if observe else None
+        return [self.checksum(), rewards, flags, [False] * self.seats, [{}] * self.seats, self.ended, seen]
 
     def do_save(self, frame: int) -> None:
         assert frame == self.frame
@@ -69,6 +72,13 @@ class ToyHost:
     def do_drop(self, before: int) -> None:
         for frame in [f for f in self.saved if f < before]:
             del self.saved[frame]
+
+    def do_add_bot(self, seat: int, name: str, seed: int) -> None:
+        self.bots[seat] = random.Random(f"{name}{seed}")
+
+    def do_decide(self, seat: int) -> bytes:
+        self.decided.setdefault(seat, []).append(bytes([self.bots[seat].randrange(1, INPUTS)]))
+        return self.decided[seat][-1]
 
     def do_render(self) -> dict[str, Any]:
         return {"frame": self.frame, "pixels": None, "totals": [0.0] * self.seats, "ended": self.ended}
@@ -137,6 +147,7 @@ class Side:
     due: float = 0.0
     records: list[Record] = field(default_factory=list)
     events: list[MatchEvent] = field(default_factory=list)
+    trace: list[str] = field(default_factory=list)
     paused: tuple[float, float] = (0.0, 0.0)
     dead_from: float = float("inf")
 
@@ -154,7 +165,12 @@ class Side:
 
 
 class VirtualMatch:
-    """Two clients, their hosts and the network between them; one heap of events, one seed."""
+    """The clients of one match, their hosts and the network between them; one heap of events, one seed.
+
+    Args:
+        link: of every direction; ``back`` is the one from the second client to the first.
+        players: clients, each with one seat, every two of them connected.
+    """
 
     def __init__(
         self,
@@ -165,24 +181,29 @@ class VirtualMatch:
         env: dict[str, Any] | None = None,
         host_cost: float = 0.002,
         ends_when: int | None = None,
-        clock_rates: tuple[float, float] = (1.0, 1.0),
+        clock_rates: Sequence[float] = (),
+        players: int = 2,
+        tracing: bool = False,
         **plan: Any,
     ) -> None:
         self.random = random.Random(seed)
-        self.links = {0: link or Link(), 1: back or link or Link()}
+        pairs = [(a, b) for a in range(players) for b in range(players) if a != b]
+        self.links = {pair: link or Link() for pair in pairs}
+        if back is not None:
+            self.links[1, 0] = back
         self.now = 0.0
         self._heap: list[tuple[float, int, Any]] = []
         self._order = 0
-        self._control_free = {0: 0.0, 1: 0.0}
+        self._control_free = dict.fromkeys(pairs, 0.0)
         self.host_cost = host_cost
         self.sides: list[Side] = []
-        for own in (0, 1):
+        for own in range(players):
             match_plan = MatchPlan(
                 match_id="m",
                 seed=seed,
-                env=env or toy_env(),
+                env=env or toy_env(players),
                 local_seats=(own,),
-                peers={1 - own: (1 - own,)},
+                peers={other: (other,) for other in range(players) if other != own},
                 own_id=own,
                 render=False,
                 **plan,
@@ -190,7 +211,9 @@ class VirtualMatch:
             source = RandomSource(seed * 10 + own)
             match = Match(match_plan, {own: source}, now=0.0)
             source.match = match
-            side = Side(match, ToyHost(2, ends_when=ends_when), source, clock_rate=clock_rates[own])
+            match.tracing = tracing
+            rate = clock_rates[own] if clock_rates else 1.0
+            side = Side(match, ToyHost(players, ends_when=ends_when), source, clock_rate=rate)
             self.sides.append(side)
             self._at(0.0, ("tick", own))
 
@@ -199,7 +222,7 @@ class VirtualMatch:
         heapq.heappush(self._heap, (when, self._order, what))
 
     def run(self, seconds: float = 120.0) -> None:
-        """Let time pass until both have ended and said goodbye, or ``seconds`` are over."""
+        """Let time pass until all have ended and said goodbye, or ``seconds`` are over."""
         while self._heap and self._heap[0][0] <= seconds:
             self.now, _, what = heapq.heappop(self._heap)
             own = what[1]
@@ -214,7 +237,7 @@ class VirtualMatch:
             elif what[0] == "reply":
                 self._carry_out(own, side.match.batch_done(what[2], now=self.now))
             elif what[0] == "receive":
-                side.match.receive(1 - own, what[2], what[3], now=self.now)
+                side.match.receive(what[2], what[3], what[4], now=self.now)
             if all(s.ended for s in self.sides) and all(not s.match.is_batch_out for s in self.sides):
                 return
 
@@ -222,34 +245,35 @@ class VirtualMatch:
         frame = side.match.frame_duration() / side.clock_rate
         owed = max(1, int((self.now - side.due) / frame) + 1)
         self._carry_out(own, side.match.tick(now=self.now, owed=owed))
-        side.due = max(side.due + frame, self.now)
+        side.due = (side.due if owed == 1 else self.now) + frame
         self._at(side.due, ("tick", own))
 
     def _carry_out(self, own: int, out: Outbox) -> None:
         side = self.sides[own]
-        for _, data in out.datagrams:
-            self._send(own, "inputs", data)
-        for _, data in out.control:
-            self._send(own, "control", data)
+        for peer, data in out.datagrams:
+            self._send(own, peer, "inputs", data)
+        for peer, data in out.control:
+            self._send(own, peer, "control", data)
         side.records.extend(out.records)
         side.events.extend(out.events)
+        side.trace.extend(out.trace)
         if out.batch is not None:
             self._at(self.now + self.host_cost, ("reply", own, side.host.run(out.batch)))
 
-    def _send(self, own: int, channel: str, data: bytes) -> None:
-        link = self.links[own]
+    def _send(self, own: int, peer: int, channel: str, data: bytes) -> None:
+        link = self.links[own, peer]
         out = next((end for start, end in link.outages if start <= self.now < end), None)
         delay = link.delay + self.random.random() * link.jitter
         if channel == "control":
-            when = max(self.now + delay, self._control_free[own], (out or 0.0) + delay)
-            self._control_free[own] = when
-            self._at(when, ("receive", 1 - own, channel, data))
+            when = max(self.now + delay, self._control_free[own, peer], (out or 0.0) + delay)
+            self._control_free[own, peer] = when
+            self._at(when, ("receive", peer, own, channel, data))
             return
         if out is not None or self.random.random() < link.loss:
             return
-        self._at(self.now + delay, ("receive", 1 - own, channel, data))
+        self._at(self.now + delay, ("receive", peer, own, channel, data))
         if self.random.random() < link.duplicate:
-            self._at(self.now + delay * 1.5, ("receive", 1 - own, channel, data))
+            self._at(self.now + delay * 1.5, ("receive", peer, own, channel, data))
 
 
 def straight_run(pressed: list[list[bytes]], seed: int, *, frames: int, ends_when: int | None = None) -> list[bytes]:
@@ -263,7 +287,7 @@ def straight_run(pressed: list[list[bytes]], seed: int, *, frames: int, ends_whe
 
 
 def finished(match: VirtualMatch) -> bool:
-    """Did both sides come to the planned end."""
+    """Did all sides come to the planned end."""
     return all(s.ended is not None and s.ended.reason == "finished" for s in match.sides)
 
 

@@ -25,7 +25,16 @@ from p2pclient.match.episode import EpisodePlay, PlayBatch
 from p2pclient.match.peers import Peer, Peers, first_difference
 from p2pclient.match.plan import Desync, Ended, MatchPlan, Outbox, PeerSilence, Phase, PhaseChanged, ViewReady
 from p2pclient.match.sources import BotSource, InputSource
-from p2pclient.protocol.control import AnyMessage, Checksums, EpisodeOver, EpisodeReady, Hello, Leave, Refuse
+from p2pclient.protocol.control import (
+    MAX_CHECKSUMS,
+    AnyMessage,
+    Checksums,
+    EpisodeOver,
+    EpisodeReady,
+    Hello,
+    Leave,
+    Refuse,
+)
 from p2pclient.protocol.endpoint import MAX_AHEAD, ChainReceived, ControlReceived, InputReceived, SilenceChanged
 from p2pclient.protocol.handshake import PROTOCOL_VERSION, differences
 from p2pclient.recorder.records import EpisodeEnded, EpisodeStarted, EventRecorded, FramesVerified
@@ -34,7 +43,6 @@ from p2pclient.telemetry.counters import MatchCounters, RecentQuantiles
 
 GOODBYE = 5.0
 """Seconds that a finished or diverged side waits for what the others still have to say."""
-_MOST_CHECKSUMS = 4096
 
 
 class Match:
@@ -72,6 +80,7 @@ class Match:
         self._batch: PlayBatch | None = None
         self._waiting_for_reset = False
         self._deadline = now
+        self._divergence: ChainMismatch | None = None
         self._owed = 0
         self._out = Outbox()
         self.peers.tell(Hello(self._facts()))
@@ -97,9 +106,8 @@ class Match:
         Args:
             owed: frames that should have run by the clock since the last tick, at least 1.
         """
-        if self.phase is not Phase.ENDED:
-            self._take_events(now)
-            self._watch_peers(now)
+        self._take_events(now)
+        self._watch_peers(now)
         if self.phase is Phase.PLAYING:
             self._play(now, owed)
         elif self.phase in (Phase.FINISHING, Phase.DIVERGED):
@@ -170,6 +178,8 @@ class Match:
         for peer in self.peers:
             peer.endpoint.handle_timer(now=now)
             for event in peer.endpoint.take_events():
+                if self.ended is not None:
+                    break
                 if isinstance(event, InputReceived) and self.episode is not None:
                     for seat, value in zip(peer.seats, event.values, strict=True):
                         self.episode.session.add_remote_input(seat, event.frame, value)
@@ -195,10 +205,18 @@ class Match:
             peer.checksums = message
             self._diverge([ChainMismatch(peer.id, message.first_frame - 1, message.first_frame)], now)
         elif isinstance(message, Leave):
-            peer.left = message.reason
+            # Nobody has finished before all have named the last frame; whoever says so earlier just leaves.
+            early = message.reason == "finished" and not self._has_named_the_end(peer)
+            peer.left = "left" if early else message.reason
         self._look_at_barriers(now)
 
+    def _has_named_the_end(self, peer: Peer) -> bool:
+        """May a peer be through with the match: it says how the episode ended for which we wait, or all did."""
+        return self.phase is Phase.FINISHING or (self.phase is Phase.EPISODE_OVER and self.number in peer.over)
+
     def _greet(self, peer: Peer, message: Hello, now: float) -> None:
+        if peer.greeted:
+            return
         found = differences(self._facts(), message.facts, allow_mixed_hosts=self.plan.allow_mixed_hosts)
         if found:
             peer.endpoint.queue_control(Refuse(found))
@@ -245,6 +263,8 @@ class Match:
         if self.plan.render:
             self._out.events.append(ViewReady(self.number, results[-1]))
         self.peers.tell(EpisodeReady(self.number, self._first_checksum))
+        self.peers.take_inputs()
+        self._owed = 0
         self.episode = EpisodePlay(
             self.plan,
             self.number,
@@ -284,7 +304,8 @@ class Match:
             self.counters.overruns += 1
             return
         batch, advance = episode.plan_batch(self._sources, owed=self._owed, now=now)
-        self._owed = 0
+        # What is still owed stays: after a hitch, the others' inputs come in behind the tick that was late.
+        self._owed = max(0, self._owed - max(1, advance.advanced))
         self.stalled = advance.stalled
         self.last_depth = advance.depth or self.last_depth
         fresh = episode.take_inputs_to_send()
@@ -352,8 +373,9 @@ class Match:
             over = peer.over.pop(self.number)
             if over.last_frame != episode.last_frame:
                 self._note("episode-end-differs", {"ours": episode.last_frame, "theirs": over.last_frame})
-                self._report_desync(peer, min(over.last_frame, episode.last_frame), b"", b"", now)
-                return
+                at = min(over.last_frame, episode.last_frame)
+                self._diverge([ChainMismatch(peer.id, episode.chain.verified_frame, at)], now)
+                continue
             self._diverge(episode.chain.receive(peer.id, over.last_frame, over.chain), now)
         if self.phase is not Phase.EPISODE_OVER:
             return
@@ -377,18 +399,27 @@ class Match:
         """States differ somewhere: exchange the checksums since the last agreement, to name the first frame."""
         for found in mismatches:
             peer, episode = self.peers[found.peer], self.episode
-            if episode is None or self.ended is not None:
+            if episode is None or self.ended is not None or self.phase is Phase.FINISHING:
                 return
             if not peer.sent_checksums:
                 peer.sent_checksums = True
-                ours = episode.chain.checksums_since(found.after)[-_MOST_CHECKSUMS:]
+                ours = episode.chain.checksums_since(found.after)[-MAX_CHECKSUMS:]
                 first = ours[0][0] if ours else found.after + 1
                 peer.endpoint.queue_control(Checksums(self.number, first, [c for _, c in ours]))
-                self._deadline = now + GOODBYE
-                self._change_phase(Phase.DIVERGED)
+                self._start_diverging(found, now)
             if peer.checksums is not None:
                 differing = first_difference(episode.chain.checksums_since(NULL_FRAME), peer.checksums)
                 self._report_desync(peer, *(differing or (found.after + 1, b"", b"")), now)
+
+    def _start_diverging(self, found: ChainMismatch, now: float) -> None:
+        if self._divergence is None:
+            self._divergence = found
+            self._deadline = now + GOODBYE
+            self._change_phase(Phase.DIVERGED)
+
+    def _report_unnamed_desync(self, found: ChainMismatch, now: float) -> None:
+        """The first differing frame stays unknown: name the first that is not known to be equal."""
+        self._report_desync(self.peers[found.peer], found.after + 1, b"", b"", now)
 
     def _report_desync(self, peer: Peer, frame: int, ours: bytes, theirs: bytes, now: float) -> None:
         self.counters.desyncs += 1
@@ -399,14 +430,17 @@ class Match:
 
     def _wait_for_goodbye(self, now: float) -> None:
         if self.phase is Phase.DIVERGED:
-            if now >= self._deadline:
-                peer = next(p for p in self.peers if p.sent_checksums)
-                self._report_desync(peer, NULL_FRAME, b"", b"", now)
+            if now >= self._deadline and self._divergence is not None:
+                self._report_unnamed_desync(self._divergence, now)
         elif not self.peers.owe_acknowledgement or now >= self._deadline:
             self._end("finished", "The match is complete.", leave="finished", now=now)
 
     def _end(self, reason: str, text: str, *, leave: str, now: float) -> None:
         if self.ended is not None:
+            return
+        if self._divergence is not None and not self.counters.desyncs:
+            # However it ends: the states are known to differ, and that must not get lost.
+            self._report_unnamed_desync(self._divergence, now)
             return
         unverified = 0
         if self.episode is not None:

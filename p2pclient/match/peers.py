@@ -11,7 +11,7 @@ from p2pclient.common.frames import UNFOCUSED
 from p2pclient.common.spaces import decode_action
 from p2pclient.match.plan import MatchPlan, Outbox
 from p2pclient.protocol.control import AnyMessage, Checksums, EpisodeOver
-from p2pclient.protocol.endpoint import NOTICE_AFTER, Endpoint, EndpointConfig
+from p2pclient.protocol.endpoint import MAX_AHEAD, MAX_OPEN_CONTROL, NOTICE_AFTER, Endpoint, EndpointConfig
 from p2pclient.rollback.pacing import Pacer
 from p2pclient.telemetry.counters import MatchCounters
 
@@ -42,12 +42,13 @@ class Peer:
         """Return ``(reason, text)`` if the match cannot go on with this peer, None while it can."""
         if self.left == "error":
             return "partner-left", "The other player's program had to stop."
-        if self.left == "left":
-            return "partner-left", "The other player left the match."
         if self.left == "desync":
             return "desync", "The other side found that the two games had become different."
+        if self.left is not None and self.left != "finished":
+            return "partner-left", "The other player left the match."
         silent = self.endpoint.silent_for(now=now)
-        if (self.gone and silent >= NOTICE_AFTER) or silent >= drop_after:
+        deaf = self.endpoint.open_control > MAX_OPEN_CONTROL // 2
+        if (self.gone and silent >= NOTICE_AFTER) or silent >= drop_after or deaf:
             return "partner-gone", "The connection to the other player was lost."
         return None
 
@@ -76,10 +77,18 @@ class Peers:
             peer.endpoint.queue_control(message)
 
     def begin_episode(self, episode: int) -> None:
-        """Frames start anew at 0 with everyone."""
+        """Frames start anew at 0 with everyone; none is taken before :meth:`take_inputs`."""
         for peer in self:
             peer.endpoint.begin_episode(episode)
+            peer.endpoint.limit = 0
             peer.pacer = Pacer()
+            peer.ready = {n: checksum for n, checksum in peer.ready.items() if n >= episode}
+            peer.over.clear()
+
+    def take_inputs(self) -> None:
+        """Inputs of the episode at hand have a place to go from here on."""
+        for peer in self:
+            peer.endpoint.limit = MAX_AHEAD
 
     def send(self, out: Outbox, counters: MatchCounters, *, now: float, idle: bool) -> None:
         """Put what is due into the outbox and count it."""
@@ -105,7 +114,7 @@ class Peers:
     @property
     def owe_acknowledgement(self) -> bool:
         """True while a peer that is still here has not acknowledged every control message."""
-        return any(p.endpoint.has_open_control for p in self if p.left is None and not p.gone)
+        return any(p.endpoint.open_control for p in self if p.left is None and not p.gone)
 
     def stretch(self) -> float:
         """Return the factor for the next frame's duration: the median over the peers that are heard."""

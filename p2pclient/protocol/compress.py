@@ -74,7 +74,7 @@ def expand(packed: bytes, *, count: int, width: int) -> list[bytes]:
         raise RemoteProtocolError("bad-inputs", f"{len(data)} of {size} bytes")
     frames: list[bytes] = []
     before = 0
-    for start in range(0, size, width):
-        before ^= int.from_bytes(data[start : start + width], "little")
+    for index in range(count):
+        before ^= int.from_bytes(data[index * width : (index + 1) * width], "little")
         frames.append(before.to_bytes(width, "little"))
     return frames

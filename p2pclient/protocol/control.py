@@ -6,7 +6,7 @@ encoding is MessagePack of tagged structs; the version stands in :class:`Envelop
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -14,6 +14,12 @@ from p2pclient.common.errors import RemoteProtocolError
 
 CONTROL_VERSION = 1
 MAX_CONTROL_BYTES = 64 * 1024
+MAX_CHECKSUMS = 4096
+"""Checksums in one message; 10 bytes each on the wire."""
+
+Digest = Annotated[bytes, msgspec.Meta(min_length=8, max_length=8)]
+Number = Annotated[int, msgspec.Meta(ge=0, le=1 << 30)]
+Sentence = Annotated[str, msgspec.Meta(max_length=600)]
 
 
 class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -30,30 +36,30 @@ class Hello(Message, frozen=True, tag="hello"):
 class Refuse(Message, frozen=True, tag="refuse"):
     """The facts differ; the match does not begin."""
 
-    differences: list[str]
+    differences: Annotated[list[Sentence], msgspec.Meta(max_length=32)]
 
 
 class EpisodeReady(Message, frozen=True, tag="ready"):
     """The sender stands at the barrier before ``episode``; its snapshot 0 has this checksum."""
 
-    episode: int
-    checksum: bytes
+    episode: Number
+    checksum: Digest
 
 
 class EpisodeOver(Message, frozen=True, tag="over"):
     """The sender has settled the episode up to its last frame; ``chain`` covers all of it."""
 
-    episode: int
-    last_frame: int
-    chain: bytes
+    episode: Number
+    last_frame: Number
+    chain: Digest
 
 
 class Checksums(Message, frozen=True, tag="checksums"):
     """After a mismatch: the sender's checksums from ``first_frame`` on, to find where states part."""
 
-    episode: int
-    first_frame: int
-    checksums: list[bytes]
+    episode: Number
+    first_frame: Number
+    checksums: Annotated[list[Digest], msgspec.Meta(max_length=MAX_CHECKSUMS)]
 
 
 class Leave(Message, frozen=True, tag="leave"):

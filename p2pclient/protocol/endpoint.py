@@ -26,6 +26,8 @@ KEEP_ALIVE = 0.2
 """Seconds between datagrams while none goes out for a frame."""
 MAX_AHEAD = 256
 """Frames beyond what we have simulated that we take from a peer: far above any window, small in memory."""
+MAX_UNACKNOWLEDGED = 256
+"""Inputs of ours that a peer may leave unacknowledged while it goes on; two windows and delays are honest."""
 MAX_OPEN_CONTROL = 256
 """Control messages that may wait for their acknowledgement."""
 _NEVER = float("-inf")
@@ -111,6 +113,7 @@ class Endpoint:
     def begin_episode(self, episode: int) -> None:
         """Start frames anew at 0; datagrams of other episodes are dropped from here on."""
         self._episode = episode
+        self._events = [e for e in self._events if not isinstance(e, InputReceived | ChainReceived)]
         self._unacknowledged: deque[bytes] = deque()
         self._first_unacknowledged = 0
         self._chain: tuple[int, bytes] | None = None
@@ -144,9 +147,9 @@ class Endpoint:
         self._next_number += 1
 
     @property
-    def has_open_control(self) -> bool:
-        """True while the peer has not acknowledged every control message."""
-        return bool(self._sent_control)
+    def open_control(self) -> int:
+        """Control messages that the peer has not acknowledged."""
+        return len(self._sent_control)
 
     def resend_control(self) -> None:
         """Queue again what is not acknowledged: the connection that carried it is gone."""
@@ -218,6 +221,9 @@ class Endpoint:
         if message.chain is not None and message.chain[0] >= self.limit:
             raise RemoteProtocolError("too-far", f"chain at {message.chain[0]}")
         fresh = message.inputs[self.newest_heard + 1 - message.first_frame :]
+        acknowledged = max(message.next_expected, self._first_unacknowledged)
+        if fresh and self._first_unacknowledged + len(self._unacknowledged) - acknowledged > MAX_UNACKNOWLEDGED:
+            raise RemoteProtocolError("no-ack", f"still at {acknowledged}")
         if self.newest_heard + len(fresh) >= self.limit:
             raise RemoteProtocolError("too-far", f"input for {self.newest_heard + len(fresh)}")
         split = []

@@ -20,6 +20,7 @@ _ADVICE = {
 
 _HOST_FIELDS = ("host python", "host numpy", "host system", "host machine")
 _MAX_TEXT = 120
+_MAX_DIFFERENCES = 20
 
 
 def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any], *, allow_mixed_hosts: bool = False) -> list[str]:
@@ -37,9 +38,14 @@ def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any], *, allow_mix
             advice = _ADVICE.get(name, "")
             sentence = f"{_short(name)}: here {_short(mine)}, there {_short(other)}"
             found.append(f"{sentence} ({advice})" if advice else sentence)
+    if len(found) > _MAX_DIFFERENCES:
+        found[_MAX_DIFFERENCES:] = [f"and {len(found) - _MAX_DIFFERENCES} more"]
     return found
 
 
 def _short(value: Any) -> str:
-    text = str(value)
+    try:
+        text = str(value)
+    except RecursionError:  # a peer may nest values as deep as it likes
+        text = "a deeply nested value"
     return text if len(text) <= _MAX_TEXT else text[: _MAX_TEXT - 3] + "..."

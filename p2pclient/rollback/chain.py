@@ -14,6 +14,8 @@ from p2pclient.common.errors import LocalMisuseError
 from p2pclient.common.frames import NULL_FRAME
 
 CHAIN_BYTES = 8
+MAX_KEPT = 4096
+"""Frames whose values are kept for a peer that says nothing about them. Honest ones lag by a few windows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,9 @@ class ChecksumChain:
         self.frame = NULL_FRAME
         """Newest frame in the chain."""
         self._agreed: dict[int, int] = dict.fromkeys(peers, NULL_FRAME)
-        self._waiting: dict[int, tuple[int, bytes]] = {}
+        # Of what peers said before we were there: the oldest value, so that a peer that is always ahead is compared
+        # all the same, and the newest.
+        self._waiting: dict[int, list[tuple[int, bytes]]] = {peer: [] for peer in self._agreed}
 
     @property
     def value(self) -> bytes:
@@ -62,10 +66,9 @@ class ChecksumChain:
         self._values[frame] = self._newest
         self._checksums[frame] = checksum
         found = []
-        for peer, (at, value) in list(self._waiting.items()):
-            if at <= frame:
-                del self._waiting[peer]
-                found.extend(self._compare(peer, at, value))
+        for peer, ahead in self._waiting.items():
+            while ahead and ahead[0][0] <= frame:
+                found.extend(self._compare(peer, *ahead.pop(0)))
         self._forget()
         return found
 
@@ -74,15 +77,16 @@ class ChecksumChain:
         if frame <= self._agreed[peer]:
             return []
         if frame > self.frame:
-            if frame > self._waiting.get(peer, (NULL_FRAME, b""))[0]:
-                self._waiting[peer] = (frame, value)
+            ahead = self._waiting[peer]
+            if not ahead or frame > ahead[-1][0]:
+                ahead[1:] = [(frame, value)]
             return []
         found = self._compare(peer, frame, value)
         self._forget()
         return found
 
     def _compare(self, peer: int, frame: int, value: bytes) -> list[ChainMismatch]:
-        if frame <= self._agreed[peer]:
+        if frame <= self._agreed[peer] or frame not in self._values:
             return []
         if self._values[frame] == value:
             self._agreed[peer] = frame
@@ -94,6 +98,6 @@ class ChecksumChain:
         return [(f, c) for f, c in self._checksums.items() if f > frame]
 
     def _forget(self) -> None:
-        done = self.verified_frame if self._agreed else self.frame
+        done = max(self.verified_frame, self.frame - MAX_KEPT + 1)
         for frame in [f for f in self._values if f < done]:
             del self._values[frame], self._checksums[frame]

@@ -47,8 +47,8 @@ class InputQueue:
             The frame for which it counts, or ``NULL_FRAME`` if it is not the next one and was not accepted.
         """
         target = frame + self._delay
-        if not self._values and self._base == 0:
-            for early in range(min(self._delay, target)):
+        if frame == 0 and self.last_added == NULL_FRAME:
+            for early in range(self._delay):
                 self._append(early, self._neutral)
         if target != self.last_added + 1:
             return NULL_FRAME

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 
@@ -36,10 +36,12 @@ class MatchCounters:
 
     def as_data(self) -> dict[str, Any]:
         """Plain data with string keys, for the manifest and JSON."""
-        data = asdict(self)
-        for name in ("rollback_causes", "depths"):
-            data[name] = {str(k): v for k, v in sorted(data[name].items())}
-        return data
+        # Not asdict: before Python 3.12 it makes a counter of the pairs of a counter.
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {
+            name: {str(k): v for k, v in sorted(value.items())} if isinstance(value, Counter) else value
+            for name, value in values.items()
+        }
 
 
 class RecentQuantiles:
