@@ -177,3 +177,9 @@ def test_derived_seeds_are_frozen_and_tell_purposes_apart() -> None:
     assert len(set(seeds)) == len(seeds)
     assert all(0 <= seed < 1 << 31 for seed in seeds)
     assert derive_seed(1, 23) != derive_seed(12, 3)
+
+
+@pytest.mark.parametrize("value", [1.7, 1.0, "1", None])
+def test_what_is_no_whole_number_is_never_rounded_into_an_action(value: object) -> None:
+    with pytest.raises(ConfigurationError, match="whole number"):
+        encode_action({"kind": "discrete", "n": 4, "start": 0}, value)

@@ -300,6 +300,13 @@ def test_the_trace_says_what_was_simulated_and_its_last_lines_agree() -> None:
         final.append({words[2]: [word.rstrip("?") for word in words[3:]] for words in steps})
         depths = [int(line.split(" depth ")[1].split()[0]) for line in side.trace if line.startswith("rollback")]
         assert len(depths) == side.match.counters.rollbacks
+        for number, line in enumerate(side.trace):
+            if line.startswith("rollback"):
+                first, last = line.split()[2].split("-")
+                depth = int(line.split(" depth ")[1].split()[0])
+                assert int(last) - int(first) + 1 == depth
+                again_lines = side.trace[number + 1 : number + 1 + depth]
+                assert [each.split()[2] for each in again_lines] == [f"f{int(first) + n}" for n in range(depth)]
         again = sum(words[0] == "again" for words in steps)
         assert again == sum(depths) == side.match.counters.resimulated
         assert all(words[words.index("before") + 1] for words in steps)
@@ -644,3 +651,25 @@ def test_bots_in_the_host_act_once_per_decision_and_views_and_observations_come_
         timed = [r for r in side.records if isinstance(r, FrameTimed)]
         assert len(timed) == 80
     assert match.sides[0].frames() == match.sides[1].frames()
+
+
+def test_a_peer_that_lives_but_never_greets_is_not_waited_for_forever() -> None:
+    match = VirtualMatch(seed=21)
+    silent = match.sides[0]
+    silent.match.peers[1].endpoint.control_to_send()  # its greeting is never sent
+    match.run(80.0)
+    assert match.sides[1].ended is None
+    assert match.sides[1].match.phase is Phase.HANDSHAKING
+    match.run(100.0)
+    assert match.sides[1].ended is not None
+    assert match.sides[1].ended.reason == "partner-gone"
+
+
+def test_a_pause_of_our_own_beyond_drop_after_does_not_make_the_partner_gone() -> None:
+    match = VirtualMatch(seed=22, link=Link(delay=0.03), drop_after=2.0)
+    # The partner waits longer: it has nothing to judge but our silence.
+    object.__setattr__(match.sides[1].match.plan, "drop_after", 20.0)
+    match.sides[0].paused = (4.0, 8.0)
+    match.run()
+    assert finished(match)
+    assert_true_to_what_was_pressed(match)

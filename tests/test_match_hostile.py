@@ -217,6 +217,17 @@ def test_a_hitch_is_made_up_for_as_far_as_inputs_are_here_and_no_further() -> No
     assert stranger.match.counters.fast_forwarded == 4 + 10
 
 
+def test_what_was_made_up_for_is_not_owed_again() -> None:
+    stranger = Stranger()
+    stranger.stand_at_barrier()
+    stranger.send(inputs=(b"\x00\x01",) * 16)
+    stranger.carry_out(stranger.match.tick(now=stranger.now, owed=20))
+    assert stranger.match.counters.frames == 16  # 15 of the 20
+    stranger.send(inputs=(b"\x00\x01",) * 60)
+    stranger.tick()
+    assert stranger.match.counters.frames == 16 + 5 + 1
+
+
 def test_lead_is_our_newest_frame_minus_the_newest_heard() -> None:
     stranger = playing()
     endpoint = stranger.match.peers[1].endpoint

@@ -235,6 +235,10 @@ def test_mixed_hosts_are_allowed_only_while_their_probes_agree() -> None:
     assert sentence.startswith("numeric probe: here p, there q")
 
 
+def test_long_values_are_cut_to_120_characters() -> None:
+    assert differences({"a": "x" * 120}, {"a": "y" * 121}) == [f"a: here {'x' * 120}, there {'y' * 117}..."]
+
+
 def test_a_flood_of_differences_stays_readable_and_sendable() -> None:
     flood = {f"{n}" + "x" * 300: "y" * 3000 for n in range(1000)}
     found = differences(FACTS, flood)

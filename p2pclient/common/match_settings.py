@@ -27,7 +27,7 @@ class MatchSettings(msgspec.Struct, frozen=True, kw_only=True):
     rate_hz: float = 15.0
     """Frames per second."""
     window: int = 8
-    """Prediction window: how many unconfirmed frames may be simulated; 0 is lockstep."""
+    """Prediction window: how many unconfirmed frames may be simulated."""
     input_delay: int = 0
     """Frames between reading an input and simulating it."""
     episodes: int = 1
@@ -44,7 +44,7 @@ class MatchSettings(msgspec.Struct, frozen=True, kw_only=True):
         _check_env(self.env, self.env_args)
         _check_range("seats", self.seats, 1, MAX_SEATS)
         _check_range("rate_hz", self.rate_hz, 1, 240)
-        _check_range("window", self.window, 0, 60)
+        _check_range("window", self.window, 1, 60)
         _check_range("input_delay", self.input_delay, 0, 30)
         _check_range("frames", self.frames, 0, 1_000_000_000)
         _check_range("episodes", self.episodes, 0 if self.frames else 1, 1_000_000)

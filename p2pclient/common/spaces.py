@@ -7,6 +7,7 @@ Integers are little-endian, in the smallest of 1, 2, 4 bytes that holds the larg
 
 from __future__ import annotations
 
+from operator import index as whole_number
 from typing import Any, Dict, List
 
 from p2pclient.common.errors import ConfigurationError, RemoteProtocolError
@@ -65,11 +66,11 @@ def encode_action(space: Space, value: Any) -> bytes:
     """
     kind = space["kind"]
     if kind == "discrete":
-        index = int(value) - int(space.get("start", 0))
+        index = _whole(value) - int(space.get("start", 0))
         if not 0 <= index < space["n"]:
             raise ConfigurationError("action", value, f"a value of {space}")
         return index.to_bytes(_width(space["n"]), "little")
-    values = [int(v) for v in value]
+    values = [_whole(v) for v in value]
     if kind == "multi_discrete":
         nvec = space["nvec"]
         if len(values) != len(nvec) or any(not 0 <= v < n for v, n in zip(values, nvec)):
@@ -78,6 +79,14 @@ def encode_action(space: Space, value: Any) -> bytes:
     if len(values) != space["n"] or any(v not in (0, 1) for v in values):
         raise ConfigurationError("action", value, f"a value of {space}")
     return sum(v << i for i, v in enumerate(values)).to_bytes(input_width(space), "little")
+
+
+def _whole(value: Any) -> int:
+    """Return a whole number of any integer type; a float is never rounded into another action."""
+    try:
+        return whole_number(value)
+    except TypeError:
+        raise ConfigurationError("action", value, "a whole number") from None
 
 
 def decode_action(space: Space, data: bytes) -> Any:

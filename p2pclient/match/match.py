@@ -44,6 +44,12 @@ from p2pclient.telemetry.counters import MatchCounters, RecentQuantiles
 GOODBYE = 5.0
 """Seconds that a finished or diverged side waits for what the others still have to say."""
 
+_STANDSTILL = 90.0
+"""Seconds that a side which keeps alive may leave the others waiting at a handshake or barrier: above the time that a
+host is given for a reset."""
+_LATE_TICK = 0.5
+"""After a pause of our own this long, what the others sent meanwhile is read before their silence is judged."""
+
 
 class Match:
     """The state machine of one side.
@@ -82,6 +88,8 @@ class Match:
         self._deadline = now
         self._divergence: ChainMismatch | None = None
         self._owed = 0
+        self._ticked_at = now
+        self._waiting_since = now
         self._out = Outbox()
         self.peers.tell(Hello(self._facts()))
         if not self.peers:
@@ -107,7 +115,9 @@ class Match:
             owed: frames that should have run by the clock since the last tick, at least 1.
         """
         self._take_events(now)
-        self._watch_peers(now)
+        if now - self._ticked_at < _LATE_TICK:
+            self._watch_peers(now)
+        self._ticked_at = now
         if self.phase is Phase.PLAYING:
             self._play(now, owed)
         elif self.phase in (Phase.FINISHING, Phase.DIVERGED):
@@ -235,6 +245,10 @@ class Match:
             lost = peer.why_lost(now=now, drop_after=self.plan.drop_after)
             if lost is not None:
                 self._end(*lost, leave="desync" if lost[0] == "desync" else "left", now=now)
+        if self.phase not in (Phase.HANDSHAKING, Phase.BARRIER, Phase.EPISODE_OVER):
+            self._waiting_since = now
+        elif now - self._waiting_since > _STANDSTILL:
+            self._end("partner-gone", "The other player's program does not go on.", leave="left", now=now)
 
     # -- barriers -----------------------------------------------------------------------------------------------
 

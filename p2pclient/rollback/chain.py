@@ -73,9 +73,7 @@ class ChecksumChain:
         return found
 
     def receive(self, peer: int, frame: int, value: bytes) -> list[ChainMismatch]:
-        """Take a peer's value at ``frame``. Older ones than those agreed on are ignored."""
-        if frame <= self._agreed[peer]:
-            return []
+        """Take a peer's value at ``frame``. Those up to what is agreed on are ignored."""
         if frame > self.frame:
             ahead = self._waiting[peer]
             if not ahead or frame > ahead[-1][0]:
