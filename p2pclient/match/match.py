@@ -20,10 +20,10 @@ from typing import Any
 
 from p2pclient.common.errors import LocalMisuseError
 from p2pclient.common.frames import NULL_FRAME
-from p2pclient.common.seeds import derive_seed
 from p2pclient.match.episode import EpisodePlay, PlayBatch
 from p2pclient.match.peers import Peer, Peers, first_difference
 from p2pclient.match.plan import Desync, Ended, MatchPlan, Outbox, PeerSilence, Phase, PhaseChanged, ViewReady
+from p2pclient.match.reset import ResetBatch, plan_reset
 from p2pclient.match.sources import BotSource, InputSource
 from p2pclient.protocol.control import (
     MAX_CHECKSUMS,
@@ -84,7 +84,7 @@ class Match:
         self._first_checksum = b""
         self._finished_frames = 0
         self._batch: PlayBatch | None = None
-        self._waiting_for_reset = False
+        self._resetting: ResetBatch | None = None
         self._deadline = now
         self._divergence: ChainMismatch | None = None
         self._owed = 0
@@ -128,9 +128,9 @@ class Match:
 
     def batch_done(self, results: Sequence[Any], *, now: float) -> Outbox:
         """Take in the host's results of the batch that is out."""
-        if self._waiting_for_reset:
-            self._waiting_for_reset = False
-            self._after_reset(results, now)
+        if self._resetting is not None:
+            reset, self._resetting = self._resetting, None
+            self._after_reset(reset, results, now)
         else:
             batch, self._batch = self._batch, None
             if batch is None:
@@ -141,7 +141,7 @@ class Match:
 
     def batch_failed(self, cause: str, *, now: float) -> Outbox:
         """The host could not do it: the state is unknown, so the match ends here."""
-        self._batch, self._waiting_for_reset = None, False
+        self._batch = self._resetting = None
         self._end("environment", f"The environment failed: {cause}", leave="error", now=now)
         self.peers.send_control(self._out, self.counters)
         return self._take_outbox()
@@ -171,7 +171,7 @@ class Match:
     @property
     def is_batch_out(self) -> bool:
         """True while the host works for this match."""
-        return self._batch is not None or self._waiting_for_reset
+        return self._batch is not None or self._resetting is not None
 
     def frame_duration(self) -> float:
         """Seconds that the next frame is to last."""
@@ -254,28 +254,17 @@ class Match:
 
     def _reset(self) -> None:
         """Have the host reset for the episode at hand; the barrier follows."""
-        commands: list[list[Any]] = [*self.reset_commands, ["reset", self.plan.episode_seed(self.number)]]
-        for seat, (name, seed) in self.plan.bots.items():
-            commands.append(["add_bot", seat, name, derive_seed(seed, "bot", self.number)])
-        commands.append(["save", 0])
-        commands.extend(["decide", seat] for seat in self.plan.bots)
-        if self.plan.render:
-            commands.append(["render"])
-        self._waiting_for_reset = True
-        self._out.batch = commands
+        self._resetting = plan_reset(self.plan, self.number, self.reset_commands)
+        self._out.batch = self._resetting.commands
         self.episode = None
         self.peers.begin_episode(self.number)
         self._change_phase(Phase.RESETTING)
 
-    def _after_reset(self, results: Sequence[Any], now: float) -> None:
+    def _after_reset(self, batch: ResetBatch, results: Sequence[Any], now: float) -> None:
         if self.phase is not Phase.RESETTING:
             return
-        start = len(self.reset_commands)
-        self._first_checksum = bytes(results[start])
-        bots = len(self.plan.bots)
-        self._tell_bots(zip(self.plan.bots, results[start + bots + 2 : start + 2 * bots + 2], strict=True))
-        if self.plan.render:
-            self._out.events.append(ViewReady(self.number, results[-1]))
+        self._first_checksum = bytes(results[batch.checksum])
+        self._use_results(batch, results)
         self.peers.tell(EpisodeReady(self.number, self._first_checksum))
         self.peers.take_inputs()
         self._owed = 0
@@ -341,16 +330,17 @@ class Match:
         episode.take_results(batch, results, now=now)
         if self.tracing:
             self._out.trace.extend(episode.trace(batch, results))
-        self._tell_bots((seat, results[index]) for index, seat in batch.decides.items())
-        if batch.view is not None:
-            self._out.events.append(ViewReady(episode.number, results[batch.view]))
+        self._use_results(batch, results)
         self._settle(batch.settled, now)
 
-    def _tell_bots(self, decisions: Iterable[tuple[int, Any]]) -> None:
-        for seat, payload in decisions:
+    def _use_results(self, batch: ResetBatch | PlayBatch, results: Sequence[Any]) -> None:
+        """Give the bots' decisions to their seats, and the view to the window."""
+        for index, seat in batch.decides.items():
             source = self._sources[seat]
             if isinstance(source, BotSource):
-                source.decided(bytes(payload))
+                source.decided(bytes(results[index]))
+        if batch.view is not None:
+            self._out.events.append(ViewReady(self.number, results[batch.view]))
 
     def _settle(self, settled: int, now: float) -> None:
         episode = self.episode
