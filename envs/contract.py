@@ -6,6 +6,7 @@ import abc
 import random
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
+from p2pclient.common.errors import ConfigurationError
 from p2pclient.common.spaces import Space
 
 AgentId = Any
@@ -128,8 +129,12 @@ class Environment(abc.ABC):
         """Give up what the environment holds. Calling it twice is allowed."""
 
     def make_bot(self, name: str, seat: int, seed: int) -> Bot:
-        """Return a bot for ``seat``; ``name`` is one of :attr:`bots`."""
-        raise NotImplementedError(name)
+        """Return a bot for ``seat``; ``name`` is one of :attr:`bots`. An environment with bots overrides this.
+
+        Raises:
+            ConfigurationError: there is no such bot.
+        """
+        raise ConfigurationError("bot", name, ", ".join(self.bots) or "none: this environment has no bots")
 
     def measure_step_us(self, clock: Clock) -> int:
         """Return what a step costs, in microseconds. Leaves the environment in any state: reset it afterwards."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import asyncio
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,7 +18,7 @@ Report = Callable[[dict[str, Any]], None]
 """Told of what happens, as plain data; for the command line."""
 
 
-class PlayingClient:
+class PlayingClient(abc.ABC):
     """Base of the clients; a subclass says how it plays in :meth:`_play`, and closes its own in :meth:`_close`.
 
     Args:
@@ -59,11 +60,11 @@ class PlayingClient:
         """Leave politely, as if the person had closed the window."""
         self._person.request_close()
 
+    @abc.abstractmethod
     async def _play(self) -> None:
         """Play all matches."""
-        raise NotImplementedError
 
-    async def _close(self) -> None:
+    async def _close(self) -> None:  # noqa: B027 - a client without a server has nothing of its own
         """Close what the subclass opened."""
 
     def _close_requested(self) -> None:

@@ -158,7 +158,10 @@ async def _finish(table: Table, runner: MatchRunner, writer: RunWriter, ended: E
     match = runner.match
     view = runner.final_view if table.plan.render else await _last_view(table.host)
     if view is not None and view.get("pixels") is not None:
-        np.save(writer.folder / "last_view.npy", view["pixels"])
+        try:
+            np.save(writer.folder / "last_view.npy", view["pixels"])
+        except OSError as error:
+            log.warning("the last picture was not saved: %s", error)  # the recording matters more, and is still open
     outcome = {
         "reason": ended.reason,
         "text": ended.text,
