@@ -12,7 +12,9 @@ from typing import Any, Callable, List, Optional, Sequence, Tuple
 from envs.canonical import canonical_bytes, checksum
 from envs.contract import Environment, random_action
 from envs.plain import first_difference
+from envs.prediction import PREDICT, predictor_names
 from envs.simulation import Simulation
+from p2pclient.common.errors import ConfigurationError
 from p2pclient.common.spaces import encode_action
 
 Factory = Callable[[], Environment]
@@ -35,6 +37,7 @@ def check_environment(factory: Factory, warmups: Sequence[int] = (0, 60, 300), s
     """
     check_determinism(factory, seed)
     check_inputs_matter(factory, seed)
+    check_predictors(factory, seed)
     probe = factory()
     last = probe.max_steps
     probe.close()
@@ -69,6 +72,26 @@ def check_inputs_matter(factory: Factory, seed: int) -> None:
     theirs = _run(other, random_inputs(other, 40, 2))
     if all(a[0] == b[0] for a, b in zip(ours, theirs)):
         raise ConformanceError("different inputs give equal checksums: the state does not hold what they did")
+
+
+def check_predictors(factory: Factory, seed: int) -> None:
+    """A predicted step is the same as one with the input that was guessed: asking changes nothing."""
+    probe = factory()
+    names, seats = predictor_names(probe), len(probe.agents)
+    probe.close()
+    for name, seat in [(name, seat) for name in names for seat in range(seats)]:
+        asked, straight = Simulation(factory()), Simulation(factory())
+        asked.reset(seed)
+        straight.reset(seed)
+        asked.add_predictor(seat, name, seed)
+        for frame, line in enumerate(random_inputs(asked, 40, seed)):
+            predicted = [*line[:seat], PREDICT, *line[seat + 1 :]]
+            try:
+                *result, used = asked.step(frame, predicted, True, line)
+            except ConfigurationError as error:
+                raise ConformanceError(f"predictor {name!r} of seat {seat}: {error}") from error
+            expected = straight.step(frame, [*line[:seat], used[seat], *line[seat + 1 :]], True)
+            _equal(expected, result, f"asking predictor {name!r} of seat {seat} changes the state at frame {frame}")
 
 
 def check_snapshots(factory: Factory, warmup: int, seed: int) -> None:

@@ -81,6 +81,8 @@ class Environment(abc.ABC):
     """Frames per second at which it is meant to be played."""
     bots: Tuple[str, ...] = ()
     """Names for :meth:`make_bot`."""
+    predicts: bool = False
+    """True if it overrides :meth:`predict`."""
 
     @abc.abstractmethod
     def reset(self, seed: int) -> None:
@@ -135,6 +137,22 @@ class Environment(abc.ABC):
             ConfigurationError: there is no such bot.
         """
         raise ConfigurationError("bot", name, ", ".join(self.bots) or "none: this environment has no bots")
+
+    def predict(self, seat: int, newest: Any) -> Any:
+        """Guess the action of ``seat`` in the current state, while the real one is on its way.
+
+        It may be asked about any state, again and again, and changes none. An environment with an opinion overrides
+        this and sets :attr:`predicts`.
+
+        Args:
+            seat: of an agent that is present.
+            newest: the newest action known of that seat; the neutral one before any.
+
+        Returns:
+            A value of the seat's action space, or None for no opinion: then ``newest`` is taken to be held on, or
+            nothing to be pressed where a press acts once.
+        """
+        return None
 
     def measure_step_us(self, clock: Clock) -> int:
         """Return what a step costs, in microseconds. Leaves the environment in any state: reset it afterwards."""

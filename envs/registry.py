@@ -13,6 +13,7 @@ import numpy as np
 
 from envs.contract import Clock, Environment, Progress, no_progress
 from envs.machine import machine_facts, numeric_probe, source_digest
+from envs.prediction import OWN, predictor_names
 from p2pclient.common.errors import ConfigurationError, EnvHostError
 from p2pclient.common.frames import MAX_SEATS
 from p2pclient.common.spaces import check_space
@@ -33,6 +34,7 @@ _ENTRIES: Dict[str, _Entry] = {
     "cogrid:Overcooked-ForcedCoordination-V0": _Entry("envs.cogrid_overcooked", "cogrid"),
     "cogrid:Overcooked-CounterCircuit-V0": _Entry("envs.cogrid_overcooked", "cogrid"),
     "test:counter_v0": _Entry("envs.counter", None),
+    "test:leaky_v0": _Entry("envs.leaky", None),
 }
 
 
@@ -97,6 +99,7 @@ def describe(
         "max_steps": environment.max_steps,
         "nominal_rate_hz": environment.nominal_rate_hz,
         "bots": list(environment.bots),
+        "predictors": predictor_names(environment),
         "digest": source_digest(_ENTRIES[name].distribution if name in _ENTRIES else None),
         "machine": machine_facts(),
         "numeric_probe": numeric_probe(),
@@ -125,5 +128,7 @@ def _check(environment: Environment) -> None:
         raise EnvHostError(
             f"{seats} agents, {len(environment.action_spaces)} action spaces, {len(neutral)} neutral inputs"
         )
+    if OWN in environment.bots:
+        raise EnvHostError(f"no bot may be called {OWN!r}: that is the environment's own predictor")
     for agent, space in zip(environment.agents, environment.action_spaces):
         check_space(space, setting=f"action space of agent {agent!r}")

@@ -8,11 +8,16 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 from envs.canonical import checksum
 from envs.contract import Bot, Environment
 from envs.plain import copy_plain
+from envs.prediction import PREDICT, SeatPredictors
 from p2pclient.common.errors import EnvHostError, LocalMisuseError
 from p2pclient.common.spaces import Space, decode_action, encode_action
 
 StepResult = List[Any]
-"""``[checksum after, rewards, terminations, truncations, infos, ended, observations or None]``, lists by seat."""
+"""``[checksum after, rewards, terminations, truncations, infos, ended, observations or None]``, lists by seat.
+
+If an input was :data:`~envs.prediction.PREDICT`, one more follows: by seat the payload that was used instead, None
+where the input was given.
+"""
 
 
 class Simulation:
@@ -40,6 +45,7 @@ class Simulation:
         self._episode_seed = 0
         self._bots: Dict[int, Bot] = {}
         self._bot_orders: Dict[int, Tuple[str, int]] = {}
+        self._predictors = SeatPredictors(environment)
 
     @property
     def frame(self) -> int:
@@ -64,7 +70,7 @@ class Simulation:
     def reset(self, seed: int) -> bytes:
         """Begin an episode at frame 0, drop all snapshots, and return the checksum of the first state.
 
-        Bots that play here start anew too, from their own seeds and this one.
+        Bots and predictors of seats here start anew too, from their own seeds and this one.
         """
         self._known = False
         self._snapshots.clear()
@@ -75,18 +81,39 @@ class Simulation:
         self._episode_seed = seed
         for seat, (name, bot_seed) in self._bot_orders.items():
             self._bots[seat] = self._make_bot(seat, name, bot_seed)
+        self._predictors.begin_episode(seed)
         return self.compute_hash()
 
-    def step(self, frame: int, inputs: Sequence[bytes], observe: bool = False) -> StepResult:
+    def step(
+        self,
+        frame: int,
+        inputs: Sequence[bytes],
+        observe: bool = False,
+        newest: Optional[Sequence[Optional[bytes]]] = None,
+    ) -> StepResult:
         """Simulate ``frame`` with one payload per seat.
+
+        Args:
+            inputs: by seat. Where one is :data:`~envs.prediction.PREDICT`, the seat's predictor is asked in the state
+                before the step, and the result ends with what was used.
+            observe: should the result hold the observations after the step.
+            newest: for predictors: the newest payloads known before ``frame``, by seat; None where there is none yet.
 
         Raises:
             LocalMisuseError: ``frame`` is not the current frame, or the state is unknown.
-            RemoteProtocolError: an input is not a value of the seat's action space; nothing has changed.
+            RemoteProtocolError: an input is not a value of the seat's action space, or missing where nothing predicts
+                it; nothing has changed.
         """
         self._check(frame)
         if len(inputs) != self._seats:
             raise LocalMisuseError(f"{len(inputs)} inputs for {self._seats} seats")
+        if PREDICT not in inputs:
+            return self._simulate(inputs, observe)
+        used = self._predictors.predict(inputs, newest, self._gone)
+        given = [value if guess is None else guess for value, guess in zip(inputs, used)]
+        return [*self._simulate(given, observe), used]
+
+    def _simulate(self, inputs: Sequence[bytes], observe: bool) -> StepResult:
         actions = [decode_action(space, payload) for space, payload in zip(self._spaces, inputs)]
         if all(self._gone):
             self._frame += 1
@@ -101,7 +128,7 @@ class Simulation:
                 self._totals[seat] += float(reward)
             self._gone[seat] = self._gone[seat] or bool(terminations[seat] or truncations[seat])
         seen = self._environment.observe() if observe else None
-        self._enter(frame + 1)
+        self._enter(self._frame + 1)
         return [self.compute_hash(), rewards, terminations, truncations, infos, all(self._gone), seen]
 
     def save(self, frame: int) -> None:
@@ -115,10 +142,7 @@ class Simulation:
         Raises:
             LocalMisuseError: there is none.
         """
-        state = self._snapshots.get(frame)
-        if state is None:
-            raise LocalMisuseError(f"there is no snapshot of frame {frame}; kept: {sorted(self._snapshots)}")
-        self._restore(frame, state)
+        self._restore(frame, self._kept(frame))
 
     def drop(self, before: int) -> None:
         """Forget the snapshots of all frames below ``before``."""
@@ -129,6 +153,18 @@ class Simulation:
         """Return ``{"frame": int, "data": plain data}``: all that another instance needs to go on from here."""
         self._check(self._frame)
         return {"frame": self._frame, "data": copy_plain(self._state())}
+
+    def get_snapshot(self, frame: int) -> Dict[str, Any]:
+        """Return the kept snapshot ``frame`` as :meth:`get_state` would in that state. The current state stays.
+
+        Raises:
+            LocalMisuseError: there is none.
+        """
+        return {"frame": frame, "data": copy_plain(self._kept(frame))}
+
+    def get_state_unless(self, expected: bytes) -> Optional[Dict[str, Any]]:
+        """Return None if the state has the checksum ``expected``, else the state: what differs is worth its bytes."""
+        return None if self.compute_hash() == expected else self.get_state()
 
     def set_state(self, state: Any) -> bytes:
         """Go to a state from :meth:`get_state` and return its checksum. Snapshots stay kept.
@@ -180,6 +216,17 @@ class Simulation:
             raise LocalMisuseError(f"no bot plays seat {seat} here")
         return encode_action(self._spaces[seat], self._bots[seat].decide())
 
+    def add_predictor(self, seat: int, name: str, seed: int) -> None:
+        """Have ``name`` predict the inputs of ``seat``, in this episode and the following ones.
+
+        Args:
+            name: one of :func:`envs.prediction.predictor_names`: a bot, or the environment's own predictor.
+
+        Raises:
+            LocalMisuseError: there is no such seat or no such predictor.
+        """
+        self._predictors.add(seat, name, seed, self._episode_seed)
+
     def _make_bot(self, seat: int, name: str, seed: int) -> Bot:
         # A hash of both seeds and the seat: episodes differ for the bot too, and each is repeatable by itself.
         text = f"tandem-bot-1 {seed} {self._episode_seed} {seat}".encode("ascii")
@@ -191,6 +238,12 @@ class Simulation:
             raise LocalMisuseError("the state is unknown: load, set or reset it first")
         if frame != self._frame:
             raise LocalMisuseError(f"frame {frame} was asked for, the current frame is {self._frame}")
+
+    def _kept(self, frame: int) -> Any:
+        state = self._snapshots.get(frame)
+        if state is None:
+            raise LocalMisuseError(f"there is no snapshot of frame {frame}; kept: {sorted(self._snapshots)}")
+        return state
 
     def _enter(self, frame: int) -> None:
         self._frame = frame

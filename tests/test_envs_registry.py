@@ -31,7 +31,8 @@ def test_unknown_names_are_refused_with_what_is_known() -> None:
 def test_every_kitchen_of_the_adapter_has_a_name() -> None:
     from envs.cogrid_overcooked import KITCHENS
 
-    assert {f"cogrid:{kitchen}" for kitchen in KITCHENS} | {COUNTER} == set(registry.known_names())
+    tests = {COUNTER, "test:leaky_v0"}
+    assert {f"cogrid:{kitchen}" for kitchen in KITCHENS} | tests == set(registry.known_names())
 
 
 def test_importing_the_registry_imports_no_environment() -> None:
@@ -54,7 +55,7 @@ def test_the_description_is_complete_and_crosses_the_pipe(name: str) -> None:
     assert set(data) == {
         "env", "args", "title", "seat_colours", "agents", "seats", "action_spaces", "observation_spaces", "controls",
         "max_steps",
-        "nominal_rate_hz", "bots", "digest", "machine", "numeric_probe", "step_us",
+        "nominal_rate_hz", "bots", "predictors", "digest", "machine", "numeric_probe", "step_us",
     }  # fmt: skip
     assert (data["env"], data["args"], data["max_steps"], data["seats"]) == (name, {"max_steps": 50}, 50, 2)
     assert set(data["machine"]) == {"python", "numpy", "system", "machine"}
@@ -99,6 +100,12 @@ def test_a_missing_package_is_named_with_what_to_do(monkeypatch: pytest.MonkeyPa
 def test_arguments_of_the_counter_are_checked(args: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match=next(iter(args))):
         registry.create(COUNTER, args)
+
+
+@pytest.mark.parametrize("args", [{"leak": "nothing"}, {"from_frame": -1}, {"from_frame": True}, {"seats": 1}])
+def test_arguments_of_the_leaky_environment_are_checked(args: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match=next(iter(args))):
+        registry.create("test:leaky_v0", args)
 
 
 def test_a_step_can_be_made_to_cost_time() -> None:

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from virtual import INPUTS, RandomSource, ToyHost, toy_env
 
-from p2pclient.match.match import GOODBYE, Match
+from p2pclient.match.barriers import GOODBYE
+from p2pclient.match.desync import PATIENCE
+from p2pclient.match.match import Match
 from p2pclient.match.plan import Desync, Ended, MatchEvent, MatchPlan, Outbox, Phase
 from p2pclient.protocol.control import (
     MAX_CHECKSUMS,
@@ -102,7 +104,7 @@ class Stranger:
     def stand_at_barrier(self) -> None:
         self.greet()
         assert self.match.phase is Phase.BARRIER
-        self.say(EpisodeReady(self.match.number, self.match._first_checksum))
+        self.say(EpisodeReady(self.match.number, self.match.episode.first_checksum))
         self.tick()
         assert self.match.phase is Phase.PLAYING
 
@@ -114,6 +116,10 @@ class Stranger:
             self.send(**{"inputs": (b"\x00\x01",), "next_expected": acknowledged, **changes})
             self.frame += 1
             self.tick()
+
+    @property
+    def first_checksum(self) -> bytes:
+        return self.match.episode.first_checksum if self.match.episode is not None else b""
 
     @property
     def drops(self) -> dict[str, int]:
@@ -299,7 +305,7 @@ def test_what_was_said_of_past_episodes_is_forgotten() -> None:
     stranger.greet()
     for episode in range(20):
         stranger.frame = 0
-        stranger.say(EpisodeReady(episode, stranger.match._first_checksum))
+        stranger.say(EpisodeReady(episode, stranger.first_checksum))
         stranger.tick()
         assert stranger.match.phase is Phase.PLAYING
         stranger.say(EpisodeReady(episode, bytes(8)), acknowledged=stranger.heard)
@@ -353,7 +359,7 @@ def test_a_right_last_frame_with_a_wrong_chain_is_a_desync() -> None:
 def test_checksums_out_of_the_blue_end_the_match_and_nothing_more(count: int, first: int) -> None:
     stranger = playing()
     stranger.say(Checksums(0, first, [bytes(8)] * count))
-    stranger.tick(3)
+    stranger.tick(int(PATIENCE / TICK) + 3)
     assert stranger.ended is not None
     assert stranger.ended.reason == "desync"
     assert stranger.match.counters.desyncs == 1
@@ -500,7 +506,7 @@ def test_who_never_acknowledges_messages_is_dropped() -> None:
     while stranger.ended is None:
         stranger.frame = 0
         number = stranger.match.number
-        stranger.say(EpisodeReady(number, stranger.match._first_checksum))
+        stranger.say(EpisodeReady(number, stranger.first_checksum))
         stranger.tick()
         stranger.play(1)
         if stranger.match.episode is not None:
@@ -539,7 +545,7 @@ def test_who_is_far_ahead_is_bounded_and_heard_again() -> None:
 
 def random_message(noise: random.Random, stranger: Stranger) -> Any:
     episode = noise.choice([stranger.match.number, stranger.match.number + 1, 0, 3, 1 << 30])
-    digest = noise.choice([bytes(8), stranger.match._first_checksum.ljust(8, b"\x00"), noise.randbytes(8)])
+    digest = noise.choice([bytes(8), stranger.first_checksum.ljust(8, b"\x00"), noise.randbytes(8)])
     return noise.choice(
         [
             Hello(noise.choice([stranger.match._facts(), {}])),

@@ -7,18 +7,17 @@ import pytest
 from p2pclient.match.sources import Sample
 from p2pclient.match.timing import FrameClock
 from p2pclient.recorder.records import FrameTimed
-from p2pclient.telemetry.counters import MatchCounters, RecentQuantiles
 
 PREDICTED = (False, True)
 
 
 def make_clock(*, shows: bool = True) -> FrameClock:
-    return FrameClock(2, input_delay=1, shows=shows)
+    return FrameClock(2, shows=shows)
 
 
 def play(clock: FrameClock, frame: int, at: float, *, pressed: tuple[float | None, ...] = (None,)) -> None:
     samples = [Sample(b"\x00", True, when) for when in pressed]
-    clock.applied(frame, samples, PREDICTED, 8, at)
+    clock.applied(frame, samples, PREDICTED, 8, 1, at)
     clock.simulated(frame, at + 0.01, again=False)
 
 
@@ -99,7 +98,7 @@ def test_what_is_said_of_unknown_frames_is_ignored() -> None:
 
 def test_a_frame_that_was_not_simulated_yet_is_not_complete() -> None:
     clock = make_clock(shows=False)
-    clock.applied(0, [], PREDICTED, 8, 1.0)
+    clock.applied(0, [], PREDICTED, 8, 1, 1.0)
     clock.recorded(0, 1.0, None)
     assert clock.take_complete(1.0) == []
 
@@ -118,27 +117,3 @@ def test_memory_of_a_long_episode_is_flat(shown: bool) -> None:
         taken += len(clock.take_complete(now))
         assert len(clock._frames) < 80
     assert taken > 4_900
-
-
-def test_quantiles_are_of_the_newest_samples() -> None:
-    figures = RecentQuantiles(size=100)
-    assert figures.quantile(0.5) is None
-    for number in range(1000):
-        figures.add(float(number))
-    assert (figures.quantile(0.0), figures.quantile(0.5), figures.quantile(0.99), figures.quantile(1.0)) == (
-        900.0,
-        950.0,
-        999.0,
-        999.0,
-    )
-
-
-def test_counters_are_plain_data_with_text_keys() -> None:
-    counters = MatchCounters(frames=3)
-    counters.depths[8] += 1
-    counters.depths[2] += 5
-    counters.rollback_causes[1] += 6
-    data = counters.as_data()
-    assert data["frames"] == 3
-    assert data["depths"] == {"2": 5, "8": 1}
-    assert data["rollback_causes"] == {"1": 6}

@@ -10,21 +10,33 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2pclient.common.errors import RemoteProtocolError
+from p2pclient.common.errors import LocalMisuseError, RemoteProtocolError
 from p2pclient.protocol.control import (
+    CONTROL_VERSION,
     MAX_CHECKSUMS,
     MAX_CONTROL_BYTES,
+    MAX_LOST_FRAMES,
+    MAX_LOST_PEERS,
+    MAX_PART_BYTES,
+    MAX_STATE_PARTS,
+    AnyMessage,
     Checksums,
+    DelayChange,
+    DelayWish,
     Envelope,
     EpisodeOver,
     EpisodeReady,
     Hello,
     Leave,
+    LostInputs,
+    PeersLost,
     Refuse,
+    StatePart,
     decode_control,
     encode_control,
 )
-from p2pclient.protocol.handshake import differences
+from p2pclient.protocol.datagram import DATAGRAM_VERSION
+from p2pclient.protocol.handshake import PROTOCOL_VERSION, differences
 
 GOLDEN = {
     "acknowledgement": (Envelope(1, 0, 7, None), "940100 07c0"),
@@ -46,13 +58,32 @@ GOLDEN = {
         "3132333435363738",
     ),
     "checksums": (
-        Envelope(1, 5, 2, Checksums(4, 70, [b"12345678"])),
-        "94010502 84 a474797065 a9636865636b73756d73 a7657069736f6465 04 ab66697273745f6672616d65 46"
-        "a9636865636b73756d73 91 c408 3132333435363738",
+        Envelope(1, 5, 2, Checksums(4, 70, [b"12345678"], 3)),
+        "94010502 85 a474797065 a9636865636b73756d73 a7657069736f6465 04 ab66697273745f6672616d65 46"
+        "a9636865636b73756d73 91 c408 3132333435363738 a5726f756e64 03",
+    ),
+    "delay wish": (
+        Envelope(1, 6, 2, DelayWish(3)),
+        "94010602 82 a474797065 aa64656c61792d77697368 a564656c6179 03",
+    ),
+    "delay change": (
+        Envelope(1, 7, 2, DelayChange(4, 130, 2)),
+        "94010702 84 a474797065 ac64656c61792d6368616e6765 a7657069736f6465 04 a56672616d65 cc82 a564656c6179 02",
+    ),
+    "state part": (
+        Envelope(1, 8, 2, StatePart(4, 71, 1, 2, b"\x81\xa1")),
+        "94010802 86 a474797065 aa73746174652d70617274 a7657069736f6465 04 a56672616d65 47 a5696e646578 01"
+        "a5636f756e74 02 a464617461 c402 81a1",
+    ),
+    "peers lost": (
+        Envelope(1, 10, 2, PeersLost(4, [2, 3], [LostInputs(2, 68, [b"\x00\x01", b"\x00\x02"])])),
+        "94010a02 84 a474797065 aa70656572732d6c6f7374 a7657069736f6465 04 a46c6f7374 92 02 03 a6696e70757473 91"
+        "83 a470656572 02 ab66697273745f6672616d65 44 a6696e70757473 92 c402 0001 c402 0002",
     ),
     "leave": (Envelope(1, 6, 2, Leave("left")), "94010602 82 a474797065 a56c65617665 a6726561736f6e a46c656674"),
 }
-"""Version 1, frozen: these bytes must stay readable and be written exactly so for as long as the version is 1."""
+"""Messages of protocol version 2 in envelopes of version 1, frozen: these bytes must stay readable and be written
+exactly so for as long as the versions stand."""
 
 VALID = [encode_control(envelope) for envelope, _ in GOLDEN.values()]
 
@@ -64,10 +95,19 @@ def refusal(data: bytes) -> str:
 
 
 @pytest.mark.parametrize("name", GOLDEN)
-def test_version_1_is_frozen(name: str) -> None:
+def test_every_message_is_frozen(name: str) -> None:
     envelope, golden = GOLDEN[name]
     assert encode_control(envelope).hex() == golden.replace(" ", "")
     assert decode_control(bytes.fromhex(golden)) == envelope
+
+
+def test_two_protocol_versions_can_tell_each_other_that_they_differ() -> None:
+    """A greeting and a refusal of protocol 1, byte for byte: the envelope outlives the protocol."""
+    for name in ("hello", "refuse"):
+        envelope, golden = GOLDEN[name]
+        assert bytes.fromhex(golden)[1] == CONTROL_VERSION == 1
+        assert decode_control(bytes.fromhex(golden)) == envelope
+    assert PROTOCOL_VERSION == DATAGRAM_VERSION == 2
 
 
 numbers = st.integers(0, 1 << 30)
@@ -84,6 +124,22 @@ control_messages = st.one_of(
     st.builds(EpisodeReady, numbers, digests),
     st.builds(EpisodeOver, numbers, numbers, digests),
     st.builds(Checksums, numbers, numbers, st.lists(digests, max_size=20)),
+    st.builds(DelayWish, st.integers(0, 60)),
+    st.builds(DelayChange, numbers, numbers, st.integers(0, 60)),
+    st.builds(
+        lambda e, f, i, more, data: StatePart(e, f, i, i + more, data),
+        numbers,
+        numbers,
+        st.integers(0, 400),
+        st.integers(1, 112),
+        st.binary(max_size=80),
+    ),
+    st.builds(
+        PeersLost,
+        numbers,
+        st.lists(numbers, min_size=1, max_size=8),
+        st.lists(st.builds(LostInputs, numbers, numbers, st.lists(st.binary(max_size=20), max_size=9)), max_size=8),
+    ),
     st.builds(Leave, st.text(max_size=20)),
 )
 
@@ -99,6 +155,26 @@ def test_the_longest_list_of_checksums_fits() -> None:
     data = encode_control(Envelope(1, 1, 0, message))
     assert len(data) <= MAX_CONTROL_BYTES
     assert decode_control(data).message == message
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        DelayWish(60),
+        DelayChange(1 << 30, 1 << 30, 60),
+        StatePart(0, 0, MAX_STATE_PARTS - 1, MAX_STATE_PARTS, bytes(MAX_PART_BYTES)),
+        PeersLost(0, list(range(MAX_LOST_PEERS)), [LostInputs(n, 0, [b""] * 600) for n in range(MAX_LOST_PEERS)]),
+        PeersLost(0, [1], [LostInputs(1, 0, [bytes(64)] * MAX_LOST_FRAMES)]),
+        PeersLost(0, [1], [LostInputs(1, 0, [bytes(512)] * 100)]),
+    ],
+)
+def test_what_is_at_its_bounds_is_taken(message: AnyMessage) -> None:
+    assert decode_control(encode_control(Envelope(1, 1, 0, message))).message == message
+
+
+def test_a_message_that_no_peer_would_read_is_not_written() -> None:
+    with pytest.raises(LocalMisuseError, match="PeersLost of 309075 bytes"):
+        encode_control(Envelope(1, 1, 0, PeersLost(0, [1], [LostInputs(1, 0, [bytes(512)] * 600)])))
 
 
 def test_another_version_is_named() -> None:
@@ -126,6 +202,25 @@ def test_an_oversized_message_is_refused_unread() -> None:
         Checksums(-1, 0, []),
         Checksums(0, 0, [bytes(8), bytes(9)]),
         Checksums(0, 0, [bytes(8)] * (MAX_CHECKSUMS + 1)),
+        DelayWish(-1),
+        DelayWish(61),
+        DelayWish(1.5),  # type: ignore[arg-type]
+        DelayChange(-1, 0, 0),
+        DelayChange(0, -1, 0),
+        DelayChange(0, 0, 61),
+        StatePart(0, 0, -1, 1, b""),
+        StatePart(0, 0, 0, MAX_STATE_PARTS + 1, b""),
+        StatePart(0, 0, 0, 1, bytes(MAX_PART_BYTES + 1)),
+        StatePart(0, -1, 0, 1, b""),
+        PeersLost(0, [], []),
+        PeersLost(0, [1] * (MAX_LOST_PEERS + 1), []),
+        PeersLost(0, [-1], []),
+        PeersLost(0, [1], [LostInputs(1, 0, [])] * (MAX_LOST_PEERS + 1)),
+        PeersLost(0, [1], [LostInputs(1, 0, [b""] * (MAX_LOST_FRAMES + 1))]),
+        PeersLost(0, [1], [LostInputs(1, 0, [bytes(513)])]),
+        PeersLost(0, [1], [LostInputs(1, -1, [])]),
+        PeersLost(0, [1], [LostInputs(-1, 0, [])]),
+        PeersLost(-1, [1], []),
         Refuse(["x" * 601]),
         Refuse(["x"] * 33),
         EpisodeReady("3", bytes(8)),  # type: ignore[arg-type]
@@ -140,6 +235,11 @@ def test_values_of_another_type_or_out_of_range_are_refused(message: object) -> 
     assert refusal(encode_control(Envelope(1, 1, 0, message))) == "bad-control"  # type: ignore[arg-type]
 
 
+def test_a_piece_past_the_last_cannot_be_made() -> None:
+    with pytest.raises(ValueError, match="index"):
+        StatePart(0, 0, 2, 2, b"")
+
+
 @pytest.mark.parametrize(
     "value",
     [
@@ -149,6 +249,9 @@ def test_values_of_another_type_or_out_of_range_are_refused(message: object) -> 
         [1, 1, 0, {}],
         [1, 1, 0, {"type": "no-such"}],
         [1, 1, 0, {"type": "leave"}],
+        [1, 1, 0, {"type": "state-part", "episode": 0, "frame": 0, "index": 1, "count": 1, "data": b""}],
+        [1, 1, 0, {"type": "state-part", "episode": 0, "frame": 0, "index": 0, "count": 0, "data": b""}],
+        [1, 1, 0, {"type": "peers-lost", "episode": 0, "lost": [1], "inputs": [{"peer": 1, "first_frame": 0}]}],
         [1, 1, 0, {"type": "leave", "reason": "left", "extra": 1}],
         {"version": 1},
         None,

@@ -1,94 +1,29 @@
-"""Conversations between two endpoints: what is lost, doubled, late or malicious."""
+"""Datagrams between two endpoints: inputs, chain, episodes, time and silence, whatever is lost, doubled or late."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable
 
 import pytest
+from protocol_rig import CHAIN, inputs_of, make_endpoint, make_pair, raw, transfer, transfer_control, value
 
 from p2pclient.common.errors import LocalMisuseError
 from p2pclient.common.frames import MAX_DATAGRAM_BYTES, NULL_FRAME
-from p2pclient.protocol.control import Checksums, Envelope, EpisodeReady, Leave, encode_control
-from p2pclient.protocol.datagram import Datagram, decode_datagram, encode_datagram
+from p2pclient.protocol.control import (
+    Leave,
+)
+from p2pclient.protocol.datagram import decode_datagram
 from p2pclient.protocol.endpoint import (
     KEEP_ALIVE,
     LOST_AFTER,
     MAX_AHEAD,
-    MAX_OPEN_CONTROL,
-    MAX_UNACKNOWLEDGED,
     NOTICE_AFTER,
     ChainReceived,
     ControlReceived,
     Endpoint,
-    EndpointConfig,
-    Event,
     InputReceived,
     SilenceChanged,
 )
-
-CONNECTION = 0x1234
-CHAIN = b"chain123"
-
-
-def is_small(seat: int, value: bytes) -> bool:
-    """Valid inputs of the tests: every byte below 128."""
-    return all(byte < 128 for byte in value)
-
-
-def make_endpoint(
-    *, local_width: int = 2, remote_widths: tuple[int, ...] = (2,), is_valid: Callable[[int, bytes], bool] = is_small
-) -> Endpoint:
-    return Endpoint(EndpointConfig(CONNECTION, local_width, remote_widths, is_valid), now=0.0)
-
-
-def make_pair() -> tuple[Endpoint, Endpoint]:
-    return make_endpoint(), make_endpoint()
-
-
-def value(number: int) -> bytes:
-    return bytes((0, number % 128))
-
-
-def transfer(sender: Endpoint, receiver: Endpoint, *, now: float, sent: float | None = None) -> list[bytes]:
-    """Bring what ``sender`` has to say to ``receiver``."""
-    data = sender.datagrams_to_send(now=now if sent is None else sent)
-    for datagram in data:
-        receiver.receive_datagram(datagram, now=now)
-    return data
-
-
-def transfer_control(sender: Endpoint, receiver: Endpoint, *, now: float = 0.0) -> list[bytes]:
-    data = sender.control_to_send()
-    for message in data:
-        receiver.receive_control(message, now=now)
-    return data
-
-
-def inputs_of(events: Iterable[Event]) -> list[InputReceived]:
-    return [event for event in events if isinstance(event, InputReceived)]
-
-
-def raw(**changes: object) -> bytes:
-    """A datagram as a stranger would make it."""
-    fields: dict[str, object] = {
-        "connection": CONNECTION,
-        "episode": 0,
-        "sent": 0,
-        "echo": None,
-        "held": 0,
-        "lead": None,
-        "next_expected": 0,
-        "chain": None,
-        "first_frame": 0,
-        "inputs": (),
-    }
-    return encode_datagram(Datagram(**{**fields, **changes}))  # type: ignore[arg-type]
-
-
-def raw_control(message: object, number: int, acknowledged: int = 0) -> bytes:
-    return encode_control(Envelope(1, number, acknowledged, message))  # type: ignore[arg-type]
-
 
 # -- inputs ------------------------------------------------------------------------------------------------------
 
@@ -186,6 +121,38 @@ def test_only_what_the_environment_takes_is_handed_on() -> None:
     assert [e.values for e in inputs_of(other.take_events())] == [(b"\x01", b"\x02"), (b"\x03", b"\x04")]
 
 
+def test_what_is_held_is_checked_once_and_what_was_refused_is_checked_again() -> None:
+    asked: list[bytes] = []
+
+    def is_valid(seat: int, joined: bytes) -> bool:
+        asked.append(joined)
+        return joined != b"\x07"
+
+    other = make_endpoint(remote_widths=(1, 1), is_valid=is_valid)
+    held = b"\x01\x02"
+    other.receive_datagram(raw(inputs=(held,) * 5), now=0.0)
+    other.receive_datagram(raw(inputs=(held,) * 9), now=0.0)
+    assert asked == [b"\x01", b"\x02"]
+    assert [e.values for e in inputs_of(other.take_events())] == [(b"\x01", b"\x02")] * 9
+    for _ in range(2):
+        other.receive_datagram(raw(first_frame=9, inputs=(b"\x01\x07",)), now=0.0)
+    assert other.drops == {"bad-input": 2}
+    assert asked[2:] == [b"\x01", b"\x07"] * 2
+    other.begin_episode(1)
+    other.receive_datagram(raw(episode=1, inputs=(b"\x02\x01",)), now=0.0)
+    assert asked[6:] == [b"\x02", b"\x01"]
+
+
+def test_a_conversation_that_begins_after_frame_0_waits_for_what_is_missing() -> None:
+    one, other = make_pair()
+    other.receive_datagram(raw(first_frame=2, inputs=(value(3),)), now=0.0)
+    assert other.drops == {"gap": 1}
+    for frame in range(3):
+        one.queue_input(frame, value(frame + 1))
+    transfer(one, other, now=0.1)
+    assert [e.values for e in inputs_of(other.take_events())] == [(value(1),), (value(2),), (value(3),)]
+
+
 def test_more_frames_than_fit_arrive_over_several_datagrams() -> None:
     noise = random.Random(6)
     frames = [bytes(noise.randrange(128) for _ in range(60)) for _ in range(100)]
@@ -234,6 +201,43 @@ def test_steady_play_takes_one_datagram_a_frame_of_at_most_32_bytes() -> None:
     unacknowledged = len(decode_datagram(under_way[-1][2], width=5).inputs)
     assert unacknowledged == 6
     assert max(sizes[100:]) <= 32
+
+
+def test_four_players_on_two_machines_take_at_most_44_bytes_a_frame() -> None:
+    one, other = (make_endpoint(local_width=10, remote_widths=(5, 5)) for _ in range(2))
+    sizes = []
+    for frame in range(30_000):
+        now = frame / 60
+        for sender in (one, other):
+            sender.limit = frame + MAX_AHEAD
+            sender.queue_input(frame, b"\x00\x01\x02\x03\x04\x00\x09\x08\x07\x06")
+            sender.set_chain(frame, CHAIN)
+        if frame % 6:
+            continue
+        sizes += [len(transfer(one, other, now=now)[0]), len(transfer(other, one, now=now)[0])]
+    assert len(sizes) == 10_000
+    assert max(sizes[10:]) <= 44
+    assert not one.drops
+
+
+def test_sixty_frames_a_second_take_at_most_65_messages_a_second_and_2000_bytes() -> None:
+    """Everything on board: inputs that change four times a second, acknowledgements, time, chain; a LAN."""
+    noise = random.Random(11)
+    one, other = (make_endpoint(local_width=5, remote_widths=(5,)) for _ in range(2))
+    messages = size = 0
+    joined = bytes(5)
+    for frame in range(1200):
+        if frame % 15 == 0:
+            joined = b"\x00" + bytes(noise.randrange(128) for _ in range(4))
+        for sender, receiver in ((one, other), (other, one)):
+            sender.limit = frame + MAX_AHEAD
+            sender.queue_input(frame, joined)
+            sender.set_chain(frame, CHAIN)
+            out = transfer(sender, receiver, now=frame / 60) + transfer_control(sender, receiver, now=frame / 60)
+            messages += len(out)
+            size += sum(map(len, out))
+    assert messages / 2 / 20 <= 65
+    assert size / 2 / 20 <= 2000
 
 
 def test_chain_value_is_repeated_until_a_newer_one_and_told_once() -> None:
@@ -392,184 +396,3 @@ def test_idle_datagrams_only_keep_alive() -> None:
     one.datagrams_to_send(now=1.0)
     assert one.datagrams_to_send(now=1.0 + KEEP_ALIVE / 2, idle=True) == []
     assert len(one.datagrams_to_send(now=1.001 + KEEP_ALIVE, idle=True)) == 1
-
-
-# -- control -----------------------------------------------------------------------------------------------------
-
-
-def test_control_messages_arrive_once_in_order_and_are_acknowledged() -> None:
-    one, other = make_pair()
-    for reason in ("a", "b", "c"):
-        one.queue_control(Leave(reason))
-    assert one.open_control == 3
-    transfer_control(one, other)
-    assert other.take_events() == [ControlReceived(Leave(r)) for r in ("a", "b", "c")]
-    assert len(transfer_control(other, one)) == 1  # a bare acknowledgement
-    assert one.open_control == 0
-    assert one.take_events() == []
-    assert transfer_control(one, other) == []  # which is not acknowledged again
-    assert transfer_control(other, one) == []
-
-
-def test_an_acknowledgement_rides_on_a_message() -> None:
-    one, other = make_pair()
-    one.queue_control(Leave("a"))
-    transfer_control(one, other)
-    other.queue_control(Leave("b"))
-    assert len(transfer_control(other, one)) == 1
-    assert one.open_control == 0
-    assert one.take_events() == [ControlReceived(Leave("b"))]
-
-
-def test_over_a_new_connection_what_is_open_is_sent_again_and_taken_once() -> None:
-    one, other = make_pair()
-    one.queue_control(Leave("a"))
-    transfer_control(one, other)
-    one.queue_control(Leave("b"))
-    one.control_to_send()  # lost with the connection, as is the acknowledgement of the first
-    other.control_to_send()
-    one.resend_control()
-    assert len(transfer_control(one, other)) == 2
-    assert other.take_events() == [ControlReceived(Leave("a")), ControlReceived(Leave("b"))]
-    transfer_control(other, one)
-    assert one.open_control == 0
-    one.resend_control()
-    assert one.control_to_send() == []
-
-
-def test_a_gap_a_repetition_or_a_wrong_acknowledgement_is_not_taken() -> None:
-    _, other = make_pair()
-    other.queue_control(Leave("x"))
-    other.receive_control(raw_control(Leave("a"), 2), now=0.0)
-    other.receive_control(raw_control(Leave("a"), 1, acknowledged=2), now=0.0)
-    other.receive_control(raw_control(Leave("a"), 1, acknowledged=-1), now=0.0)
-    assert other.drops == {"gap": 1, "bad-ack": 2}
-    assert other.take_events() == []
-    other.receive_control(raw_control(Leave("a"), 1, acknowledged=1), now=0.0)
-    other.receive_control(raw_control(Leave("a"), 1), now=0.0)
-    other.receive_control(raw_control(Leave("a"), 0), now=0.0)
-    other.receive_control(raw_control(Leave("a"), -3), now=0.0)
-    assert other.take_events() == [ControlReceived(Leave("a"))]
-    assert other.open_control == 0
-
-
-def test_open_control_messages_are_bounded() -> None:
-    one, _ = make_pair()
-    for _ in range(MAX_OPEN_CONTROL):
-        one.queue_control(Leave("a"))
-    with pytest.raises(LocalMisuseError):
-        one.queue_control(Leave("a"))
-
-
-# -- strangers ---------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("data", "reason"),
-    [
-        (raw(connection=0x1235, inputs=(value(1),)), "wrong-connection"),
-        (raw(next_expected=3, inputs=(value(1),)), "bad-ack"),
-        (raw(first_frame=1, next_expected=0, inputs=(value(1),)), "gap"),
-        (raw(inputs=(b"\x00\xff",)), "bad-input"),
-        (raw(inputs=(b"\x01",)), "bad-inputs"),
-        (raw(inputs=(value(1),) * (MAX_AHEAD + 1)), "too-far"),
-        (raw(chain=(MAX_AHEAD, CHAIN), inputs=(value(1),)), "too-far"),
-        (raw(inputs=(value(1),))[:-1], "bad-inputs"),
-        (raw(inputs=(value(1),))[:5], "truncated"),
-        (b"", "truncated"),
-        (b"\x20" + bytes(20), "unknown-version"),
-        (bytes(2000), "oversized"),
-    ],
-)
-def test_a_bad_datagram_is_counted_by_reason_and_changes_nothing(data: bytes, reason: str) -> None:
-    one, _ = make_pair()
-    one.queue_input(0, value(1))
-    one.queue_input(1, value(1))
-    one.receive_datagram(data, now=1.0)
-    assert one.drops == {reason: 1}
-    assert one.take_events() == []
-    assert (one.newest_heard, one.peer_lead, one.silent_for(now=1.0)) == (NULL_FRAME, None, 1.0)
-    assert len(decode_datagram(one.datagrams_to_send(now=1.0)[0], width=2).inputs) == 2
-
-
-def test_frames_up_to_the_limit_are_taken() -> None:
-    one, _ = make_pair()
-    one.receive_datagram(raw(chain=(MAX_AHEAD - 1, CHAIN), inputs=(value(1),) * MAX_AHEAD), now=1.0)
-    assert not one.drops
-    assert one.newest_heard == MAX_AHEAD - 1
-
-
-def test_who_never_acknowledges_is_not_listened_to_for_ever() -> None:
-    one, _ = make_pair()
-    one.limit = 10_000
-    for frame in range(2 * MAX_UNACKNOWLEDGED):
-        one.queue_input(frame, value(frame))
-        one.receive_datagram(raw(first_frame=frame, next_expected=0, inputs=(value(1),)), now=0.0)
-        assert frame >= MAX_UNACKNOWLEDGED or one.newest_heard == frame
-    assert one.newest_heard == MAX_UNACKNOWLEDGED - 1
-    assert one.drops["no-ack"] == 1
-    # An acknowledgement on board opens the way again, at once.
-    newest = one.newest_heard + 1
-    one.receive_datagram(raw(first_frame=newest, next_expected=newest, inputs=(value(1),)), now=0.0)
-    assert one.newest_heard == newest
-
-
-def test_every_prefix_of_valid_messages_is_survived() -> None:
-    one, other = make_pair()
-    for frame in range(6):
-        one.queue_input(frame, value(frame))
-    one.set_chain(3, CHAIN)
-    one.receive_datagram(raw(), now=0.0)
-    (datagram,) = one.datagrams_to_send(now=0.0)
-    for end in range(len(datagram)):
-        other.receive_datagram(datagram[:end], now=0.0)
-    assert sum(other.drops.values()) == len(datagram)
-    for message in (Leave("left"), EpisodeReady(3, bytes(8)), Checksums(0, 0, [bytes(8)] * 3)):
-        data = raw_control(message, 1)
-        for end in range(len(data)):
-            other.receive_control(data[:end], now=0.0)
-    assert other.take_events() == []
-    other.receive_datagram(datagram, now=0.0)
-    assert len(inputs_of(other.take_events())) == 6
-
-
-def test_random_bytes_are_survived_and_play_goes_on() -> None:
-    noise = random.Random(7)
-    one, other = make_pair()
-    for side in (one, other):
-        side.queue_input(0, value(1))
-        side.queue_control(Leave("left"))
-    valid = raw(next_expected=1, chain=(0, CHAIN), inputs=(value(1), value(2)))
-    control = raw_control(Leave("a"), 1)
-    for number in range(10_000):
-        base = bytearray(noise.choice([valid, control]) if number % 2 else noise.randbytes(noise.randrange(40)))
-        if base:
-            base[noise.randrange(len(base))] = noise.randrange(256)
-        if number % 4 < 2:
-            other.receive_datagram(bytes(base), now=number / 1000)
-        else:
-            other.receive_control(bytes(base), now=number / 1000)
-        for event in inputs_of(other.take_events()):
-            assert all(is_small(0, joined) for joined in event.values)
-    assert 8_000 < sum(other.drops.values()) < 10_000
-    assert len(other.drops) <= 16
-    frame = other.newest_heard + 1
-    other.receive_datagram(raw(first_frame=frame, next_expected=1, inputs=(value(3),)), now=20.0)
-    assert inputs_of(other.take_events()) == [InputReceived(frame, (value(3),))]
-
-
-def test_memory_of_a_conversation_is_flat() -> None:
-    noise = random.Random(8)
-    one, other = make_pair()
-    for frame in range(20_000):
-        for sender, receiver in ((one, other), (other, one)):
-            sender.queue_input(frame, value(frame))
-            sender.limit = frame + MAX_AHEAD
-            sender.set_chain(frame, CHAIN)
-            (data,) = sender.datagrams_to_send(now=frame / 60)
-            if noise.random() < 0.8 or frame % 50 == 49:
-                receiver.receive_datagram(data, now=frame / 60)
-            receiver.take_events()
-        assert len(one._unacknowledged) <= 60
-    assert one.newest_heard > 19_940
-    assert not one.drops

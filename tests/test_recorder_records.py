@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from recorder_runs import make_frame, make_timing, match_records
 
 from p2pclient.common.errors import RecordingError
 from p2pclient.envhost.values import encode
 from p2pclient.recorder.encoding import decode_record, encode_record
-from p2pclient.recorder.records import EpisodeEnded, EpisodeStarted, EventRecorded, FrameRecorded, FramesVerified
+from p2pclient.recorder.records import (
+    EpisodeEnded,
+    EpisodeStarted,
+    EventRecorded,
+    FrameRecorded,
+    FramesVerified,
+    FramesWithdrawn,
+)
 from p2pclient.recorder.verify import is_same
 
 scalars = st.one_of(
@@ -67,12 +74,13 @@ others = st.one_of(
     st.builds(EpisodeStarted, indices, st.integers(0, (1 << 64) - 1), checksums),
     st.builds(FramesVerified, indices, st.integers(-1, 1 << 31)),
     st.builds(EpisodeEnded, indices, st.integers(-1, 1 << 31), by_seat(st.floats()), st.text(max_size=10)),
+    st.builds(FramesWithdrawn, indices, indices),
     st.builds(EventRecorded, st.text(max_size=9), indices, indices, st.dictionaries(st.text(max_size=5), values)),
 )
 
 
 def fields_of(record: Any) -> list[Any]:
-    return [getattr(record, name) for name in type(record).__slots__]
+    return [getattr(record, name) for name in type(record).__struct_fields__]
 
 
 @settings(max_examples=300, deadline=None)
@@ -98,6 +106,12 @@ def test_the_payload_of_a_frame_is_frozen() -> None:
     )
 
 
+def test_the_kinds_of_records_never_change() -> None:
+    kinds = [encode_record(record)[0] for record in match_records(episodes=1, frames=1)]
+    assert kinds == [1, 6, 2, 4, 3, 5]  # start, event, frame, timing, verified, end
+    assert encode_record(FramesWithdrawn(0, 0))[0] == 7
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -116,7 +130,7 @@ def test_the_payload_of_a_frame_is_frozen() -> None:
 )
 def test_an_impossible_field_is_refused_by_name(changes: dict[str, Any]) -> None:
     (name, value), good = next(iter(changes.items())), make_frame(0, 0)
-    fields = [value if field == name else getattr(good, field) for field in FrameRecorded.__slots__]
+    fields = [value if field == name else getattr(good, field) for field in FrameRecorded.__struct_fields__]
     with pytest.raises(RecordingError, match=f"impossible {name}"):
         decode_record(b"\x02" + encode(fields))
 
@@ -147,7 +161,7 @@ def test_random_bytes_raise_nothing_but_recording_errors() -> None:
         data = bytearray(chance.choice(wholes))
         if number % 2:
             data = bytearray(chance.randbytes(chance.randint(0, 60)))
-            data[:1] = bytes((chance.randint(0, 7),))
+            data[:1] = bytes((chance.randint(0, 8),))
         for _ in range(chance.randint(1, 3)):
             data[chance.randrange(len(data))] = chance.randrange(256)
         try:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from recorder_runs import write_run
 
 from p2pclient.common.frames import pack_seat_input
@@ -15,7 +15,14 @@ from p2pclient.common.spaces import encode_action
 from p2pclient.envhost.blocking import BlockingEnvHost
 from p2pclient.envhost.process import HostSpec
 from p2pclient.recorder.reading import RunReader
-from p2pclient.recorder.records import EpisodeEnded, EpisodeStarted, FrameRecorded, FramesVerified, Record
+from p2pclient.recorder.records import (
+    EpisodeEnded,
+    EpisodeStarted,
+    FrameRecorded,
+    FramesVerified,
+    FramesWithdrawn,
+    Record,
+)
 from p2pclient.recorder.replay import BATCH_FRAMES, check_replay, replay_commands, replay_run
 
 FRAMES = 50
@@ -80,6 +87,23 @@ def test_a_right_recording_is_what_a_straight_run_gives(tmp_path: Path, observe:
     assert (verdict.frames, verdict.recorded) == (150, 150)
     assert verdict.totals == tuple(episode.end.totals for episode in run.episodes if episode.end is not None)
     assert len(verdict.totals) == 3
+
+
+def test_frames_that_were_withdrawn_are_not_replayed(tmp_path: Path) -> None:
+    def records() -> Iterator[Record]:
+        for record in play():
+            if isinstance(record, FrameRecorded) and (record.episode, record.frame) == (1, 30):
+                for frame in range(30, 36):
+                    yield replace(record, frame=frame, inputs=(b"\0\6", b"\0\6"), checksum=bytes(8))
+                yield FramesWithdrawn(1, 30)
+            yield record
+
+    run = RunReader(write_run(tmp_path / "run", records()))
+    assert run.withdrawn == 6
+    verdict = replay(run)
+    assert verdict.is_same, verdict
+    assert (verdict.frames, verdict.recorded) == (150, 150)
+    assert sum(map(len, replay_commands(run))) == 153
 
 
 def test_commands_are_the_recorded_inputs_without_focus_in_batches(tmp_path: Path) -> None:

@@ -55,6 +55,7 @@ def test_the_manifest_says_what_the_run_was(tmp_path: Path) -> None:
         "recorded": 20,
         "verified": 16,
         "unverified": 4,
+        "withdrawn": 0,
         "episodes_started": 2,
         "episodes_ended": 2,
         "desyncs": 0,
@@ -63,9 +64,19 @@ def test_the_manifest_says_what_the_run_was(tmp_path: Path) -> None:
     assert manifest["versions"].keys() >= {"tandem", "python", "numpy", "aiortc", "system"}
     assert [episode["seed"] for episode in manifest["episodes"]] == [1000, 1001]
     assert manifest["outcome"] == {"reason": "completed", "seat": 0}
+    assert manifest["desync_reports"] == []
     assert manifest["log_bytes"] == (folder / LOG_NAME).stat().st_size
     assert manifest["started_utc"] < manifest["ended_utc"]
     assert sorted(path.name for path in folder.iterdir()) == [LOG_NAME, "manifest.json"]
+
+
+def test_the_manifest_keeps_the_telemetry_of_the_outcome(tmp_path: Path) -> None:
+    telemetry = {"peers": {1: {"rtt_ms": {"median": 61.5, "p99": float("nan")}, "drops": {"old": 3}}}, "stalls": 2}
+    writer = RunWriter(tmp_path, make_header())
+    writer.finish({"reason": "finished", "telemetry": telemetry})
+    outcome = read_manifest(tmp_path)["outcome"]
+    peer = {"rtt_ms": {"median": 61.5, "p99": "NaN"}, "drops": {"old": 3}}
+    assert outcome["telemetry"] == {"peers": {"[1]": peer}, "stalls": 2}
 
 
 def test_a_manifest_with_nan_is_strict_json(tmp_path: Path) -> None:

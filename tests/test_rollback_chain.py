@@ -129,3 +129,54 @@ def test_a_peer_that_says_nothing_costs_bounded_memory_and_cannot_break_it() -> 
     assert chain.receive(1, chain.frame, chain.value) == []
     assert chain.verified_frame == chain.frame
     assert len(chain.checksums_since(NULL_FRAME)) == 1
+
+
+def test_rewound_frames_are_appended_anew_and_verified() -> None:
+    chain = make_chain(10, wrong_at=6)
+    chain.receive(1, 4, value_at(4))
+    assert chain.receive(1, 9, value_at(9)) == [ChainMismatch(1, 4, 9)]
+    chain.rewind(4, {1: 9})
+    assert (chain.frame, chain.value, chain.verified_frame) == (4, value_at(4), 4)
+    for frame in range(5, 12):
+        assert chain.append(frame, checksum(frame)) == []
+    assert chain.value == value_at(11)
+    assert chain.receive(1, 11, value_at(11)) == []
+    assert chain.verified_frame == 11
+
+
+def test_a_value_that_was_withdrawn_meanwhile_is_no_difference_when_it_arrives_late() -> None:
+    chain = make_chain(10)
+    chain.rewind(NULL_FRAME, {1: 9})
+    for frame in range(12):
+        chain.append(frame, checksum(frame))
+    assert chain.receive(1, 9, value_at(9, wrong_at=6)) == []
+    assert chain.verified_frame == NULL_FRAME
+    assert chain.receive(1, 10, value_at(10, wrong_at=6)) == [ChainMismatch(1, NULL_FRAME, 10)]
+    assert chain.receive(1, 9, value_at(9, wrong_at=6), in_order=True) == [ChainMismatch(1, NULL_FRAME, 9)]
+
+
+def test_a_value_ahead_from_before_a_rewind_is_forgotten() -> None:
+    chain = make_chain(5)
+    chain.receive(1, 8, value_at(8, wrong_at=6))
+    chain.rewind(NULL_FRAME, {})
+    for frame in range(10):
+        assert chain.append(frame, checksum(frame)) == []
+
+
+def test_to_start_from_a_value_that_is_not_kept_is_refused() -> None:
+    chain = make_chain(8)
+    chain.receive(1, 6, value_at(6))
+    with pytest.raises(LocalMisuseError):
+        chain.rewind(5, {})
+    with pytest.raises(LocalMisuseError):
+        chain.rewind(8, {})
+
+
+def test_a_peer_that_is_gone_holds_no_verification_back() -> None:
+    chain = make_chain(10, peers=(1, 2))
+    chain.receive(1, 9, value_at(9))
+    chain.remove(2)
+    assert chain.verified_frame == 9
+    chain.remove(1)
+    chain.append(10, checksum(10))
+    assert chain.verified_frame == 10

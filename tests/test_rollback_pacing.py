@@ -59,6 +59,14 @@ def test_one_outlier_among_thirty_samples_changes_nothing() -> None:
     assert pacer.stretch(25.0, 0.0) == 1.0
 
 
+def test_leads_that_change_back_and_forth_tell_parts_of_a_frame() -> None:
+    pacer = Pacer()
+    for number in range(60):
+        pacer.stretch(2.0 if number % 3 else 0.0, 0.0)
+    # Of 30 samples 10 are 0 and 20 are 1; the middle 16 hold 3 and 13 of them. The median would say 1.
+    assert pacer.frames_ahead == pytest.approx(13 / 16)
+
+
 def test_two_clocks_that_differ_settle_near_each_other() -> None:
     """A model without a network: leads are the difference of the frame counts, one clock 0.2 % fast."""
     pacers = [Pacer(), Pacer()]

@@ -39,10 +39,10 @@ def test_same_frame_is_not_accepted_twice() -> None:
 
 
 @pytest.mark.parametrize("delay", [0, 2])
-def test_an_input_out_of_turn_leaves_an_empty_queue_untouched(delay: int) -> None:
+def test_an_input_out_of_turn_leaves_a_new_queue_untouched(delay: int) -> None:
     queue = make_queue(delay=delay)
     assert queue.add(3, value(1)) == NULL_FRAME
-    assert queue.last_added == NULL_FRAME
+    assert queue.last_added == delay - 1
     assert queue.add(0, value(2)) == delay
     assert queue.confirmed(delay) == value(2)
 
@@ -63,6 +63,98 @@ def test_delayed_inputs_count_later_and_the_first_frames_are_neutral() -> None:
         assert queue.add(frame, value(frame + 1)) == frame + 2
         assert queue.last_added == frame + 2
         assert queue.input_for(frame) == (value(frame - 1) if frame >= 2 else BLANK, False)
+
+
+def test_a_raised_delay_fills_exactly_the_frames_that_open() -> None:
+    queue = make_queue()
+    for frame in range(5):
+        queue.add(frame, value(frame))
+    assert queue.set_delay(2) == 2
+    assert [queue.confirmed(frame) for frame in (4, 5, 6)] == [value(4)] * 3
+    assert queue.last_added == 6
+    assert queue.add(5, value(5)) == 7
+    assert queue.left_out == 0
+
+
+def test_a_lowered_delay_drops_exactly_as_many_samples_and_goes_on_without_a_gap() -> None:
+    queue = make_queue(delay=3)
+    for frame in range(5):
+        queue.add(frame, value(frame))
+    assert queue.set_delay(1) == -2
+    accepted = []
+    for frame in range(5, 12):
+        assert queue.wants(frame) == (frame >= 7)
+        if queue.add(frame, value(frame)) != NULL_FRAME:
+            accepted.append(frame)
+        queue.leave(frame)
+    assert (accepted, queue.left_out) == ([7, 8, 9, 10, 11], 2)
+    assert [queue.confirmed(frame) for frame in range(12)] == [BLANK] * 3 + [
+        value(n) for n in (*range(5), *range(7, 11))
+    ]
+
+
+@pytest.mark.parametrize("is_read", [False, True])
+def test_a_delay_that_goes_down_and_up_again_before_the_next_sample_changes_nothing(is_read: bool) -> None:
+    queue = make_queue(delay=3)
+    for frame in range(5):
+        queue.add(frame, value(frame))
+        queue.leave(frame)
+    if is_read:
+        queue.add(5, value(5))
+    assert [queue.set_delay(1), queue.set_delay(2), queue.set_delay(3)] == [-2, 0, 0]
+    assert queue.wants(5) is not is_read
+    assert queue.add(5, value(5)) == (NULL_FRAME if is_read else 8)
+    queue.leave(5)
+    assert queue.add(6, value(6)) == 9
+    assert queue.left_out == 0
+
+
+def test_a_delay_raised_after_the_sample_of_the_frame_was_read_fills_behind_it() -> None:
+    queue = make_queue()
+    queue.add(0, value(7))
+    assert queue.set_delay(1) == 1
+    assert not queue.wants(0)
+    queue.leave(0)
+    assert queue.add(1, value(8)) == 2
+    assert [queue.confirmed(frame) for frame in range(3)] == [value(7), value(7), value(8)]
+
+
+def test_a_delay_set_before_the_first_sample_fills_with_the_neutral_input() -> None:
+    queue = make_queue()
+    assert queue.set_delay(2) == 2
+    assert queue.add(0, value(5)) == 2
+    assert [queue.confirmed(frame) for frame in range(3)] == [BLANK, BLANK, value(5)]
+
+
+def test_going_on_without_a_sample_is_an_error_unless_it_was_left_out() -> None:
+    queue = make_queue(delay=1)
+    with pytest.raises(LocalMisuseError, match="frame 0 has no local input"):
+        queue.leave(0)
+    queue.set_delay(0)
+    queue.leave(0)
+    queue.leave(0)
+    assert (queue.left_out, queue.next_read) == (1, 1)
+
+
+@given(st.lists(st.tuples(st.integers(0, 6), st.booleans()), max_size=40))
+def test_whatever_the_delays_frames_are_contiguous_and_every_sample_counts_or_is_left_out(
+    moves: list[tuple[int, bool]],
+) -> None:
+    queue = make_queue()
+    fills = 0
+    for frame, (delay, before_reading) in enumerate(moves):
+        if before_reading:
+            fills += max(0, queue.set_delay(delay))
+        if queue.wants(frame):
+            assert queue.add(frame, value(frame)) == frame + queue.delay
+        if not before_reading:
+            fills += max(0, queue.set_delay(delay))
+        if queue.wants(frame):  # was to be left out before the delay was raised
+            assert queue.add(frame, value(frame)) == frame + queue.delay
+        queue.leave(frame)
+        assert queue.last_added >= frame
+    taken = len(moves) - queue.left_out
+    assert queue.last_added + 1 == taken + fills
 
 
 def test_a_missing_input_repeats_the_newest() -> None:

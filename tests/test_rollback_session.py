@@ -2,68 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from p2pclient.common.errors import ConfigurationError, LocalMisuseError
 from p2pclient.common.frames import NULL_FRAME
-from p2pclient.rollback.prediction import neutral, repeat_last
-from p2pclient.rollback.session import Advance, Command, Drop, Load, RollbackSession, Save, SeatConfig, Step
-
-BLANK = b"\x00\x00"
-
-
-def value(number: int) -> bytes:
-    return b"\x00" + bytes([number % 256])
-
-
-def make_session(*, seats: str = "LR", window: int = 8, delay: int = 0, mode: str = "held") -> RollbackSession:
-    """A session with local (L) and remote (R) seats."""
-    predict = repeat_last if mode == "held" else neutral(b"\x00")
-    return RollbackSession(
-        [SeatConfig(BLANK, predict, local=s == "L", delay=delay if s == "L" else 0) for s in seats], window=window
-    )
-
-
-def play(session: RollbackSession, number: int = 1, seat: int = 0) -> Advance:
-    """Add the local input and advance."""
-    if session.has_room:
-        assert session.add_local_input(seat, value(number)) != NULL_FRAME
-    return session.advance()
-
-
-def shape(commands: Sequence[Command]) -> str:
-    """Commands in short, such as ``L3 S3 V4`` (load, step, save), without the drops."""
-    names = {Load: "L", Step: "S", Save: "V"}
-    return " ".join(f"{names[type(c)]}{c.frame}" for c in commands if not isinstance(c, Drop))
-
-
-class World:
-    """Carries out commands: the state is the list of inputs that led to it; snapshots by frame."""
-
-    def __init__(self) -> None:
-        self.state: tuple[tuple[bytes, ...], ...] = ()
-        self.saved = {0: self.state}
-        self.result: dict[int, tuple[tuple[bytes, ...], ...]] = {}
-
-    def run(self, commands: Sequence[Command]) -> None:
-        for command in commands:
-            if isinstance(command, Load):
-                self.state = self.saved[command.frame]
-            elif isinstance(command, Save):
-                assert command.frame == len(self.state)
-                self.saved[command.frame] = self.state
-            elif isinstance(command, Drop):
-                self.saved = {f: s for f, s in self.saved.items() if f >= command.before}
-            else:
-                assert command.frame == len(self.state)
-                assert command.again == (command.frame in self.result)
-                self.state = (*self.state, command.inputs)
-                self.result[command.frame] = self.state
+from p2pclient.rollback.prediction import repeat_last
+from p2pclient.rollback.session import Drop, RollbackSession, SeatConfig, Step
+from tests.rollback_rig import BLANK, World, make_session, play, shape, steps, straight_run, value
 
 
 def test_each_frame_is_stepped_and_then_saved() -> None:
@@ -98,10 +43,10 @@ def test_a_wrong_prediction_loads_its_frame_and_simulates_up_to_now_in_the_same_
     advance = play(session, 4)
     assert shape(advance.commands) == "L1 S1 V2 S2 V3 S3 V4 S4 V5"
     assert (advance.depth, advance.cause, advance.settled, advance.advanced) == (3, (1,), 1, 1)
-    steps = [c for c in advance.commands if isinstance(c, Step)]
-    assert [s.again for s in steps] == [True, True, True, False]
-    assert [s.inputs for s in steps] == [(value(n), value(9)) for n in (1, 2, 3, 4)]
-    assert [s.predicted for s in steps] == [(False, False)] + [(False, True)] * 3
+    simulated = steps(advance.commands)
+    assert [s.again for s in simulated] == [True, True, True, False]
+    assert [s.inputs for s in simulated] == [(value(n), value(9)) for n in (1, 2, 3, 4)]
+    assert [s.predicted for s in simulated] == [(False, False)] + [(False, True)] * 3
     assert advance.commands[-1] == Drop(2)
 
 
@@ -280,10 +225,30 @@ def test_misuse_is_an_error() -> None:
         session.add_remote_input(0, 0, BLANK)
 
 
-@pytest.mark.parametrize(("seats", "window"), [("", 8), ("L" * 9, 8), ("LR", 0), ("LR", -1)])
+@pytest.mark.parametrize(("seats", "window"), [("", 8), ("L" * 9, 8), ("LR", -1)])
 def test_settings_out_of_range_are_refused(seats: str, window: int) -> None:
     with pytest.raises(ConfigurationError):
         make_session(seats=seats, window=window)
+
+
+def test_seats_out_of_range_are_refused() -> None:
+    for seat in (
+        SeatConfig(b"", repeat_last, local=True),
+        SeatConfig(BLANK, repeat_last, local=True, delay=61),
+        SeatConfig(BLANK, repeat_last, local=True, delay=-1),
+        SeatConfig(BLANK, repeat_last, local=False, delay=1),
+    ):
+        with pytest.raises(ConfigurationError):
+            RollbackSession([seat], window=8)
+
+
+def test_a_window_or_spacing_that_cannot_be_is_refused_and_changes_nothing() -> None:
+    session = make_session(window=3)
+    with pytest.raises(ConfigurationError, match="window"):
+        session.window = -1
+    with pytest.raises(ConfigurationError, match="spacing"):
+        session.spacing = 0
+    assert (session.window, session.spacing) == (3, 1)
 
 
 def test_eight_seats_are_allowed() -> None:
@@ -303,60 +268,47 @@ def test_memory_of_a_session_is_flat() -> None:
     assert session.current_frame == 20_000
 
 
-class SessionAgainstStraightRun(RuleBasedStateMachine):
-    """Whatever arrives when, settled frames hold exactly what was pressed."""
-
-    @initialize(
-        window=st.integers(1, 10),
-        remote=st.integers(1, 3),
-        delay=st.integers(0, 3),
-        mode=st.sampled_from(["held", "press"]),
-        limit=st.one_of(st.none(), st.integers(1, 40)),
-    )
-    def begin(self, window: int, remote: int, delay: int, mode: str, limit: int | None) -> None:
-        self.window = window
-        self.delay = delay
-        self.limit = limit
-        self.session = make_session(seats="L" + "R" * remote, window=window, delay=delay, mode=mode)
-        self.session.frame_limit = limit
-        self.world = World()
-        self.pressed: list[list[bytes]] = [[BLANK] * delay, *([] for _ in range(remote))]
-        self.settled = NULL_FRAME
-
-    @rule(number=st.integers(0, 3))
-    def tick(self, number: int) -> None:
-        before = self.session.current_frame
-        room = self.session.has_room
-        if room:
-            assert self.session.add_local_input(0, value(number)) == before + self.delay
-            self.pressed[0].append(value(number))
-        advance = self.session.advance()
-        self.world.run(advance.commands)
-        assert advance.advanced == room == self.session.current_frame - before
-        assert advance.depth <= self.window
-        assert bool(advance.depth) == bool(advance.cause) == any(isinstance(c, Load) for c in advance.commands)
-        assert advance.settled >= self.settled
-        self.settled = advance.settled
-        for frame in range(self.settled + 1):
-            truth = tuple(tuple(seat[f] for seat in self.pressed) for f in range(frame + 1))
-            assert self.world.result[frame] == truth
-        self.session.discard_before(self.settled)
-
-    @rule(seat=st.integers(0, 2), numbers=st.lists(st.integers(0, 3), min_size=1, max_size=12))
-    def arrive(self, seat: int, numbers: list[int]) -> None:
-        own = 1 + seat % (len(self.pressed) - 1)
-        for number in numbers:
-            assert self.session.add_remote_input(own, len(self.pressed[own]), value(number))
-            self.pressed[own].append(value(number))
-
-    @invariant()
-    def nothing_leads_too_far(self) -> None:
-        newest = min(len(seat) for seat in self.pressed[1:])
-        assert self.session.current_frame <= max(newest, self.settled + 1) + self.window
-        assert self.limit is None or self.session.current_frame <= self.limit
-        assert self.session.confirmed_frame == min(self.session.last_input_frame(s) for s in range(len(self.pressed)))
-        assert len(self.world.saved) <= self.session.current_frame - self.settled
+# -- a window that changes --------------------------------------------------------------------------------------------
 
 
-SessionAgainstStraightRun.TestCase.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
-TestSessionAgainstStraightRun = SessionAgainstStraightRun.TestCase
+def test_a_narrower_window_waits_until_what_is_out_fits_and_loses_nothing() -> None:
+    session, world, pressed = make_session(window=8), World(), []
+    for number in range(8):
+        world.run(play(session, number).commands)
+    session.window = 2
+    for frame in range(5):
+        assert play(session).stalled
+        session.add_remote_input(1, frame, value(7))
+        pressed.append((value(frame), value(7)))
+        advance = session.advance()
+        assert advance.depth == (8 if frame == 0 else 0)
+        world.run(advance.commands)
+    assert session.current_frame == 8
+    assert world.result[4] == straight_run(pressed)[4]
+    for frame in range(5, 7):
+        session.add_remote_input(1, frame, value(7))
+    assert play(session, 8).advanced == 1
+    assert play(session, 9).stalled
+
+
+def test_a_window_that_narrows_between_reading_and_running_reads_no_frame_twice() -> None:
+    session = make_session(window=4)
+    for _ in range(3):
+        play(session)
+    assert session.seats_to_read() == (0,)
+    session.add_local_input(0, value(3))
+    session.window = 2
+    assert session.advance().stalled
+    session.window = 4
+    assert session.seats_to_read() == ()
+    step = session.advance().commands[0]
+    assert isinstance(step, Step)
+    assert (step.frame, step.inputs[0]) == (3, value(3))
+
+
+def test_a_wider_window_lets_more_frames_run() -> None:
+    session = make_session(window=1)
+    assert play(session).advanced == 1
+    assert play(session).stalled
+    session.window = 3
+    assert [play(session).advanced for _ in range(3)] == [1, 1, 0]

@@ -73,6 +73,17 @@ class ToyHost:
         for frame in [f for f in self.saved if f < before]:
             del self.saved[frame]
 
+    def do_get_state(self) -> dict[str, Any]:
+        return {"frame": self.frame, "data": {"state": self.state, "ended": self.ended}}
+
+    def do_get_snapshot(self, frame: int) -> dict[str, Any]:
+        state, _, ended = self.saved[frame]
+        return {"frame": frame, "data": {"state": state, "ended": ended}}
+
+    def do_set_state(self, state: dict[str, Any]) -> bytes:
+        self.frame, self.state, self.ended = state["frame"], state["data"]["state"], state["data"]["ended"]
+        return self.checksum()
+
     def do_add_bot(self, seat: int, name: str, seed: int) -> None:
         self.bots[seat] = random.Random(f"{name}{seed}")
 

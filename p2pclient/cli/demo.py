@@ -56,6 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
         rate=arguments.rate,
         window=arguments.window,
         input_delay=arguments.input_delay,
+        on_desync=arguments.on_desync,
+        prediction=arguments.prediction,
         episodes=episodes,
         frames=frames,
         matches=arguments.matches,

@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from p2pclient.common.errors import TandemError
+from p2pclient.settings.flags import InputDelay
 
 _URL = re.compile(r"tandem join (http://\S+)")
 _START_SECONDS = 20.0
@@ -38,7 +39,9 @@ class DemoPlan:
     out: Path
     rate: float
     window: int
-    input_delay: int
+    input_delay: InputDelay
+    on_desync: str
+    prediction: str
     episodes: int
     frames: int
     matches: int
@@ -118,6 +121,7 @@ class Orchestra:
         plan = self._plan
         arguments = ["serve", plan.env, "--host", "127.0.0.1", "--port", "0", "--rate", str(plan.rate)]
         arguments += ["--window", str(plan.window), "--input-delay", str(plan.input_delay)]
+        arguments += ["--on-desync", plan.on_desync, "--prediction", plan.prediction]
         arguments += ["--episodes", str(plan.episodes), "--log-level", plan.log_level]
         arguments += [] if plan.seed is None else ["--seed", str(plan.seed)]
         if plan.frames:

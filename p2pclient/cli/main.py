@@ -18,6 +18,9 @@ _COMMANDS = {
     "join": "join a server and play with whoever comes",
     "export": "turn a run's recording into Parquet and CSV tables",
     "verify": "compare two recordings of the same match",
+    "soak": "let bots play for hours over bad networks, kill what plays, and get a verdict",
+    "simulate": "prove the engine in virtual time, over networks as bad as you like",
+    "check": "try whether an environment can be rolled back without a difference",
     "envs": "list the environments that can be played",
 }
 

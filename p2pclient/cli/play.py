@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
             all_bots=arguments.headless,
             seed=arguments.seed,
             rate_hz=arguments.rate,
-            input_delay=arguments.input_delay,
+            input_delay=arguments.input_delay.frames,
             episodes=episodes,
             frames=frames,
             headless=arguments.headless,

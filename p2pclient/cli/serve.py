@@ -7,6 +7,7 @@ import argparse
 from p2pclient import __version__
 from p2pclient.cli.parent import end_with_parent
 from p2pclient.common.lobby_messages import DEFAULT_PORT, MatchSettings
+from p2pclient.common.match_settings import ON_DROP
 from p2pclient.runtime.logs import start_logging
 from p2pclient.settings.flags import (
     DEFAULT_ENV,
@@ -27,6 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=None, help="fixes match ids and seeds")
     parser.add_argument("--drop-after", type=float, default=15.0, metavar="S", help="silence until a player is gone")
     parser.add_argument("--observations", action="store_true", help="record observations too")
+    parser.add_argument(
+        "--on-drop",
+        choices=ON_DROP,
+        default="end",
+        help="when one of three or more players is lost: end the match, or go on without (default: end)",
+    )
     parser.add_argument("--allow-mixed-hosts", action="store_true", help="let different Python, NumPy or systems play")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     add_environment_flags(parser)
@@ -43,7 +50,11 @@ def settings_of(arguments: argparse.Namespace) -> MatchSettings:
         seats=arguments.seats,
         rate_hz=arguments.rate,
         window=arguments.window,
-        input_delay=arguments.input_delay,
+        input_delay=arguments.input_delay.frames,
+        delay_range=arguments.input_delay.range,
+        on_desync=arguments.on_desync,
+        on_drop=arguments.on_drop,
+        prediction=tuple(arguments.prediction.split(",")),
         episodes=episodes,
         frames=frames,
         drop_after_s=arguments.drop_after,

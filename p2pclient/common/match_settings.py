@@ -11,6 +11,11 @@ import msgspec
 from p2pclient.common.errors import ConfigurationError
 from p2pclient.common.frames import MAX_SEATS
 
+MAX_INPUT_DELAY = 30
+"""Frames."""
+ON_DESYNC = ("end", "resimulate")
+ON_DROP = ("end", "go-on")
+
 
 class MatchSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What all peers of a match must agree on. Chosen by the server; checked wherever it is built or received.
@@ -27,15 +32,24 @@ class MatchSettings(msgspec.Struct, frozen=True, kw_only=True):
     rate_hz: float = 15.0
     """Frames per second."""
     window: int = 8
-    """Prediction window: how many unconfirmed frames may be simulated."""
+    """Prediction window: how many unconfirmed frames may be simulated at most; 0 is lockstep, nothing is predicted."""
     input_delay: int = 0
-    """Frames between reading an input and simulating it."""
+    """Frames between reading an input and simulating it; where it begins, if it follows the network."""
+    delay_range: tuple[int, int] | None = None
+    """Bounds within which the input delay follows the network, the same on all sides; None keeps it fixed."""
     episodes: int = 1
     """Episodes in one match; 0 for as many as fit into ``frames``."""
     frames: int = 0
     """Nominal frames over the whole match, after which it ends in mid-episode; 0 for no limit."""
     drop_after_s: float = 15.0
     """Seconds of silence after which a peer is dropped."""
+    prediction: tuple[str, ...] = ("auto",)
+    """How missing inputs are assumed, one name for all seats or one for each: ``auto``, ``repeat``, ``neutral``, or one
+    of the environment's own predictors."""
+    on_desync: str = "end"
+    """What follows when states differ: ``end`` the match, or ``resimulate`` and play on if all agree then."""
+    on_drop: str = "end"
+    """What a lost player means while others are left: ``end`` the match, or ``go-on`` without."""
     record_observations: bool = False
     allow_mixed_hosts: bool = False
     """Let machines with another Python, NumPy or system play together, as long as their numeric probes agree."""
@@ -44,13 +58,25 @@ class MatchSettings(msgspec.Struct, frozen=True, kw_only=True):
         _check_env(self.env, self.env_args)
         _check_range("seats", self.seats, 1, MAX_SEATS)
         _check_range("rate_hz", self.rate_hz, 1, 240)
-        _check_range("window", self.window, 1, 60)
-        _check_range("input_delay", self.input_delay, 0, 30)
+        _check_range("window", self.window, 0, 60)
+        _check_range("input_delay", self.input_delay, 0, MAX_INPUT_DELAY)
+        if self.delay_range is not None:
+            lowest, highest = self.delay_range
+            _check_range("delay_range, lowest", lowest, 0, MAX_INPUT_DELAY)
+            _check_range("delay_range, highest", highest, lowest, MAX_INPUT_DELAY)
+            _check_range("input_delay", self.input_delay, lowest, highest)
+        if len(self.prediction) not in (1, self.seats) or not all(_PREDICTOR.match(name) for name in self.prediction):
+            raise ConfigurationError("prediction", self.prediction, "one name for all seats, or one for each")
+        if self.on_drop not in ON_DROP:
+            raise ConfigurationError("on_drop", self.on_drop, " or ".join(ON_DROP))
+        if self.on_desync not in ON_DESYNC:
+            raise ConfigurationError("on_desync", self.on_desync, " or ".join(ON_DESYNC))
         _check_range("frames", self.frames, 0, 1_000_000_000)
         _check_range("episodes", self.episodes, 0 if self.frames else 1, 1_000_000)
         _check_range("drop_after_s", self.drop_after_s, 1, 3600)
 
 
+_PREDICTOR = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 _ENV_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/@-]{0,199}\Z")
 
 

@@ -11,11 +11,11 @@ from p2pclient.envhost.values import CannotSendError, encode, encode_onto, find_
 
 COMMANDS = (
     "reset", "step", "get_state", "set_state", "save", "load", "drop", "compute_hash", "seed_rng", "render",
-    "add_bot", "decide",
+    "add_bot", "decide", "add_predictor", "get_state_unless", "get_snapshot",
 )  # fmt: skip
 RESTORING = frozenset(("reset", "set_state", "load"))
 """Commands after which the state is known whatever it was before."""
-STEP_FIELDS = ("checksum", "rewards", "terminations", "truncations", "infos", "ended", "observations")
+STEP_FIELDS = ("checksum", "rewards", "terminations", "truncations", "infos", "ended", "observations", "used")
 """Names of the positions of a step's result, for messages."""
 _MAX_TRACEBACK = 20_000
 

@@ -18,33 +18,68 @@ from p2pclient.match.sources import InputSource, Sample
 from p2pclient.match.timing import FrameClock
 from p2pclient.recorder.records import FrameRecorded
 from p2pclient.rollback.chain import ChainMismatch, ChecksumChain
-from p2pclient.rollback.session import Advance, Command, Drop, Load, RollbackSession, Save, SeatConfig, Step
+from p2pclient.rollback.prediction import PREDICT
+from p2pclient.rollback.session import Command, Load, RollbackSession, Save, SeatConfig, Step
 from p2pclient.telemetry.counters import MatchCounters
+
+_USED = 7
+"""Position of what the host predicted in the result of a step; it is there only if the host predicted anything."""
+_KNOWN_ACTIONS = 4096
+"""Different inputs of one seat whose actions are remembered."""
 
 
 @dataclass(slots=True)
 class PlayBatch:
     """Commands of one tick, and what their results mean."""
 
-    commands: list[list[Any]]
-    steps: dict[int, Step]
+    commands: list[list[Any]] = field(default_factory=list)
+    steps: dict[int, Step] = field(default_factory=dict)
     """The step behind each command that is one, by index."""
-    settled: int
-    new_frames: int
-    depth: int
-    cause: tuple[int, ...]
+    settled: int = NULL_FRAME
+    """Newest frame that is settled once the batch is done."""
+    advanced: int = 0
+    """New frames."""
+    stalled: bool = False
+    depth: int = 0
+    cause: tuple[int, ...] = ()
+    """Seats whose input was assumed wrongly."""
+    resimulated: int = 0
     loaded: int = NULL_FRAME
     decides: dict[int, int] = field(default_factory=dict)
     """Seat of the bot behind each ``decide``, by index."""
     view: int | None = None
     """Index of the ``render``; None if none was asked for."""
+    withdraws: bool = False
+    """True if it simulates again what had been recorded."""
+    snapshot: int | None = None
+    """Index of the ``get_snapshot``; None if no spectator needs one."""
+
+
+@dataclass(slots=True)
+class EvidenceBatch:
+    """Commands that fetch the state after one settled frame. The host stands elsewhere afterwards: load first."""
+
+    commands: list[list[Any]]
+    state: int
+    """Index of the ``get_state``."""
 
 
 class EpisodePlay:
-    """Play between the barrier before an episode and its agreed last frame."""
+    """Play between the barrier before an episode and its agreed last frame.
+
+    Args:
+        delays: input delay of each local seat, as it stands.
+    """
 
     def __init__(
-        self, plan: MatchPlan, number: int, *, first_checksum: bytes, frame_limit: int | None, counters: MatchCounters
+        self,
+        plan: MatchPlan,
+        number: int,
+        *,
+        first_checksum: bytes,
+        frame_limit: int | None,
+        counters: MatchCounters,
+        delays: Mapping[int, int],
     ) -> None:
         self.number = number
         self.first_checksum = first_checksum
@@ -56,7 +91,8 @@ class EpisodePlay:
                     neutral=plan.neutral_input(seat),
                     predict=plan.predictor(seat),
                     local=seat in plan.local_seats,
-                    delay=plan.input_delay if seat in plan.local_seats else 0,
+                    delay=delays.get(seat, 0),
+                    fill=plan.fill(seat),
                 )
                 for seat in range(plan.seats)
             ],
@@ -64,7 +100,7 @@ class EpisodePlay:
         )
         self.session.frame_limit = frame_limit
         self.chain = ChecksumChain(plan.peers, first=first_checksum)
-        self.clock = FrameClock(number, input_delay=plan.input_delay, shows=plan.render)
+        self.clock = FrameClock(number, shows=plan.render)
         self.recorded = NULL_FRAME
         """Newest frame that went to the recorder."""
         self.verified = NULL_FRAME
@@ -72,14 +108,18 @@ class EpisodePlay:
         self.last_frame: int | None = None
         """The episode's last frame, once it is settled."""
         self.end_reason = ""
-        self.totals = [0.0] * plan.seats
+        self.totals = (0.0,) * plan.seats
         """Sum of the recorded rewards by seat."""
+        self._totals_after: dict[int, tuple[float, ...]] = {NULL_FRAME: self.totals}
+        """The same after each frame that may yet be withdrawn, and after the newest that may not."""
         self._results: dict[int, list[Any]] = {}
+        self._samples: list[Sample] = []
         self._sent_inputs = 0
+        self._actions: list[dict[bytes, tuple[Any, bool]]] = [{} for _ in range(plan.seats)]
 
     # -- before the batch ---------------------------------------------------------------------------------------
 
-    def plan_batch(self, sources: Mapping[int, InputSource], *, owed: int, now: float) -> tuple[PlayBatch, Advance]:
+    def plan_batch(self, sources: Mapping[int, InputSource], *, owed: int, now: float) -> PlayBatch:
         """Read the local inputs and decide the batch of this tick.
 
         Args:
@@ -87,100 +127,168 @@ class EpisodePlay:
             owed: frames that should run by the clock, at least 1; more than one only as far as the others' inputs are
                 here already, so that catching up predicts nothing.
         """
-        commands: list[Command] = []
-        frames = max(1, min(owed, self.session.confirmed_ahead))
-        totals = Advance((), advanced=0, stalled=False, depth=0, cause=(), settled=NULL_FRAME)
-        for _ in range(frames):
-            samples = self._read_inputs(sources) if self.session.has_room else []
-            frame = self.session.current_frame
-            step = self.session.advance()
-            commands.extend(step.commands)
-            if step.advanced:
-                newest = next(c for c in reversed(step.commands) if isinstance(c, Step))
-                self.clock.applied(frame, samples, newest.predicted, self.session.window, now)
-            totals = Advance(
-                (),
-                advanced=totals.advanced + step.advanced,
-                stalled=step.stalled and not totals.advanced,
-                depth=max(totals.depth, step.depth),
-                cause=totals.cause or step.cause,
-                settled=step.settled,
-            )
-        self._count(totals)
-        return self._to_batch(commands, totals), totals
+        session = self.session
+        # A state that not all have verified may be needed once more, see ``plan_resimulation``.
+        keep_from = self.chain.verified_frame + 1
+        batch = PlayBatch()
+        for _ in range(max(1, min(owed, session.confirmed_ahead)) if owed > 1 else 1):
+            self._read_inputs(sources)
+            frame = session.current_frame
+            step = session.advance(keep_from=keep_from)
+            newest = self._add_commands(batch, step.commands)
+            batch.settled = step.settled
+            if step.advanced and newest is not None:
+                batch.advanced += 1
+                delay = session.delay(self._plan.local_seats[0]) if self._plan.local_seats else 0
+                self.clock.applied(frame, self._samples, newest.predicted, session.window, delay, now)
+                self._samples = []
+            elif step.stalled and not batch.advanced:
+                batch.stalled = True
+            if step.depth:
+                batch.depth = max(batch.depth, step.depth)
+                batch.cause = batch.cause or step.cause
+                batch.resimulated += step.resimulated
+        if batch.commands:
+            self._add_decisions(batch)
+        return batch
 
-    def _read_inputs(self, sources: Mapping[int, InputSource]) -> list[Sample]:
-        samples = []
-        for seat in self._plan.local_seats:
+    def _read_inputs(self, sources: Mapping[int, InputSource]) -> None:
+        for seat in self.session.seats_to_read():
             sample = sources[seat].sample()
-            samples.append(sample)
+            self._samples.append(sample)
             value = (b"\x00" if sample.focused else b"\x01") + sample.payload
             if self.session.add_local_input(seat, value) == NULL_FRAME:
                 raise LocalMisuseError(f"seat {seat} already has an input for frame {self.session.current_frame}")
-        return samples
 
     def take_inputs_to_send(self) -> list[tuple[int, bytes]]:
         """Return ``(frame, joined input of the local seats)`` that the peers have not been given yet."""
-        if not self._plan.local_seats:
+        seats, session = self._plan.local_seats, self.session
+        if not seats:
             return []
-        newest = min(self.session.last_input_frame(seat) for seat in self._plan.local_seats)
-        fresh = [
-            (frame, b"".join(self.session.confirmed_input(seat, frame) for seat in self._plan.local_seats))
-            for frame in range(self._sent_inputs, newest + 1)
-        ]
-        self._sent_inputs = newest + 1
+        newest = min([session.last_input_frame(seat) for seat in seats])
+        fresh = []
+        while self._sent_inputs <= newest:
+            frame = self._sent_inputs
+            fresh.append((frame, b"".join([session.confirmed_input(seat, frame) for seat in seats])))
+            self._sent_inputs += 1
         return fresh
 
-    def _count(self, advance: Advance) -> None:
-        counters = self._counters
-        counters.frames += advance.advanced
-        counters.fast_forwarded += max(0, advance.advanced - 1)
-        counters.stalls += advance.stalled
-        if advance.depth:
-            counters.rollbacks += 1
-            counters.resimulated += advance.depth
-            counters.max_depth = max(counters.max_depth, advance.depth)
-            counters.depths[advance.depth] += 1
-            for seat in advance.cause:
-                counters.rollback_causes[seat] += 1
+    def inputs_of(self, seats: Sequence[int]) -> tuple[int, list[bytes]]:
+        """Return ``(first frame, joined inputs)`` of one peer's seats: those that not all have verified."""
+        session, first = self.session, self.verified + 1
+        newest = min([session.last_input_frame(seat) for seat in seats])
+        frames = range(first, newest + 1)
+        return first, [b"".join([session.confirmed_input(seat, frame) for seat in seats]) for frame in frames]
 
-    def _to_batch(self, commands: Sequence[Command], advance: Advance) -> PlayBatch:
-        batch = PlayBatch([], {}, advance.settled, advance.advanced, advance.depth, advance.cause)
+    def disconnect(self, peer: int, seats: Sequence[int], *, after: int, inputs: Mapping[int, bytes]) -> None:
+        """A peer is gone after frame ``after``: take what others had of it, and wait for it no more.
+
+        Args:
+            inputs: joined inputs of its seats that were not here, by frame.
+        """
+        for frame in sorted(inputs):
+            at = 0
+            for seat in seats:
+                width = len(self._plan.neutral_input(seat))
+                self.session.add_remote_input(seat, frame, inputs[frame][at : at + width])
+                at += width
+        for seat in seats:
+            self.session.disconnect(seat, after=after)
+        self.chain.remove(peer)
+
+    def plan_evidence(self, frame: int) -> EvidenceBatch:
+        """Return the batch that fetches the state after ``frame``, which is settled and not verified.
+
+        With a snapshot after every frame this is the very state that was played; else it is simulated from the one
+        before.
+        """
+        batch = PlayBatch()
+        self._add_commands(batch, self.session.revisit(frame + 1))
+        return EvidenceBatch([*batch.commands, ["get_state"]], state=len(batch.commands))
+
+    def plan_resimulation(self, frame: int) -> PlayBatch | None:
+        """Return the batch that simulates everything from ``frame`` on once more, with the inputs that are here.
+
+        None if nothing from there on was simulated yet.
+
+        Raises:
+            LocalMisuseError: no snapshot to start from is kept.
+        """
+        session = self.session
+        if frame >= session.current_frame:
+            return None
+        batch = PlayBatch(withdraws=True)
+        self._add_commands(batch, session.rewind(frame))
+        batch.settled = min(session.confirmed_frame, session.current_frame - 1)
+        if self._plan.render:
+            batch.view = len(batch.commands)
+            batch.commands.append(["render"])
+        return batch
+
+    def withdraw(self, after: int, outdated: Mapping[int, int]) -> None:
+        """Take back what was recorded after frame ``after``; see :meth:`ChecksumChain.rewind` for ``outdated``."""
+        self.chain.rewind(after, outdated)
+        self.recorded = after
+        self.last_frame = None
+        self.totals = self._totals_after[after]
+
+    def _add_commands(self, batch: PlayBatch, commands: Sequence[Command]) -> Step | None:
+        """Append them in the host's form; return the last step among them."""
+        out, steps, observe = batch.commands, batch.steps, self._plan.observe
+        newest = None
         for command in commands:
             if isinstance(command, Step):
-                batch.steps[len(batch.commands)] = command
-                payloads = [unpack_seat_input(value)[0] for value in command.inputs]
-                observe = [True] if self._plan.observe else []
-                batch.commands.append(["step", command.frame, payloads, *observe])
+                steps[len(out)] = newest = command
+                # The flags stay here; of an input that the host is to predict nothing is left.
+                step: list[Any] = ["step", command.frame, [value[1:] for value in command.inputs]]
+                if PREDICT in command.inputs:
+                    step += [observe, self._newest_payloads()]
+                elif observe:
+                    step.append(True)
+                out.append(step)
             elif isinstance(command, Save):
-                batch.commands.append(["save", command.frame])
+                out.append(["save", command.frame])
             elif isinstance(command, Load):
                 batch.loaded = command.frame
-                batch.commands.append(["load", command.frame])
-            elif isinstance(command, Drop):
-                batch.commands.append(["drop", command.before])
-        if batch.commands:
-            if advance.advanced:
-                for seat in self._plan.bots:
-                    batch.decides[len(batch.commands)] = seat
-                    batch.commands.append(["decide", seat])
-            if self._plan.render:
-                batch.view = len(batch.commands)
-                batch.commands.append(["render"])
-        return batch
+                out.append(["load", command.frame])
+            else:
+                out.append(["drop", command.before])
+        return newest
+
+    def _newest_payloads(self) -> list[bytes | None]:
+        """By seat: the newest input that is here, for predictors in the host; None if there is none yet."""
+        newest = [self.session.last_input_frame(seat) for seat in range(self._plan.seats)]
+        return [
+            self.session.confirmed_input(seat, frame)[1:] if frame != NULL_FRAME else None
+            for seat, frame in enumerate(newest)
+        ]
+
+    def _add_decisions(self, batch: PlayBatch) -> None:
+        """What follows the frames: the bots' next decisions, and the view."""
+        if batch.advanced:
+            for seat in self._plan.bots:
+                batch.decides[len(batch.commands)] = seat
+                batch.commands.append(["decide", seat])
+        if self._plan.render:
+            batch.view = len(batch.commands)
+            batch.commands.append(["render"])
 
     # -- after the batch ----------------------------------------------------------------------------------------
 
     def take_results(self, batch: PlayBatch, results: Sequence[Any], *, now: float) -> None:
         """Keep the newest result of every simulated frame."""
         for index, step in batch.steps.items():
-            self._results[step.frame] = results[index]
+            result = results[index]
+            self._results[step.frame] = result
             self.clock.simulated(step.frame, now, again=step.again)
+            if len(result) > _USED:
+                self.session.resolve(step.frame, result[_USED])
 
     def settle(self, settled: int, *, now: float, rtt: float | None) -> tuple[list[FrameRecorded], list[ChainMismatch]]:
         """Record every frame up to ``settled`` and put it into the chain. Stops at the episode's last frame."""
         records: list[FrameRecorded] = []
         found: list[ChainMismatch] = []
+        limit = self.session.frame_limit
         while self.recorded < settled and self.last_frame is None:
             frame = self.recorded + 1
             result = self._results.pop(frame)
@@ -188,39 +296,73 @@ class EpisodePlay:
             found.extend(self.chain.append(frame, bytes(result[0])))
             self.recorded = frame
             self.clock.recorded(frame, now, rtt)
-            self._counters.confirmed_frames += 1
-            for seat, reward in enumerate(result[1]):
-                self.totals[seat] += 0.0 if reward is None else float(reward)
-            limit = self.session.frame_limit
+            self._add_rewards(frame, result[1])
             if result[5] or (limit is not None and frame == limit - 1):
                 self.last_frame = frame
                 self.end_reason = "ended" if result[5] else "limit"
-        self.session.discard_before(self.recorded)
+        self._counters.confirmed_frames += len(records)
         return records, found
+
+    def _add_rewards(self, frame: int, rewards: Sequence[Any]) -> None:
+        self.totals = tuple(
+            [
+                total if reward is None else total + float(reward)
+                for total, reward in zip(self.totals, rewards, strict=True)
+            ]
+        )
+        self._totals_after[frame] = self.totals
+
+    def mark_verified(self) -> int:
+        """All peers agree up to the chain's newest verified frame: let go of what was kept in case they would not.
+
+        Returns:
+            How many frames are newly verified.
+        """
+        verified = min(self.chain.verified_frame, self.recorded)
+        fresh = verified - self.verified
+        if fresh <= 0:
+            return 0
+        for frame in range(self.verified, verified):
+            del self._totals_after[frame]
+        self.verified = verified
+        # The survivors of a drop share their inputs from here on, and a desync is simulated again from here.
+        self.session.discard_before(verified)
+        return fresh
 
     def _record(self, frame: int, result: Sequence[Any]) -> FrameRecorded:
         inputs = self.session.confirmed_inputs(frame)
-        split = [unpack_seat_input(value) for value in inputs]
-        spaces = self._plan.env["action_spaces"]
+        split = [
+            known.get(value) or self._split(seat, value)
+            for seat, (known, value) in enumerate(zip(self._actions, inputs, strict=True))
+        ]
         return FrameRecorded(
             episode=self.number,
             frame=frame,
             inputs=inputs,
-            actions=tuple(decode_action(spaces[seat], payload) for seat, (payload, _) in enumerate(split)),
+            actions=tuple([action for action, _ in split]),
             rewards=tuple(result[1]),
             terminations=tuple(result[2]),
             truncations=tuple(result[3]),
             infos=tuple(result[4]),
-            focus=tuple(focused for _, focused in split),
+            focus=tuple([focused for _, focused in split]),
             checksum=bytes(result[0]),
             observations=None if result[6] is None else tuple(result[6]),
         )
+
+    def _split(self, seat: int, value: bytes) -> tuple[Any, bool]:
+        """Return ``(action, focused)`` of a seat's input, and remember it: people press few different keys."""
+        payload, focused = unpack_seat_input(value)
+        split = decode_action(self._plan.env["action_spaces"][seat], payload), focused
+        known = self._actions[seat]
+        if len(known) < _KNOWN_ACTIONS:
+            known[value] = split
+        return split
 
     def trace(self, batch: PlayBatch, results: Sequence[Any]) -> list[str]:
         """Lines for comparing two sides: every simulated frame with its inputs and checksums, every rollback."""
         lines = []
         if batch.depth:
-            end = batch.loaded + batch.depth - 1
+            end = batch.loaded + batch.resimulated - 1
             lines.append(f"rollback frames {batch.loaded}-{end} depth {batch.depth} cause seats {list(batch.cause)}")
         for index, step in batch.steps.items():
             before = self.first_checksum if step.frame == 0 else self._checksum_before(step.frame)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -10,10 +10,10 @@ from p2pclient.common.errors import RemoteProtocolError
 from p2pclient.common.frames import UNFOCUSED
 from p2pclient.common.spaces import decode_action
 from p2pclient.match.plan import MatchPlan, Outbox
-from p2pclient.protocol.control import AnyMessage, Checksums, EpisodeOver
+from p2pclient.protocol.control import AnyMessage, EpisodeOver
 from p2pclient.protocol.endpoint import MAX_AHEAD, MAX_OPEN_CONTROL, NOTICE_AFTER, Endpoint, EndpointConfig
 from p2pclient.rollback.pacing import Pacer
-from p2pclient.telemetry.counters import MatchCounters
+from p2pclient.telemetry.match import MatchTelemetry
 
 
 @dataclass(slots=True)
@@ -23,6 +23,8 @@ class Peer:
     id: int
     seats: tuple[int, ...]
     endpoint: Endpoint
+    is_valid: Callable[[int, bytes], bool]
+    """``(index of its seat, input) -> may it reach the environment``."""
     pacer: Pacer = field(default_factory=Pacer)
     greeted: bool = False
     """Its facts arrived and agree with ours."""
@@ -30,9 +32,6 @@ class Peer:
     """First checksum by episode, of the barriers at which it stands or stood."""
     over: dict[int, EpisodeOver] = field(default_factory=dict)
     """How it says that an episode ended."""
-    checksums: Checksums | None = None
-    """Its side of a divergence."""
-    sent_checksums: bool = False
     gone: bool = False
     """The server confirmed that its process is gone, or its connection is closed for good."""
     left: str | None = None
@@ -58,9 +57,12 @@ class Peers:
 
     def __init__(self, plan: MatchPlan, *, now: float) -> None:
         self._by_id = {i: _make_peer(plan, i, now=now) for i in plan.peers}
+        self._all = tuple(self._by_id.values())
+        self._lost: dict[int, Peer] = {}
+        self._plan = plan
 
     def __iter__(self) -> Iterator[Peer]:
-        return iter(self._by_id.values())
+        return iter(self._all)
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -70,6 +72,26 @@ class Peers:
 
     def __getitem__(self, peer_id: int) -> Peer:
         return self._by_id[peer_id]
+
+    def remove(self, peer_id: int) -> None:
+        """Take a peer out for good; what is said to it last still leaves."""
+        self._lost[peer_id] = self._by_id.pop(peer_id)
+        self._all = tuple(self._by_id.values())
+
+    def even_lost(self, peer_id: int) -> Peer:
+        """Return a peer, lost or not."""
+        return self._lost[peer_id] if peer_id in self._lost else self._by_id[peer_id]
+
+    def is_valid(self, peer_id: int, joined: bytes) -> bool:
+        """May ``joined`` be what a peer's seats did in one frame."""
+        at = 0
+        check = self.even_lost(peer_id).is_valid
+        for index, seat in enumerate(self._plan.peers[peer_id]):
+            width = len(self._plan.neutral_input(seat))
+            if not check(index, joined[at : at + width]):
+                return False
+            at += width
+        return at == len(joined)
 
     def tell(self, message: AnyMessage) -> None:
         """Queue a control message for all."""
@@ -90,26 +112,30 @@ class Peers:
         for peer in self:
             peer.endpoint.limit = MAX_AHEAD
 
-    def send(self, out: Outbox, counters: MatchCounters, *, now: float, idle: bool) -> None:
+    def send(self, out: Outbox, telemetry: MatchTelemetry, *, now: float, idle: bool) -> None:
         """Put what is due into the outbox and count it."""
         for peer in self:
             for data in peer.endpoint.datagrams_to_send(now=now, idle=idle):
                 out.datagrams.append((peer.id, data))
-                counters.datagrams_sent += 1
-                counters.datagram_bytes_sent += len(data)
-        self.send_control(out, counters)
+                telemetry.sent(peer.id, data)
+        self.send_control(out, telemetry)
 
-    def send_control(self, out: Outbox, counters: MatchCounters) -> None:
+    def send_control(self, out: Outbox, telemetry: MatchTelemetry) -> None:
         """Put only queued control messages into the outbox."""
-        for peer in self:
+        for peer in (*self._all, *self._lost.values()) if self._lost else self._all:
             for data in peer.endpoint.control_to_send():
                 out.control.append((peer.id, data))
-                counters.control_sent += 1
+                telemetry.sent_control(peer.id, data)
 
     @property
     def rtt(self) -> float | None:
         """Longest of the newest round trip times, seconds."""
-        return max((p.endpoint.rtt for p in self if p.endpoint.rtt is not None), default=None)
+        longest: float | None = None
+        for peer in self._all:
+            rtt = peer.endpoint.rtt
+            if rtt is not None and (longest is None or rtt > longest):
+                longest = rtt
+        return longest
 
     @property
     def owe_acknowledgement(self) -> bool:
@@ -118,21 +144,22 @@ class Peers:
 
     def stretch(self) -> float:
         """Return the factor for the next frame's duration: the median over the peers that are heard."""
-        factors = [p.pacer.stretch(p.endpoint.lead, p.endpoint.peer_lead) for p in self if _is_heard(p)]
+        factors = [
+            peer.pacer.stretch(peer.endpoint.lead, peer.endpoint.peer_lead)
+            for peer in self._all
+            if peer.endpoint.silence == "heard"
+        ]
+        if len(factors) == 1:
+            return factors[0]
         return median(factors) if factors else 1.0
 
 
-def _is_heard(peer: Peer) -> bool:
-    return peer.endpoint.silence == "heard"
-
-
-def _make_peer(plan: MatchPlan, peer_id: int, *, now: float) -> Peer:
-    """Return the peer with its endpoint, which checks every input against the environment's action space."""
-    seats = plan.peers[peer_id]
+def input_check(plan: MatchPlan, seats: Sequence[int]) -> Callable[[int, bytes], bool]:
+    """Return ``(index among the seats, input) -> may it reach the environment``: is it a value of its action space."""
     spaces = plan.env["action_spaces"]
 
     def is_valid(index: int, value: bytes) -> bool:
-        if value[0] & ~UNFOCUSED:
+        if not value or value[0] & ~UNFOCUSED:
             return False
         try:
             decode_action(spaces[seats[index]], value[1:])
@@ -140,19 +167,17 @@ def _make_peer(plan: MatchPlan, peer_id: int, *, now: float) -> Peer:
             return False
         return True
 
+    return is_valid
+
+
+def _make_peer(plan: MatchPlan, peer_id: int, *, now: float) -> Peer:
+    """Return the peer with its endpoint, which checks every input that comes."""
+    seats = plan.peers[peer_id]
+    is_valid = input_check(plan, seats)
     config = EndpointConfig(
         connection=plan.connection_id(peer_id),
         local_width=sum(len(plan.neutral_input(seat)) for seat in plan.local_seats),
         remote_widths=tuple(len(plan.neutral_input(seat)) for seat in seats),
         is_valid=is_valid,
     )
-    return Peer(peer_id, seats, Endpoint(config, now=now))
-
-
-def first_difference(ours: Iterable[tuple[int, bytes]], theirs: Checksums) -> tuple[int, bytes, bytes] | None:
-    """Return ``(frame, our checksum, their checksum)`` of the first frame that both sides kept and that differs."""
-    for frame, checksum in ours:
-        index = frame - theirs.first_frame
-        if 0 <= index < len(theirs.checksums) and theirs.checksums[index] != checksum:
-            return frame, checksum, theirs.checksums[index]
-    return None
+    return Peer(peer_id, seats, Endpoint(config, now=now), is_valid)

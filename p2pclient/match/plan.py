@@ -13,6 +13,9 @@ from p2pclient.common.seeds import derive_seed
 from p2pclient.recorder.records import Record
 from p2pclient.rollback.prediction import Predictor, neutral, repeat_last
 
+PREDICTIONS = ("auto", "repeat", "neutral")
+"""Names of predictions that do not look at the state."""
+
 
 @dataclass(frozen=True, slots=True)
 class MatchPlan:
@@ -42,6 +45,15 @@ class MatchPlan:
     observe: bool = False
     """Record observations; every settled frame then costs one more step of the environment's observations."""
     allow_mixed_hosts: bool = False
+    prediction: tuple[str, ...] = ("auto",)
+    """How missing inputs are assumed: one name for all seats, or one for each. ``auto``: nothing pressed where a press
+    acts once, else the last one repeated; ``repeat``; ``neutral``; or a predictor of the environment, in the host."""
+    delay_range: tuple[int, int] | None = None
+    """Bounds within which the input delay follows the network; None keeps it where it is set."""
+    on_desync: str = "end"
+    """``end``, or ``resimulate``: go back to the last verified frame, and play on if all agree then."""
+    on_drop: str = "end"
+    """What a lost peer means while others are left: ``end``, or ``go-on`` without it (see ``match/drops.py``)."""
     bots: Mapping[int, tuple[str, int]] = field(default_factory=dict)
     """Local seats decided in the host by a scripted bot: name and seed."""
     version: str = ""
@@ -64,11 +76,27 @@ class MatchPlan:
         """The same with the seat flags, as the session knows it."""
         return pack_seat_input(self.neutral_payload(seat), focused=True)
 
-    def predictor(self, seat: int) -> Predictor:
-        """How a seat's missing input is assumed: nothing pressed where a press acts once, else held."""
-        if self.env["controls"]["mode"] == "press":
+    def predictor(self, seat: int) -> Predictor | None:
+        """How a seat's missing input is assumed; None: by the environment's host, see :meth:`host_predictor`."""
+        name = self.prediction[seat % len(self.prediction)]
+        if name == "neutral" or (name == "auto" and self.presses_act_once):
             return neutral(self.neutral_payload(seat))
-        return repeat_last
+        return repeat_last if name in PREDICTIONS else None
+
+    def host_predictor(self, seat: int) -> str | None:
+        """Name of what predicts a seat of another peer in the host; None if that is not done there."""
+        if seat in self.local_seats or self.predictor(seat) is not None:
+            return None
+        return self.prediction[seat % len(self.prediction)]
+
+    def fill(self, seat: int) -> Predictor:
+        """What stands in the frames that a raised input delay opens: where a press acts once, it must not act again."""
+        return neutral(self.neutral_payload(seat)) if self.presses_act_once else repeat_last
+
+    @property
+    def presses_act_once(self) -> bool:
+        """Does a key act in one frame only, and not for as long as it is down."""
+        return bool(self.env["controls"]["mode"] == "press")
 
     def connection_id(self, peer: int) -> int:
         """The 16-bit id that both sides of one pair put on their datagrams."""
@@ -90,6 +118,9 @@ class MatchPlan:
             "window": self.window,
             "episodes": self.episodes,
             "frames": self.frames,
+            "input delay": list(self.delay_range) if self.delay_range is not None else "fixed",
+            "on a desync": self.on_desync,
+            "on a drop": self.on_drop,
             "neutral inputs": [bytes(n).hex() for n in self.env["controls"]["neutral"]],
             "numeric probe": self.env["numeric_probe"],
             "host python": machine["python"],
@@ -145,8 +176,8 @@ class Ended:
     """The match is over. ``reason`` is stable; ``text`` is for people."""
 
     reason: str
-    """``finished``, ``left``, ``partner-left``, ``partner-gone``, ``desync``, ``refused``, ``environment`` or
-    ``error``."""
+    """``finished``, ``left``, ``partner-left``, ``partner-gone``, ``partition``, ``desync``, ``refused``,
+    ``environment`` or ``error``."""
     text: str
     unverified: int
     """Recorded frames that not every peer has verified."""
@@ -160,7 +191,15 @@ class ViewReady:
     view: Mapping[str, Any]
 
 
-MatchEvent = PhaseChanged | PeerSilence | Desync | Ended | ViewReady
+@dataclass(frozen=True, slots=True)
+class SpectatorGone:
+    """A spectator is fed no more, and its connection may be closed. ``reason`` is a short stable word."""
+
+    spectator: int
+    reason: str
+
+
+MatchEvent = PhaseChanged | PeerSilence | Desync | Ended | ViewReady | SpectatorGone
 
 
 @dataclass(slots=True)

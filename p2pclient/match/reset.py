@@ -32,6 +32,12 @@ def plan_reset(plan: MatchPlan, episode: int, before: Sequence[list[Any]] = ()) 
     batch = ResetBatch([*before, ["reset", plan.episode_seed(episode)]], checksum=len(before))
     for seat, (name, seed) in plan.bots.items():
         batch.commands.append(["add_bot", seat, name, derive_seed(seed, "bot", episode)])
+    for seat in range(plan.seats):
+        predictor = plan.host_predictor(seat)
+        if predictor is not None:
+            batch.commands.append(
+                ["add_predictor", seat, predictor, derive_seed(plan.seed, "predictor", episode, seat)]
+            )
     batch.commands.append(["save", 0])
     for seat in plan.bots:
         batch.decides[len(batch.commands)] = seat

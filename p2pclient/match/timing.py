@@ -17,6 +17,7 @@ class _Times:
     pressed_at: float | None
     predicted: tuple[bool, ...]
     window: int
+    input_delay: int
     simulated_at: float | None = None
     shown_at: float | None = None
     recorded_at: float | None = None
@@ -27,16 +28,21 @@ class _Times:
 class FrameClock:
     """Collects what happens to each frame of an episode and gives it back as one record per frame, in order."""
 
-    def __init__(self, episode: int, *, input_delay: int, shows: bool) -> None:
+    def __init__(self, episode: int, *, shows: bool) -> None:
         self._episode = episode
-        self._input_delay = input_delay
         self._shows = shows
         self._frames: dict[int, _Times] = {}
 
-    def applied(self, frame: int, samples: list[Sample], predicted: tuple[bool, ...], window: int, now: float) -> None:
-        """The inputs of a new frame were read."""
-        pressed = [s.pressed_at for s in samples if s.pressed_at is not None]
-        self._frames[frame] = _Times(now, min(pressed, default=None), predicted, window)
+    def applied(
+        self, frame: int, samples: list[Sample], predicted: tuple[bool, ...], window: int, input_delay: int, now: float
+    ) -> None:
+        """The inputs of a new frame were read, under these settings as they stand."""
+        pressed: float | None = None
+        for sample in samples:
+            at = sample.pressed_at
+            if at is not None and (pressed is None or at < pressed):
+                pressed = at
+        self._frames[frame] = _Times(now, pressed, predicted, window, input_delay)
 
     def simulated(self, frame: int, now: float, *, again: bool) -> None:
         """A simulation of the frame came back."""
@@ -62,16 +68,16 @@ class FrameClock:
 
     def take_complete(self, now: float, *, all_of_them: bool = False) -> list[FrameTimed]:
         """Return the records of frames about which nothing more is to come; in order, once each."""
-        done = []
-        for frame in sorted(self._frames):
-            times = self._frames[frame]
+        done: list[FrameTimed] = []
+        for frame, times in self._frames.items():  # frames begin in order
             if times.recorded_at is None or times.simulated_at is None:
                 break
             waits = self._shows and times.shown_at is None and now - times.recorded_at < _WAIT_FOR_DISPLAY
             if waits and not all_of_them:
                 break
             done.append(self._record(frame, times))
-            del self._frames[frame]
+        for record in done:
+            del self._frames[record.frame]
         return done
 
     def _record(self, frame: int, times: _Times) -> FrameTimed:
@@ -86,7 +92,7 @@ class FrameClock:
             shown_at=times.shown_at,
             recorded_at=times.recorded_at,
             rtt_ms=None if times.rtt is None else times.rtt * 1000,
-            input_delay=self._input_delay,
+            input_delay=times.input_delay,
             window=times.window,
             predicted=times.predicted,
             resimulated=times.resimulated,

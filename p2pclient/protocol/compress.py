@@ -1,80 +1,101 @@
 """Inputs of consecutive frames in few bytes.
 
-Each frame is XORed with the one before it (the first with nothing), then runs of zeros are shortened: a token byte
-``0x80 | n`` stands for ``n + 1`` zero bytes, a token ``n < 0x80`` for the ``n + 1`` literal bytes behind it. What is
-held does not change, so most of it is zeros. The decoder knows how much must come out and refuses anything else.
+Each frame is XORed with the one before it (the first with nothing), all frames at once: they are one long integer, and
+the same integer moved up by a frame holds each frame's predecessor. What is held does not change, so most of the result
+is zeros, and only their number is written. It is a row of tokens: one byte, of which five bits are a number of zeros
+and three a number of other bytes, which follow. Bits that are all set say that a byte with more of that number comes
+first (for the zeros, then for the bytes). The decoder knows how much must come out and refuses anything else.
 """
 
 from __future__ import annotations
 
-import itertools
+import re
+import struct
 from collections.abc import Sequence
 
 from p2pclient.common.errors import RemoteProtocolError
 
-_RUN = 0x80
-_LONGEST = 0x80
+_MANY_ZEROS = 31
+_MANY_BYTES = 7
+_MORE = 255
+"""Most that a byte can add to a number."""
+_RUNS = re.compile(rb"(\0*)([^\0]*)")
 
 
 def compress(frames: Sequence[bytes]) -> bytes:
     """Return the packed inputs of consecutive frames, all of one length."""
-    if not frames:
+    joined = b"".join(frames)
+    if not joined:
         return b""
-    parts = [frames[0]]
-    for before, value in itertools.pairwise(frames):
-        mixed = int.from_bytes(before, "little") ^ int.from_bytes(value, "little")
-        parts.append(mixed.to_bytes(len(value), "little"))
-    return _shorten(b"".join(parts))
-
-
-def _shorten(data: bytes) -> bytes:
+    width = len(joined) // len(frames)
+    value = int.from_bytes(joined, "little")
+    mixed = (value ^ value << 8 * width).to_bytes(len(joined) + width, "little")
     out = bytearray()
-    at = 0
-    while at < len(data):
-        end = at
-        if data[at] == 0:
-            while end < len(data) and data[end] == 0 and end - at < _LONGEST:
-                end += 1
-            out.append(_RUN | (end - at - 1))
+    # What was moved up past the last frame is cut off. The last match is always empty.
+    for zeros, changed in _RUNS.findall(mixed[: len(joined)])[:-1]:
+        skip, length = len(zeros), len(changed)
+        if skip < _MANY_ZEROS and length < _MANY_BYTES:
+            out.append(skip << 3 | length)
+            out += changed
         else:
-            # A single zero between literals costs a token either way, so only two in a row end the literals.
-            while end < len(data) and end - at < _LONGEST and not _two_zeros(data, end):
-                end += 1
-            out.append(end - at - 1)
-            out += data[at:end]
-        at = end
+            _append_long(out, skip, changed)
     return bytes(out)
 
 
-def _two_zeros(data: bytes, at: int) -> bool:
-    return data[at] == 0 and (at + 1 == len(data) or data[at + 1] == 0)
+def _append_long(out: bytearray, skip: int, changed: bytes) -> None:
+    """Write a run with numbers that do not fit a token, and one that fits no byte either as several."""
+    while skip > _MANY_ZEROS + _MORE:
+        out += bytes((_MANY_ZEROS << 3, _MORE))
+        skip -= _MANY_ZEROS + _MORE
+    while True:
+        part, changed = changed[: _MANY_BYTES + _MORE], changed[_MANY_BYTES + _MORE :]
+        out.append(min(_MANY_ZEROS, skip) << 3 | min(_MANY_BYTES, len(part)))
+        if skip >= _MANY_ZEROS:
+            out.append(skip - _MANY_ZEROS)
+        if len(part) >= _MANY_BYTES:
+            out.append(len(part) - _MANY_BYTES)
+        out += part
+        if not changed:
+            break
+        skip = 0
 
 
-def expand(packed: bytes, *, count: int, width: int) -> list[bytes]:
+def expand(packed: bytes, *, count: int, width: int) -> tuple[bytes, ...]:
     """Return ``count`` inputs of ``width`` bytes each.
 
     Raises:
         RemoteProtocolError: the bytes do not come out at exactly that size (reason ``bad-inputs``).
     """
     size = count * width
-    data = bytearray()
-    at = 0
-    while at < len(packed):
-        token = packed[at]
-        at += 1
-        length = (token & 0x7F) + 1
-        if len(data) + length > size or (not token & _RUN and at + length > len(packed)):
-            raise RemoteProtocolError("bad-inputs", f"more than {size} bytes, or cut short")
-        if token & _RUN:
-            data += bytes(length)
-        else:
-            data += packed[at : at + length]
+    mixed = bytearray(size)
+    at = end = 0
+    try:
+        while at < len(packed):
+            skip, length = packed[at] >> 3, packed[at] & 0x07
+            at += 1
+            if skip == _MANY_ZEROS:
+                skip += packed[at]
+                at += 1
+            if length == _MANY_BYTES:
+                length += packed[at]
+                at += 1
+            start = end + skip
+            end = start + length
+            mixed[start:end] = packed[at : at + length]  # past the end it grows by what was sent, not by the zeros
             at += length
-    if len(data) != size:
-        raise RemoteProtocolError("bad-inputs", f"{len(data)} of {size} bytes")
-    frames: list[bytes] = []
-    before = 0
-    for index in range(count):
-        before ^= int.from_bytes(data[index * width : (index + 1) * width], "little")
-        frames.append(before.to_bytes(width, "little"))
-    return frames
+    except IndexError:
+        raise RemoteProtocolError("bad-inputs", "a number is cut short") from None
+    if end != size or at > len(packed):
+        raise RemoteProtocolError("bad-inputs", f"not {size} bytes, or cut short")
+    return _undo_mixing(mixed, count, width)
+
+
+def _undo_mixing(mixed: bytearray, count: int, width: int) -> tuple[bytes, ...]:
+    """XOR every frame with all frames before it, in as many steps as the count has binary digits."""
+    value = int.from_bytes(mixed, "little")
+    shift, bits = 8 * width, 8 * len(mixed)
+    while 0 < shift < bits:
+        value ^= value << shift
+        shift *= 2
+    joined = (value & (1 << bits) - 1).to_bytes(len(mixed), "little")
+    return struct.unpack(f"{width}s" * count, joined)

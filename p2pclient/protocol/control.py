@@ -2,6 +2,9 @@
 
 Each is numbered and acknowledged by the endpoint, so that a new connection can carry on where an old one broke. The
 encoding is MessagePack of tagged structs; the version stands in :class:`Envelope`.
+
+The envelope's version is not the protocol's. Two programs whose protocols differ must still be able to read each
+other's :class:`Hello` and :class:`Refuse`, or neither could say what to upgrade; so it changes only if that breaks.
 """
 
 from __future__ import annotations
@@ -10,16 +13,28 @@ from typing import Annotated, Any
 
 import msgspec
 
-from p2pclient.common.errors import RemoteProtocolError
+from p2pclient.common.errors import LocalMisuseError, RemoteProtocolError
 
 CONTROL_VERSION = 1
 MAX_CONTROL_BYTES = 64 * 1024
 MAX_CHECKSUMS = 4096
 """Checksums in one message; 10 bytes each on the wire."""
+MAX_DELAY = 60
+"""Frames of input delay."""
+MAX_STATE_PARTS = 512
+MAX_PART_BYTES = 32 * 1024
+"""Bytes of a state in one message: leaves room in a message and lets others pass between two parts."""
+MAX_LOST_PEERS = 8
+MAX_LOST_FRAMES = 600
+"""Frames of a lost peer's inputs in one message: more than a peer can be behind with what is verified."""
+MAX_JOINED_BYTES = 512
+"""Bytes of the joined inputs of one peer's seats in one frame."""
 
 Digest = Annotated[bytes, msgspec.Meta(min_length=8, max_length=8)]
 Number = Annotated[int, msgspec.Meta(ge=0, le=1 << 30)]
 Sentence = Annotated[str, msgspec.Meta(max_length=600)]
+Delay = Annotated[int, msgspec.Meta(ge=0, le=MAX_DELAY)]
+JoinedInput = Annotated[bytes, msgspec.Meta(max_length=MAX_JOINED_BYTES)]
 
 
 class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -60,6 +75,97 @@ class Checksums(Message, frozen=True, tag="checksums"):
     episode: Number
     first_frame: Number
     checksums: Annotated[list[Digest], msgspec.Meta(max_length=MAX_CHECKSUMS)]
+    round: Number = 0
+    """Which one of this match: every desync has an even one as it was played, and an odd one simulated again."""
+
+
+class DelayWish(Message, frozen=True, tag="delay-wish"):
+    """The input delay that would suit the sender's side of the connection."""
+
+    delay: Delay
+
+
+class DelayChange(Message, frozen=True, tag="delay-change"):
+    """From ``frame`` on, inputs of both sides are delayed by ``delay`` frames."""
+
+    episode: Number
+    frame: Number
+    delay: Delay
+
+
+class StatePart(Message, frozen=True, tag="state-part"):
+    """One piece of the sender's portable state at the beginning of ``frame``: after a mismatch, or for a spectator."""
+
+    episode: Number
+    frame: Number
+    index: Number
+    """Of this piece, from 0."""
+    count: Annotated[int, msgspec.Meta(ge=1, le=MAX_STATE_PARTS)]
+    """Pieces of the whole state."""
+    data: Annotated[bytes, msgspec.Meta(max_length=MAX_PART_BYTES)]
+
+    def __post_init__(self) -> None:
+        if self.index >= self.count:
+            raise ValueError("`index` is not below `count`")
+
+
+class LostInputs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the sender has of the inputs of a lost peer."""
+
+    peer: Number
+    first_frame: Number
+    inputs: Annotated[list[JoinedInput], msgspec.Meta(max_length=MAX_LOST_FRAMES)]
+    """Joined inputs of its seats, from ``first_frame`` on."""
+
+
+class PeersLost(Message, frozen=True, tag="peers-lost"):
+    """The sender gave up these peers; their inputs that it has are frozen and count as written here."""
+
+    episode: Number
+    lost: Annotated[list[Number], msgspec.Meta(min_length=1, max_length=MAX_LOST_PEERS)]
+    inputs: Annotated[list[LostInputs], msgspec.Meta(max_length=MAX_LOST_PEERS)]
+
+
+class Watch(Message, frozen=True, tag="watch"):
+    """From a spectator: feed me. The answer is a :class:`FeedStart`, once there is something to start from."""
+
+    request: Number
+    """Of this spectator, counted up; the answer repeats it."""
+    episode: Number | None
+    """Where the spectator stands; None if it has nothing yet."""
+    frame: Number
+    """The next frame of the episode that it wants."""
+
+
+class Unwatch(Message, frozen=True, tag="unwatch"):
+    """From a spectator: another player feeds me now."""
+
+
+class FeedStart(Message, frozen=True, tag="feed-start"):
+    """To a spectator: from here on, datagrams carry the inputs of all seats, from ``first_frame`` of ``episode`` on."""
+
+    request: Number
+    stretch: Number
+    """Number that these datagrams have in place of the episode's."""
+    episode: Number
+    first_frame: Number
+    chain: Digest
+    """Value of the chain before ``first_frame``."""
+    checksum: Digest
+    """Of the state at the beginning of ``first_frame``."""
+    totals: Annotated[list[float], msgspec.Meta(max_length=MAX_LOST_PEERS)]
+    """Sums of the rewards by seat up to there."""
+    has_state: bool
+    """The state follows in :class:`StatePart` messages; else the spectator has it, or resets for frame 0."""
+
+
+class FeedEnd(Message, frozen=True, tag="feed-end"):
+    """To a spectator: this player feeds it no more, for a reason from :data:`FEED_END_REASONS`."""
+
+    reason: str
+
+
+FEED_END_REASONS = ("behind", "too-large", "not-allowed")
 
 
 class Leave(Message, frozen=True, tag="leave"):
@@ -70,7 +176,22 @@ class Leave(Message, frozen=True, tag="leave"):
 
 LEAVE_REASONS = ("finished", "left", "desync", "error")
 
-AnyMessage = Hello | Refuse | EpisodeReady | EpisodeOver | Checksums | Leave
+AnyMessage = (
+    Hello
+    | Refuse
+    | EpisodeReady
+    | EpisodeOver
+    | Checksums
+    | DelayWish
+    | DelayChange
+    | StatePart
+    | PeersLost
+    | Watch
+    | Unwatch
+    | FeedStart
+    | FeedEnd
+    | Leave
+)
 
 
 class Envelope(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -89,8 +210,16 @@ _decoder = msgspec.msgpack.Decoder(Envelope)
 
 
 def encode_control(envelope: Envelope) -> bytes:
-    """Return the bytes of one envelope."""
-    return _encoder.encode(envelope)
+    """Return the bytes of one envelope.
+
+    Raises:
+        LocalMisuseError: they are more than :data:`MAX_CONTROL_BYTES`, and no peer would read them.
+    """
+    data = _encoder.encode(envelope)
+    if len(data) > MAX_CONTROL_BYTES:
+        kind = type(envelope.message).__name__
+        raise LocalMisuseError(f"a {kind} of {len(data)} bytes; a control message has at most {MAX_CONTROL_BYTES}")
+    return data
 
 
 def decode_control(data: bytes) -> Envelope:

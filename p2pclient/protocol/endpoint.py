@@ -13,10 +13,12 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import msgspec
+
 from p2pclient.common.errors import LocalMisuseError, RemoteProtocolError
-from p2pclient.common.frames import NULL_FRAME
 from p2pclient.protocol.control import CONTROL_VERSION, AnyMessage, Envelope, decode_control, encode_control
-from p2pclient.protocol.datagram import TIME_UNIT, Datagram, decode_datagram, encode_datagram
+from p2pclient.protocol.datagram import MAX_HELD, TIME_UNIT, Datagram, decode_datagram, encode_datagram
+from p2pclient.protocol.stats import EndpointStats
 
 NOTICE_AFTER = 0.5
 """Seconds of silence after which the person is told."""
@@ -44,34 +46,30 @@ class EndpointConfig:
     remote_widths: tuple[int, ...]
     """Bytes of one input of each of the peer's seats, in their order."""
     is_valid: Callable[[int, bytes], bool]
-    """``(index of the peer's seat, input) -> may it reach the environment``."""
+    """``(index of the peer's seat, input) -> may it reach the environment``. Not asked again about what is held."""
 
 
-@dataclass(frozen=True, slots=True)
-class InputReceived:
+class InputReceived(msgspec.Struct, frozen=True):
     """The peer's next input: of all its seats, for ``frame``. Comes in order, without gaps."""
 
     frame: int
     values: tuple[bytes, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ChainReceived:
+class ChainReceived(msgspec.Struct, frozen=True):
     """The peer's chain value at ``frame``."""
 
     frame: int
     value: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class ControlReceived:
+class ControlReceived(msgspec.Struct, frozen=True):
     """The peer's next control message. Comes in order, once."""
 
     message: AnyMessage
 
 
-@dataclass(frozen=True, slots=True)
-class SilenceChanged:
+class SilenceChanged(msgspec.Struct, frozen=True):
     """How long nothing was heard has crossed a bound: ``heard``, ``notice`` or ``lost``."""
 
     level: str
@@ -93,8 +91,7 @@ class Endpoint:
         self._remote_width = sum(config.remote_widths)
         self.drops: Counter[str] = Counter()
         """Datagrams and control messages that were not taken, by reason."""
-        self.rtt: float | None = None
-        """Newest round trip time, seconds, without the time that the other side held our stamp."""
+        self.stats = EndpointStats()
         self.peer_lead: float | None = None
         """Frames by which the peer said to be ahead of us, newest value."""
         self.silence = "heard"
@@ -102,29 +99,42 @@ class Endpoint:
         self._sent_at = _NEVER
         self._newest_stamp: int | None = None
         self._newest_stamp_at = now
+        self._sequence = 0
+        self._held_input: tuple[bytes, tuple[bytes, ...]] | None = None
         self._sent_control: deque[tuple[int, AnyMessage]] = deque()
         self._control_queue: deque[Envelope] = deque()
         self._next_number = 1
         self._control_heard = 0
+        self._control_told = 0
         self._acknowledge_due = False
         self._events: list[Event] = []
         self.begin_episode(0)
 
-    def begin_episode(self, episode: int) -> None:
-        """Start frames anew at 0; datagrams of other episodes are dropped from here on."""
+    def begin_episode(self, episode: int, *, first_frame: int = 0) -> None:
+        """Start frames anew at ``first_frame``, in both directions; datagrams of other episodes are dropped from now on.
+
+        Args:
+            episode: what datagrams say; of the conversation with a spectator, the number of the stretch that is fed.
+            first_frame: where the other side begins too.
+        """
         self._episode = episode
         self._events = [e for e in self._events if not isinstance(e, InputReceived | ChainReceived)]
         self._unacknowledged: deque[bytes] = deque()
-        self._first_unacknowledged = 0
+        self._first_unacknowledged = first_frame
         self._chain: tuple[int, bytes] | None = None
-        self._chain_heard = NULL_FRAME
-        self.newest_heard = NULL_FRAME
+        self._chain_heard = first_frame - 1
+        self.newest_heard = first_frame - 1
         """Newest frame for which the peer's input is here."""
         self.peer_lead = None
         self.lead: float | None = None
         """Our frame minus the newest frame heard; goes out with every datagram."""
-        self.limit = MAX_AHEAD
+        self.limit = first_frame + MAX_AHEAD
         """Frames at or past it are not taken from the peer yet."""
+
+    @property
+    def rtt(self) -> float | None:
+        """Newest round trip time, seconds, without the time that the other side held our stamp."""
+        return self.stats.rtt
 
     # -- local side ---------------------------------------------------------------------------------------------
 
@@ -134,16 +144,27 @@ class Endpoint:
             raise LocalMisuseError(f"input for frame {frame} is not the next one, or not of the agreed width")
         self._unacknowledged.append(value)
 
+    @property
+    def open_inputs(self) -> int:
+        """Inputs of ours that the peer has not acknowledged."""
+        return len(self._unacknowledged)
+
     def set_chain(self, frame: int, value: bytes) -> None:
         """The newest chain value of ours, repeated in every datagram from here on."""
         self._chain = (frame, value)
 
     def queue_control(self, message: AnyMessage) -> None:
-        """Queue a control message; it leaves with :meth:`control_to_send`."""
+        """Queue a control message; it leaves with :meth:`control_to_send`.
+
+        Raises:
+            LocalMisuseError: too many wait for their acknowledgement, or this one is too long to be read.
+        """
         if len(self._sent_control) >= MAX_OPEN_CONTROL:
             raise LocalMisuseError("too many control messages wait for their acknowledgement")
+        envelope = Envelope(CONTROL_VERSION, self._next_number, self._next_number, message)
+        encode_control(envelope)  # too long a message is found where it is made, not where it leaves
         self._sent_control.append((self._next_number, message))
-        self._control_queue.append(Envelope(CONTROL_VERSION, self._next_number, 0, message))
+        self._control_queue.append(envelope)
         self._next_number += 1
 
     @property
@@ -163,7 +184,11 @@ class Endpoint:
         out = []
         while self._control_queue:
             queued = self._control_queue.popleft()
-            out.append(encode_control(Envelope(queued.version, queued.number, self._control_heard, queued.message)))
+            data = encode_control(Envelope(queued.version, queued.number, self._control_heard, queued.message))
+            self.stats.control_sent += 1
+            self.stats.control_bytes_sent += len(data)
+            self._control_told = self._control_heard
+            out.append(data)
         return out
 
     def datagrams_to_send(self, *, now: float, idle: bool = False) -> list[bytes]:
@@ -175,6 +200,7 @@ class Endpoint:
         message = Datagram(
             connection=self._config.connection,
             episode=self._episode & 0xFF,
+            sequence=self._sequence,
             sent=_stamp(now),
             echo=stamp,
             held=int((now - self._newest_stamp_at) / TIME_UNIT) if stamp is not None else 0,
@@ -184,12 +210,22 @@ class Endpoint:
             first_frame=self._first_unacknowledged,
             inputs=tuple(self._unacknowledged),
         )
-        return [encode_datagram(message)]
+        self._sequence = (self._sequence + 1) & 0xFF
+        data = encode_datagram(message)
+        if idle:
+            self.stats.keep_alives_sent += 1
+            self.stats.keep_alive_bytes_sent += len(data)
+        else:
+            self.stats.inputs_sent += 1
+            self.stats.input_bytes_sent += len(data)
+        return [data]
 
     # -- remote side --------------------------------------------------------------------------------------------
 
     def receive_datagram(self, data: bytes, *, now: float) -> None:
         """Take in one datagram of the ``inputs`` channel, whatever it holds."""
+        self.stats.datagrams_received += 1
+        self.stats.bytes_received += len(data)
         try:
             message = decode_datagram(data, width=self._remote_width)
             if message.connection != self._config.connection:
@@ -197,13 +233,15 @@ class Endpoint:
             if message.episode != self._episode & 0xFF:
                 # Barriers let one side be an episode further for a moment; its inputs come again.
                 self._heard(now)
+                self._take_timing(message, now)
                 raise RemoteProtocolError("other-episode")
             inputs = self._checked_inputs(message)
         except RemoteProtocolError as error:
             self.drops[error.reason] += 1
             return
         self._heard(now)
-        self._take_timing(message, now)
+        if self._take_timing(message, now):
+            self.peer_lead = message.lead
         self._take_acknowledgement(message.next_expected)
         for values in inputs:
             self.newest_heard += 1
@@ -214,42 +252,59 @@ class Endpoint:
 
     def _checked_inputs(self, message: Datagram) -> list[tuple[bytes, ...]]:
         """Return the inputs that are new to us, split by seat. All are checked before any is taken."""
-        if message.next_expected > self._first_unacknowledged + len(self._unacknowledged):
+        expected = self.newest_heard + 1
+        queued_to = self._first_unacknowledged + len(self._unacknowledged)
+        if message.next_expected > queued_to:
             raise RemoteProtocolError("bad-ack", f"{message.next_expected} was never sent")
-        if message.first_frame > self.newest_heard + 1:
-            raise RemoteProtocolError("gap", f"starts at {message.first_frame}, expected {self.newest_heard + 1}")
+        if message.first_frame > expected:
+            raise RemoteProtocolError("gap", f"starts at {message.first_frame}, expected {expected}")
         if message.chain is not None and message.chain[0] >= self.limit:
             raise RemoteProtocolError("too-far", f"chain at {message.chain[0]}")
-        fresh = message.inputs[self.newest_heard + 1 - message.first_frame :]
+        fresh = message.inputs[expected - message.first_frame :]
         acknowledged = max(message.next_expected, self._first_unacknowledged)
-        if fresh and self._first_unacknowledged + len(self._unacknowledged) - acknowledged > MAX_UNACKNOWLEDGED:
+        if fresh and queued_to - acknowledged > MAX_UNACKNOWLEDGED:
             raise RemoteProtocolError("no-ack", f"still at {acknowledged}")
         if self.newest_heard + len(fresh) >= self.limit:
             raise RemoteProtocolError("too-far", f"input for {self.newest_heard + len(fresh)}")
-        split = []
-        for joined in fresh:
-            at = 0
-            values = []
-            for seat, width in enumerate(self._config.remote_widths):
-                value = joined[at : at + width]
-                at += width
-                if not self._config.is_valid(seat, value):
-                    raise RemoteProtocolError("bad-input", value.hex())
-                values.append(value)
-            split.append(tuple(values))
-        return split
+        return [self._checked_input(joined) for joined in fresh]
 
-    def _take_timing(self, message: Datagram, now: float) -> None:
-        newest = self._newest_stamp
-        # Half of the stamp's range is 8 s; after a silence half as long, any stamp is newer.
-        silent = now - self._newest_stamp_at > 4.0
-        if newest is None or silent or (message.sent - newest) & 0xFFFF < 0x8000:
+    def _checked_input(self, joined: bytes) -> tuple[bytes, ...]:
+        """Return one frame's inputs by seat."""
+        if self._held_input is not None and joined == self._held_input[0]:
+            return self._held_input[1]
+        at = 0
+        values = []
+        for seat, width in enumerate(self._config.remote_widths):
+            value = joined[at : at + width]
+            at += width
+            if not self._config.is_valid(seat, value):
+                raise RemoteProtocolError("bad-input", value.hex())
+            values.append(value)
+        self._held_input = joined, tuple(values)
+        return self._held_input[1]
+
+    def _take_timing(self, message: Datagram, now: float) -> bool:
+        """Take in stamp, number and echo; True if nothing that was sent later has arrived."""
+        is_newer = self._is_newer(message, now)
+        if is_newer:
+            self.stats.take_newer(message.sequence)
             self._newest_stamp, self._newest_stamp_at = message.sent, now
-            self.peer_lead = message.lead
-        if message.echo is not None and message.held < 0xFFFF:
+        elif not self.stats.take_older(message.sequence):
+            return False  # its first copy has told the time
+        if message.echo is not None and message.held < MAX_HELD:
             elapsed = (_stamp(now) - message.echo) & 0xFFFF
             if elapsed >= message.held:
-                self.rtt = (elapsed - message.held) * TIME_UNIT
+                self.stats.take_rtt((elapsed - message.held) * TIME_UNIT)
+        return is_newer
+
+    def _is_newer(self, message: Datagram, now: float) -> bool:
+        if self._newest_stamp is None:
+            return True
+        age = (message.sent - self._newest_stamp) & 0xFFFF
+        if age == 0:
+            return 0 < self.stats.steps_to(message.sequence) < 0x80
+        # Half of the stamp's range is 8 s; after a silence half as long, any stamp is newer.
+        return age < 0x8000 or now - self._newest_stamp_at > 4.0
 
     def _take_acknowledgement(self, next_expected: int) -> None:
         while self._first_unacknowledged < next_expected:
@@ -258,12 +313,18 @@ class Endpoint:
 
     def receive_control(self, data: bytes, *, now: float) -> None:
         """Take in one message of the ``control`` channel, whatever it holds."""
+        self.stats.control_received += 1
+        self.stats.control_bytes_received += len(data)
         try:
             envelope = decode_control(data)
             if not 0 <= envelope.acknowledged < self._next_number:
                 raise RemoteProtocolError("bad-ack", f"control {envelope.acknowledged}")
             if envelope.message is not None and envelope.number > self._control_heard + 1:
                 raise RemoteProtocolError("gap", f"control {envelope.number} after {self._control_heard}")
+            if envelope.number > self._control_told + MAX_OPEN_CONTROL:
+                raise RemoteProtocolError(
+                    "flood", f"control {envelope.number} before {self._control_told} was answered"
+                )
         except RemoteProtocolError as error:
             self.drops[error.reason] += 1
             return

@@ -6,7 +6,6 @@ checked before a record is made of it.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -19,8 +18,9 @@ from p2pclient.recorder.records import (
     EventRecorded,
     FrameRecorded,
     FramesVerified,
+    FramesWithdrawn,
     FrameTimed,
-    Record,
+    LogRecord,
 )
 
 Check = Callable[[Any], bool]
@@ -88,7 +88,7 @@ def _is_observations(value: Any) -> bool:
 
 _ANY_BY_SEAT, _BOOL_BY_SEAT, _OPTIONAL_BOOL_BY_SEAT = map(_by_seat, (_is_anything, _is_bool, _is_optional_bool))
 
-_KINDS: dict[int, tuple[type[Record], tuple[Check, ...]]] = {
+_KINDS: dict[int, tuple[type[LogRecord], tuple[Check, ...]]] = {
     1: (EpisodeStarted, (_is_index, _is_int, _is_checksum)),
     2: (
         FrameRecorded,
@@ -126,16 +126,17 @@ _KINDS: dict[int, tuple[type[Record], tuple[Check, ...]]] = {
     ),
     5: (EpisodeEnded, (_is_index, _is_position, _by_seat(_is_anything), _is_text)),
     6: (EventRecorded, (_is_text, _is_position, _is_position, _is_details)),
+    7: (FramesWithdrawn, (_is_index, _is_index)),
 }
 """Kind byte -> class and one check per field. A kind's fields never change: a new shape gets a new number."""
 
 _SHAPES = {
-    cls: (bytes((kind,)), tuple(field.name for field in dataclasses.fields(cls)), checks)
+    cls: (bytes((kind,)), cls.__struct_fields__, checks)
     for kind, (cls, checks) in _KINDS.items()
 }
 
 
-def encode_record(record: Record) -> bytes:
+def encode_record(record: LogRecord) -> bytes:
     """Return the payload that stands for ``record``.
 
     Raises:
@@ -155,7 +156,7 @@ def encode_record(record: Record) -> bytes:
         raise RecordingError(f"a record cannot be stored: {error}; make the environment return plain values") from error
 
 
-def decode_record(payload: bytes) -> Record:
+def decode_record(payload: bytes) -> LogRecord:
     """Return the record in ``payload``.
 
     Raises:
@@ -174,7 +175,7 @@ def decode_record(payload: bytes) -> Record:
     return cls(*fields)
 
 
-def _check(cls: type[Record], names: tuple[str, ...], checks: tuple[Check, ...], fields: list[Any]) -> None:
+def _check(cls: type[LogRecord], names: tuple[str, ...], checks: tuple[Check, ...], fields: list[Any]) -> None:
     for name, check, value in zip(names, checks, fields, strict=True):
         if not check(value):
             raise RecordingError(f"a {cls.__name__} has an impossible {name} ({type(value).__name__})")

@@ -16,9 +16,10 @@ from typing import Any, Protocol, TextIO
 
 from p2pclient.common.errors import RecordingError
 from p2pclient.recorder.cells import agent_labels
+from p2pclient.recorder.desync import describe_desync, report_path
 from p2pclient.recorder.manifest import MANIFEST_NAME, discard
 from p2pclient.recorder.reading import RunReader
-from p2pclient.recorder.records import EventRecorded, FrameRecorded, FrameTimed
+from p2pclient.recorder.records import EventRecorded, FrameRecorded, FramesWithdrawn, FrameTimed, LogRecord
 from p2pclient.recorder.tables import (
     EVENT_COLUMNS,
     Column,
@@ -28,6 +29,7 @@ from p2pclient.recorder.tables import (
     frame_layouts,
     timing_columns,
     timing_row,
+    withdrawal_row,
 )
 from p2pclient.recorder.writing import describe_failure
 
@@ -150,7 +152,8 @@ def export_run(
         for table in tables.values():
             table.publish()
         if out.resolve() != run.folder.resolve():
-            shutil.copyfile(run.folder / MANIFEST_NAME, out / MANIFEST_NAME)
+            for path in (run.folder / MANIFEST_NAME, *_desync_reports(run)):
+                shutil.copyfile(path, out / path.name)
     except OSError as error:
         raise RecordingError(describe_failure(out, error)) from error
     finally:
@@ -169,7 +172,8 @@ def _fill(tables: dict[str, _Table], run: RunReader, out: Path, formats: Sequenc
         ("events", EVENT_COLUMNS),
     ):
         tables[name] = _Table(out, name, columns, formats)
-    for count, (offset, record) in enumerate(run.records_at()):
+
+    def add(record: LogRecord) -> None:
         if isinstance(record, FrameRecorded):
             if run.is_verified(record):
                 tables["frames"].add(layout.row(record))
@@ -179,9 +183,21 @@ def _fill(tables: dict[str, _Table], run: RunReader, out: Path, formats: Sequenc
             tables["timing"].add(timing_row(len(labels), record))
         elif isinstance(record, EventRecorded):
             tables["events"].add(event_row(record))
+        elif isinstance(record, FramesWithdrawn):
+            tables["events"].add(withdrawal_row(record))
+
+    for count, (offset, record) in enumerate(run.records_at()):
+        if run.stands(offset, record):
+            add(record)
         if count % _PROGRESS_EVERY == 0:
             progress(offset / max(1, run.log_bytes))
     progress(1.0)
+
+
+def _desync_reports(run: RunReader) -> list[Path]:
+    """Return the desync reports that the log points to, as far as they are there."""
+    paths = [report_path(run.folder, event) for event in run.desyncs]
+    return [path for path in dict.fromkeys(paths) if path is not None and path.is_file()]
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -220,6 +236,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"tandem export: the last record was cut off in writing; {run.torn_bytes} bytes left out", file=sys.stderr
         )
     print(f"{out}: " + ", ".join(f"{name} {count} rows" for name, count in rows.items()))
+    if run.withdrawn:
+        print(f"{run.withdrawn} frames were withdrawn after a desync; they are in no table of frames")
+    for event in run.desyncs:
+        print(describe_desync(event, run.folder))
     return 0
 
 

@@ -9,16 +9,23 @@ from typing import Any
 
 from p2pclient.common.errors import RecordingError
 from p2pclient.common.frames import MAX_SEATS, NULL_FRAME
+from p2pclient.recorder.desync import DESYNC_EVENT
 from p2pclient.recorder.encoding import decode_record
 from p2pclient.recorder.log import LogReader
 from p2pclient.recorder.manifest import LOG_NAME, read_manifest
 from p2pclient.recorder.records import (
     EpisodeEnded,
     EpisodeStarted,
+    EventRecorded,
     FrameRecorded,
     FramesVerified,
-    Record,
+    FramesWithdrawn,
+    LogRecord,
 )
+from p2pclient.recorder.standing import Standing
+
+_MAX_DESYNCS = 1000
+"""Events about desyncs that are kept in memory. A log may be hostile."""
 
 
 @dataclass(slots=True)
@@ -29,7 +36,9 @@ class EpisodeSummary:
     seed: int
     first_checksum: bytes
     recorded: int = 0
-    """Frames recorded: 0 up to this, without a gap."""
+    """Frames recorded: 0 up to this, without a gap; those withdrawn are not counted."""
+    withdrawn: int = 0
+    """Frames that were recorded and count no more."""
     verified_frame: int = NULL_FRAME
     """Newest frame that every peer has agreed to; all before it are agreed to as well."""
     end: EpisodeEnded | None = None
@@ -44,7 +53,8 @@ class RunReader:
     """A run folder: manifest, episodes, frames and everything else that was recorded.
 
     The log is read through once when this is made, which counts and checks every record, and once more by each
-    iterator; no more than one record is kept. All of them see the log as long as it was at first.
+    iterator. All of them see the log as long as it was at first. Kept in memory is one record, and what was withdrawn,
+    timed again or said of desyncs.
     """
 
     def __init__(self, folder: Path, *, salvage: bool = False) -> None:
@@ -62,7 +72,10 @@ class RunReader:
         self.torn_bytes = 0
         """Bytes of a half-written last record that were cut off."""
         self.damage: str | None = None
+        self.desyncs: list[EventRecorded] = []
+        """What the log says of the desyncs that were reported; ``describe_desync`` makes sentences of it."""
         self._episodes: dict[int, EpisodeSummary] = {}
+        self._standing = Standing()
         self._log_end: int | None = None
         self._salvage = salvage
         self._index()
@@ -94,27 +107,42 @@ class RunReader:
     def verified(self) -> int:
         return sum(episode.verified for episode in self.episodes)
 
+    @property
+    def withdrawn(self) -> int:
+        """Frames that were recorded and count no more."""
+        return sum(episode.withdrawn for episode in self.episodes)
+
     def is_verified(self, frame: FrameRecorded) -> bool:
-        """True if every peer has agreed to ``frame``, which is one of this run."""
+        """True if every peer has agreed to ``frame``, which is one of this run that stands."""
         return frame.frame <= self._episodes[frame.episode].verified_frame
 
-    def records(self) -> Iterator[Record]:
-        """Yield every record in the order in which they were stored."""
+    def stands(self, offset: int, record: LogRecord) -> bool:
+        """False if ``record`` is a frame that was withdrawn, or a timing of a frame that was timed again later.
+
+        Args:
+            offset: where :meth:`records_at` found it.
+        """
+        return self._standing.stands(offset, record)
+
+    def records(self) -> Iterator[LogRecord]:
+        """Yield every record in the order in which they were stored, also those that stand no more."""
         for _, record in self.records_at():
             yield record
 
-    def records_at(self) -> Iterator[tuple[int, Record]]:
+    def records_at(self) -> Iterator[tuple[int, LogRecord]]:
         """Yield ``(offset in the log, record)``; the offset over ``log_bytes`` is the share done."""
         for offset, payload in LogReader(self.log_path, stop=self._log_end).payloads():
             yield offset, self._decode(offset, payload)
 
     def frames(self, *, verified: bool | None = None) -> Iterator[FrameRecorded]:
-        """Yield the recorded frames in order: all, or only those that are (not) verified."""
-        for record in self.records():
-            if isinstance(record, FrameRecorded) and verified in (None, self.is_verified(record)):
+        """Yield the recorded frames that stand, in order: all, or only those that are (not) verified."""
+        for offset, record in self.records_at():
+            if not isinstance(record, FrameRecorded) or not self.stands(offset, record):
+                continue
+            if verified in (None, self.is_verified(record)):
                 yield record
 
-    def _decode(self, offset: int, payload: bytes) -> Record:
+    def _decode(self, offset: int, payload: bytes) -> LogRecord:
         try:
             return decode_record(payload)
         except RecordingError as error:
@@ -125,9 +153,11 @@ class RunReader:
         good = 0
         try:
             for offset, payload in log.payloads():
-                problem = self._take(self._decode(offset, payload))
+                record = self._decode(offset, payload)
+                problem = self._take(record)
                 if problem is not None:
                     raise RecordingError(f"{self.log_path} contradicts itself at byte {offset}: {problem}")
+                self._standing.take(offset, record)
                 good = log.end
         except RecordingError as error:
             if not self._salvage:
@@ -135,7 +165,7 @@ class RunReader:
             self.damage = str(error)
         self._log_end, self.torn_bytes = good, log.torn_bytes
 
-    def _take(self, record: Record) -> str | None:
+    def _take(self, record: LogRecord) -> str | None:
         """Count one record; return what is wrong with it, if anything."""
         if isinstance(record, EpisodeStarted):
             if self._episodes and record.episode <= next(reversed(self._episodes)):
@@ -143,6 +173,11 @@ class RunReader:
             self._episodes[record.episode] = EpisodeSummary(record.episode, record.seed, record.first_checksum)
         elif isinstance(record, FrameRecorded):
             return self._take_frame(record)
+        elif isinstance(record, FramesWithdrawn):
+            return self._take_withdrawal(record)
+        elif isinstance(record, EventRecorded):
+            if record.name == DESYNC_EVENT and len(self.desyncs) < _MAX_DESYNCS:
+                self.desyncs.append(record)
         elif isinstance(record, FramesVerified | EpisodeEnded):
             episode = self._episodes.get(record.episode)
             if episode is None:
@@ -166,6 +201,19 @@ class RunReader:
         if any(len(values) != seats for values in by_seat):
             return f"frame {record.frame} of episode {record.episode} is not of {seats} seats"
         episode.recorded += 1
+        return None
+
+    def _take_withdrawal(self, record: FramesWithdrawn) -> str | None:
+        episode = self._episodes.get(record.episode)
+        where = f"frames of episode {record.episode} from {record.first_frame} on are withdrawn"
+        if episode is None or record.episode != next(reversed(self._episodes)) or episode.end is not None:
+            return f"{where} while it was not played"
+        if record.first_frame > episode.recorded:
+            return f"{where}, but frame {episode.recorded} was not recorded"
+        if record.first_frame <= episode.verified_frame:
+            return f"{where}, but all had agreed up to frame {episode.verified_frame}"
+        episode.withdrawn += episode.recorded - record.first_frame
+        episode.recorded = record.first_frame
         return None
 
 

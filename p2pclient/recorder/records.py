@@ -1,6 +1,7 @@
 """What a match hands to the recorder: plain records, one kind per fact.
 
-Everything here is pure data. The log stores them in the order in which they came; tables are derived from them.
+Everything here is pure data. The log stores them in the order in which they came; tables are derived from them. Only
+the evidence of a desync is too large for that: it goes into a file of its own, to which an event in the log points.
 """
 
 from __future__ import annotations
@@ -8,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class EpisodeStarted:
+
+class EpisodeStarted(Struct, frozen=True, gc=False):
     """An episode begins: all peers passed the barrier with this checksum."""
 
     episode: int
@@ -19,8 +21,7 @@ class EpisodeStarted:
     """Checksum of snapshot 0, 8 bytes."""
 
 
-@dataclass(frozen=True, slots=True)
-class FrameRecorded:
+class FrameRecorded(Struct, frozen=True, gc=False):
     """A frame of which the inputs of all seats are here and no correction is pending. Identical on all sides."""
 
     episode: int
@@ -42,16 +43,14 @@ class FrameRecorded:
     """By seat, made after the frame; None unless the settings ask for them."""
 
 
-@dataclass(frozen=True, slots=True)
-class FramesVerified:
+class FramesVerified(Struct, frozen=True, gc=False):
     """Every peer has acknowledged an equal chain value at or past ``frame`` of ``episode``."""
 
     episode: int
     frame: int
 
 
-@dataclass(frozen=True, slots=True)
-class FrameTimed:
+class FrameTimed(Struct, frozen=True, gc=False):
     """Local facts about one frame; never part of the table that is identical on all sides.
 
     Times are seconds on this process's ``perf_counter``; the manifest maps them to wall-clock time.
@@ -77,8 +76,7 @@ class FrameTimed:
     """How often this frame was simulated again."""
 
 
-@dataclass(frozen=True, slots=True)
-class EpisodeEnded:
+class EpisodeEnded(Struct, frozen=True, gc=False):
     """All peers named this frame as the episode's last."""
 
     episode: int
@@ -87,8 +85,7 @@ class EpisodeEnded:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class EventRecorded:
+class EventRecorded(Struct, frozen=True, gc=False):
     """Anything else worth keeping: a desync, a lost partner, a change of connection."""
 
     name: str
@@ -97,4 +94,52 @@ class EventRecorded:
     details: dict[str, Any]
 
 
-Record = EpisodeStarted | FrameRecorded | FramesVerified | FrameTimed | EpisodeEnded | EventRecorded
+class FramesWithdrawn(Struct, frozen=True, gc=False):
+    """The frames of ``episode`` from ``first_frame`` on that were recorded before this count no more.
+
+    They were not verified, and the episode has not ended: a desync was answered by simulating again, and what comes out
+    is recorded behind this.
+    """
+
+    episode: int
+    first_frame: int
+    """At most one past the newest recorded frame, and past every verified one."""
+
+
+@dataclass(frozen=True, slots=True)
+class DesyncReported:
+    """The evidence of a desync with one peer, complete: handed over once what follows is decided.
+
+    The states may be large; whoever hands this over must not change them any more.
+    """
+
+    episode: int
+    frame: int
+    """First frame after which the states differ; ``NULL_FRAME`` if the first states of the episode do."""
+    peer: int
+    ours: Any
+    """Portable state after ``frame``, as plain data; None if there is none. Likewise ``theirs``."""
+    theirs: Any
+    differences: tuple[tuple[str, Any, Any], ...]
+    """``(path, ours, theirs)`` of each field that differs, in order, as plain data; may be cut off after some."""
+    verdict: str
+    """What followed, one of the codes in :data:`DESYNC_VERDICTS`."""
+
+
+DESYNC_VERDICTS = {
+    "ended": "the match was ended",
+    "agreed": "all sides simulated again from the last frame that they had agreed to, and agreed: the match went on",
+    "differed": "all sides simulated again from the last frame that they had agreed to, and differed again:"
+    " the match was ended",
+    "interrupted": "the match ended before all sides had simulated again",
+}
+"""Stable codes for what followed a desync, each with a sentence for people."""
+
+
+LogRecord = (
+    EpisodeStarted | FrameRecorded | FramesVerified | FrameTimed | EpisodeEnded | EventRecorded | FramesWithdrawn
+)
+"""What the log stores."""
+
+Record = LogRecord | DesyncReported
+"""What the recorder takes."""

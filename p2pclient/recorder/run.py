@@ -6,20 +6,25 @@ import os
 import re
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from p2pclient.common.errors import RecordingError
 from p2pclient.common.frames import NULL_FRAME
+from p2pclient.recorder.desync import MAX_REPORTS, render_report, report_event, report_name
 from p2pclient.recorder.encoding import encode_record
-from p2pclient.recorder.manifest import LOG_NAME, RunHeader, discard, utc_text, write_manifest
+from p2pclient.recorder.manifest import LOG_NAME, RunHeader, discard, replace_file, utc_text, write_manifest
 from p2pclient.recorder.records import (
+    DesyncReported,
     EpisodeEnded,
     EpisodeStarted,
     EventRecorded,
     FrameRecorded,
     FramesVerified,
+    FramesWithdrawn,
+    LogRecord,
     Record,
 )
 from p2pclient.recorder.writing import LogWriter, describe_failure, describe_low_space
@@ -86,7 +91,7 @@ class RunWriter:
 
         Args:
             on_problem: called once per problem (disk nearly full, a failed write or flush) with a sentence for a
-                person, possibly from the log's own thread.
+                person, possibly from a thread of the recorder's own.
 
         Raises:
             RecordingError: the folder holds a run already, or cannot be written.
@@ -95,6 +100,11 @@ class RunWriter:
         self.header = header
         self._episodes: dict[int, dict[str, Any]] = {}
         self._events: dict[str, int] = {}
+        self._on_problem = on_problem
+        self._report_problems: list[str] = []
+        self._reports: list[tuple[str, Future[bool]]] = []
+        # A state may take seconds to write down, and the match must not wait for it.
+        self._reporting = ThreadPoolExecutor(1, thread_name_prefix="desync-report")
         self._log = LogWriter(folder / LOG_NAME, on_problem=on_problem)
         self._finished = False
         try:
@@ -106,31 +116,77 @@ class RunWriter:
     def record(self, record: Record) -> None:
         """Store one record; it survives a kill of this process from here on.
 
+        Of a desync that is reported, this holds for what :meth:`write_desync` says.
+
         Raises:
             RecordingError: the disk failed, now or before. What was recorded until then is intact; nothing more is.
         """
+        if isinstance(record, DesyncReported):
+            self.write_desync(record)
+            return
         self._log.append(encode_record(record))
         self._count(record)
 
+    def write_desync(self, report: DesyncReported) -> str | None:
+        """Store the evidence of a desync: at once an event in the log, and soon a file beside it that is always whole.
+
+        That the file cannot be written ends nothing; it is among :meth:`problems`. :meth:`close` waits for it.
+
+        Returns:
+            The name of the file; None if there are too many already, and the event has to do.
+
+        Raises:
+            RecordingError: the log failed, now or before.
+        """
+        name = None
+        if len(self._reports) < MAX_REPORTS:
+            taken = {name for name, _ in self._reports}
+            name = next(n for n in (report_name(report, i) for i in range(1, MAX_REPORTS + 1)) if n not in taken)
+        event = report_event(report, name)
+        self._log.append(encode_record(event))
+        self._count(event)
+        if name is not None:
+            written = self._reporting.submit(self._write_report, name, report, time.perf_counter())
+            self._reports.append((name, written))
+        return name
+
+    def _write_report(self, name: str, report: DesyncReported, at: float) -> bool:
+        try:
+            replace_file(self.folder / name, render_report(report, self.header, at=at))
+        except RecordingError as error:
+            problem = f"the report of a desync is missing: {error}"
+            self._report_problems.append(problem)
+            if self._on_problem is not None:
+                self._on_problem(problem)
+            return False
+        return True
+
     def problems(self) -> tuple[str, ...]:
-        """Sentences for a person about everything that went wrong so far, oldest first."""
-        return self._log.problems()
+        """Sentences for a person about everything that went wrong so far, oldest first, the log's before others."""
+        return (*self._log.problems(), *self._report_problems)
 
     def counts(self) -> dict[str, int]:
-        """Return frames recorded, verified and unverified, and episodes started and ended, so far."""
+        """Return frames recorded, verified, unverified and withdrawn, episodes started and ended, desyncs, so far.
+
+        Frames that were withdrawn are in no other count.
+        """
         recorded = sum(episode["recorded"] for episode in self._episodes.values())
         verified = sum(_verified(episode) for episode in self._episodes.values())
         return {
             "recorded": recorded,
             "verified": verified,
             "unverified": recorded - verified,
+            "withdrawn": sum(episode["withdrawn"] for episode in self._episodes.values()),
             "episodes_started": len(self._episodes),
             "episodes_ended": sum("reason" in episode for episode in self._episodes.values()),
             "desyncs": self._events.get("desync", 0),
         }
 
     def finish(self, outcome: dict[str, Any]) -> None:
-        """Close the log and write the final manifest with ``outcome`` (reason, counts of the match). Once only.
+        """Close the log and write the final manifest with ``outcome``. Once only.
+
+        Args:
+            outcome: what the match came to, as plain data: reason, counts, and its telemetry under ``telemetry``.
 
         Raises:
             RecordingError: the manifest cannot be written; it still says ``running`` then, and the log is intact.
@@ -142,12 +198,20 @@ class RunWriter:
         self._finished = True
 
     def close(self) -> None:
-        """Close the log without a word about the outcome. Idempotent; :meth:`finish` does it too."""
-        self._log.close()
+        """Close the log without a word about the outcome. Idempotent; :meth:`finish` does it too.
 
-    def _count(self, record: Record) -> None:
+        Waits until reports that were begun are written.
+        """
+        self._log.close()
+        self._reporting.shutdown()
+
+    def _count(self, record: LogRecord) -> None:
         if isinstance(record, FrameRecorded):
             self._episode(record.episode)["recorded"] += 1
+        elif isinstance(record, FramesWithdrawn):
+            episode = self._episode(record.episode)
+            episode["withdrawn"] += max(0, episode["recorded"] - record.first_frame)
+            episode["recorded"] = min(episode["recorded"], record.first_frame)
         elif isinstance(record, FramesVerified):
             episode = self._episode(record.episode)
             episode["verified_frame"] = max(episode["verified_frame"], record.frame)
@@ -160,7 +224,8 @@ class RunWriter:
             self._events[record.name] = self._events.get(record.name, 0) + 1
 
     def _episode(self, number: int) -> dict[str, Any]:
-        return self._episodes.setdefault(number, {"episode": number, "recorded": 0, "verified_frame": NULL_FRAME})
+        new = {"episode": number, "recorded": 0, "withdrawn": 0, "verified_frame": NULL_FRAME}
+        return self._episodes.setdefault(number, new)
 
     def _final_manifest(self, outcome: dict[str, Any]) -> dict[str, Any]:
         clock = self.header.clock
@@ -173,6 +238,7 @@ class RunWriter:
             "events": self._events,
             "episodes": [self._episodes[number] for number in sorted(self._episodes)],
             "problems": self.problems(),
+            "desync_reports": [name for name, written in self._reports if written.result()],
             "log_bytes": self._log.written_bytes,
         }
 

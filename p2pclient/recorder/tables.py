@@ -24,7 +24,7 @@ from p2pclient.recorder.cells import (
 )
 from p2pclient.recorder.plain import to_json_text
 from p2pclient.recorder.reading import RunReader
-from p2pclient.recorder.records import EventRecorded, FrameRecorded, FrameTimed
+from p2pclient.recorder.records import EventRecorded, FrameRecorded, FramesWithdrawn, FrameTimed
 
 Row = list[Any]
 """One value (None, bool, int, float or str) per column."""
@@ -161,6 +161,11 @@ EVENT_COLUMNS = (Column("episode", "int"), Column("frame", "int"), Column("name"
 def event_row(event: EventRecorded) -> Row:
     """Return the row of ``event`` in :data:`EVENT_COLUMNS`."""
     return [event.episode, event.frame, render("text", event.name), to_json_text(event.details)]
+
+
+def withdrawal_row(record: FramesWithdrawn) -> Row:
+    """Return the row of ``record`` in :data:`EVENT_COLUMNS`."""
+    return [record.episode, record.first_frame, "frames-withdrawn", "{}"]
 
 
 def csv_line(row: Iterable[Any]) -> str:

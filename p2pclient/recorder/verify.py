@@ -1,7 +1,8 @@
 """``tandem verify``: do two recordings of one match hold the same data?
 
 Compared are the verified frames in every column of ``frames``, and the seeds, first checksums and ends of episodes.
-Values are the same if type and value are; NaN is the same as NaN, 0.0 is not the same as -0.0.
+Values are the same if type and value are; NaN is the same as NaN, 0.0 is not the same as -0.0. Frames that were
+withdrawn are not compared; they and the reports of desyncs are mentioned.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ import json
 import math
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from p2pclient.common.errors import RecordingError
 from p2pclient.recorder.cells import Cells, agent_labels, frame_cells
+from p2pclient.recorder.desync import describe_desync
 from p2pclient.recorder.plain import to_plain
 from p2pclient.recorder.reading import RunReader
 
@@ -45,6 +47,8 @@ class Verdict:
     field: str | None = None
     value_a: str | None = None
     value_b: str | None = None
+    notes: tuple[str, ...] = ()
+    """Sentences about what else a person should know: desyncs and withdrawn frames. They change no verdict."""
 
     @property
     def is_same(self) -> bool:
@@ -178,9 +182,17 @@ def verify_folders(folder_a: Path, folder_b: Path) -> Verdict:
         except RecordingError as error:
             return Verdict(UNREADABLE, f"{name} is unreadable: {error}")
     try:
-        return compare(*runs)
+        notes = [note for name, run in zip("AB", runs, strict=True) for note in _notes(name, run)]
+        return replace(compare(*runs), notes=tuple(notes))
     except RecordingError as error:
         return Verdict(UNREADABLE, f"unreadable: {error}")
+
+
+def _notes(name: str, run: RunReader) -> Iterator[str]:
+    if run.withdrawn:
+        yield f"{name}: {run.withdrawn} frames were withdrawn after a desync"
+    for event in run.desyncs:
+        yield f"{name}: {describe_desync(event, run.folder)}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -195,7 +207,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         # argparse ends with 2 for wrong arguments, which here would say that one run is the beginning of the other.
         return UNREADABLE if stop.code else 0
     verdict = verify_folders(options.run_a, options.run_b)
-    print(json.dumps(asdict(verdict), sort_keys=True) if options.json else verdict.message)
+    lines = (verdict.message, *verdict.notes)
+    print(json.dumps(asdict(verdict), sort_keys=True) if options.json else "\n".join(lines))
     return verdict.code
 
 

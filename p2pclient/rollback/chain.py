@@ -6,7 +6,7 @@ and on all before it, so one value on board each datagram verifies everything, w
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -16,6 +16,16 @@ from p2pclient.common.frames import NULL_FRAME
 CHAIN_BYTES = 8
 MAX_KEPT = 4096
 """Frames whose values are kept for a peer that says nothing about them. Honest ones lag by a few windows."""
+
+
+def start_chain(first: bytes) -> bytes:
+    """Return the chain's value before any frame; ``first`` is the checksum of snapshot 0."""
+    return blake2b(first, digest_size=CHAIN_BYTES).digest()
+
+
+def extend_chain(value: bytes, frame: int, checksum: bytes) -> bytes:
+    """Return the chain's value at ``frame``, whose predecessor has ``value``."""
+    return blake2b(value + frame.to_bytes(4, "little") + checksum, digest_size=CHAIN_BYTES).digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +49,17 @@ class ChecksumChain:
     def __init__(self, peers: Iterable[int], *, first: bytes) -> None:
         self._values: dict[int, bytes] = {}
         self._checksums: dict[int, bytes] = {}
-        self._newest = blake2b(first, digest_size=CHAIN_BYTES).digest()
+        self._start = start_chain(first)
+        self._newest = self._start
         self.frame = NULL_FRAME
         """Newest frame in the chain."""
         self._agreed: dict[int, int] = dict.fromkeys(peers, NULL_FRAME)
         # Of what peers said before we were there: the oldest value, so that a peer that is always ahead is compared
         # all the same, and the newest.
         self._waiting: dict[int, list[tuple[int, bytes]]] = {peer: [] for peer in self._agreed}
+        self._outdated: dict[int, int] = {}
+        self._oldest = 0
+        self._verified = min(self._agreed.values(), default=None)
 
     @property
     def value(self) -> bytes:
@@ -55,14 +69,39 @@ class ChecksumChain:
     @property
     def verified_frame(self) -> int:
         """Newest frame on which all peers agree; :attr:`frame` when there are none."""
-        return min(self._agreed.values(), default=self.frame)
+        return self.frame if self._verified is None else self._verified
+
+    def remove(self, peer: int) -> None:
+        """A peer is gone: nothing waits for its agreement any more."""
+        del self._agreed[peer], self._waiting[peer]
+        self._verified = min(self._agreed.values(), default=None)
+
+    def rewind(self, frame: int, outdated: Mapping[int, int]) -> None:
+        """Forget the frames after ``frame``; they are simulated again and appended anew.
+
+        Args:
+            frame: at or after what all agree on.
+            outdated: by peer, the newest frame of which it may have told a value that it has withdrawn since; such
+                values may still be under way, and are ignored.
+        """
+        if frame != NULL_FRAME and frame not in self._values:
+            raise LocalMisuseError(f"the chain's value at frame {frame} is not kept")
+        for later in range(frame + 1, self.frame + 1):
+            del self._values[later], self._checksums[later]
+        self.frame = frame
+        self._newest = self._start if frame == NULL_FRAME else self._values[frame]
+        for peer in self._agreed:
+            self._agreed[peer] = min(self._agreed[peer], frame)
+            self._waiting[peer].clear()
+            self._outdated[peer] = outdated.get(peer, frame)
+        self._verified = min(self._agreed.values(), default=None)
 
     def append(self, frame: int, checksum: bytes) -> list[ChainMismatch]:
         """Add the next settled frame's checksum; compare with what peers said of it before we were there."""
         if frame != self.frame + 1:
             raise LocalMisuseError(f"chain is at frame {self.frame}, not before {frame}")
         self.frame = frame
-        self._newest = blake2b(self._newest + frame.to_bytes(4, "little") + checksum, digest_size=CHAIN_BYTES).digest()
+        self._newest = extend_chain(self._newest, frame, checksum)
         self._values[frame] = self._newest
         self._checksums[frame] = checksum
         found = []
@@ -72,8 +111,14 @@ class ChecksumChain:
         self._forget()
         return found
 
-    def receive(self, peer: int, frame: int, value: bytes) -> list[ChainMismatch]:
-        """Take a peer's value at ``frame``. Those up to what is agreed on are ignored."""
+    def receive(self, peer: int, frame: int, value: bytes, *, in_order: bool = False) -> list[ChainMismatch]:
+        """Take a peer's value at ``frame``. Those up to what is agreed on are ignored.
+
+        Args:
+            in_order: it came on the lane that keeps the order, so that it cannot be one that was withdrawn.
+        """
+        if not in_order and frame <= self._outdated.get(peer, NULL_FRAME):
+            return []
         if frame > self.frame:
             ahead = self._waiting[peer]
             if not ahead or frame > ahead[-1][0]:
@@ -88,14 +133,18 @@ class ChecksumChain:
             return []
         if self._values[frame] == value:
             self._agreed[peer] = frame
+            self._verified = min(self._agreed.values())
             return []
         return [ChainMismatch(peer, self._agreed[peer], frame)]
 
     def checksums_since(self, frame: int) -> list[tuple[int, bytes]]:
         """Return ``(frame, checksum)`` of the kept frames after ``frame``, oldest first, for finding a difference."""
-        return [(f, c) for f, c in self._checksums.items() if f > frame]
+        return [(f, self._checksums[f]) for f in range(max(frame + 1, self._oldest), self.frame + 1)]
 
     def _forget(self) -> None:
         done = max(self.verified_frame, self.frame - MAX_KEPT + 1)
-        for frame in [f for f in self._values if f < done]:
-            del self._values[frame], self._checksums[frame]
+        while self._oldest < done:
+            # Frames are appended one after another, so that what goes is always the oldest.
+            self._values.pop(self._oldest, None)
+            self._checksums.pop(self._oldest, None)
+            self._oldest += 1

@@ -1,14 +1,19 @@
 """How the input of a seat is assumed until the real one arrives.
 
 A predictor takes the seat's newest confirmed input before the frame (by frame, never by arrival) and returns the
-assumed one. Both work on whole seat inputs, flags included: whether the window had focus is always predicted to stay.
+assumed one. Both here work on whole seat inputs, flags included: whether the window had focus is always predicted to
+stay. A seat without a predictor is predicted by the environment's host, which knows the state.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 Predictor = Callable[[bytes], bytes]
+
+PREDICT: Final = b""
+"""Stands for an input that the environment's host is to predict. No real one is empty: it begins with the flags."""
 
 
 def repeat_last(newest: bytes) -> bytes:

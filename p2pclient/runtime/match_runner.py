@@ -180,7 +180,8 @@ class MatchRunner:
                 return
             error = reply.exception()
             if error is None:
-                self._carry_out(self.match.batch_done(reply.result().results, now=now))
+                done = reply.result()
+                self._carry_out(self.match.batch_done(done.results, costs_us=done.costs_us, now=now))
             elif isinstance(error, EnvHostError):
                 log.error("environment: %s\n%s", error, error.traceback)
                 self._carry_out(self.match.batch_failed(str(error), now=now))

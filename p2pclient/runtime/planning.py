@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from p2pclient import __version__
 from p2pclient.common.errors import ConfigurationError
 from p2pclient.common.lobby_messages import Matched, MatchResult
 from p2pclient.common.seeds import derive_seed
-from p2pclient.match.plan import Desync, MatchEvent, MatchPlan, PeerSilence, Phase, PhaseChanged
+from p2pclient.match.plan import PREDICTIONS, Desync, MatchEvent, MatchPlan, PeerSilence, Phase, PhaseChanged
 from p2pclient.runtime.playing import Played
 
 
@@ -28,6 +28,7 @@ def make_plan(matched: Matched, ready: Mapping[str, Any], *, bot: str | None, se
     if ready["seats"] != settings.seats:
         raise ConfigurationError("seats", settings.seats, f"{ready['seats']} for {settings.env}")
     check_bot(bot, ready)
+    check_prediction(settings.prediction, ready)
     return MatchPlan(
         match_id=matched.match_id,
         seed=matched.seed,
@@ -38,6 +39,10 @@ def make_plan(matched: Matched, ready: Mapping[str, Any], *, bot: str | None, se
         rate_hz=settings.rate_hz,
         window=settings.window,
         input_delay=settings.input_delay,
+        delay_range=settings.delay_range,
+        prediction=settings.prediction,
+        on_desync=settings.on_desync,
+        on_drop=settings.on_drop,
         episodes=settings.episodes,
         frames=settings.frames,
         drop_after=settings.drop_after_s,
@@ -54,6 +59,14 @@ def check_bot(bot: str | None, ready: Mapping[str, Any]) -> None:
     if bot is not None and bot not in ready["bots"]:
         known = ", ".join(ready["bots"]) or "none; this environment has no bots"
         raise ConfigurationError("bot", bot, known)
+
+
+def check_prediction(names: Sequence[str], ready: Mapping[str, Any]) -> None:
+    """Raise ConfigurationError if missing inputs cannot be predicted so."""
+    known = [*PREDICTIONS, *ready["predictors"]]
+    for name in names:
+        if name not in known:
+            raise ConfigurationError("prediction", name, ", ".join(known))
 
 
 def players(matched: Matched, *, label: str, bot: str | None) -> list[dict[str, Any]]:

@@ -162,11 +162,13 @@ async def _finish(table: Table, runner: MatchRunner, writer: RunWriter, ended: E
             np.save(writer.folder / "last_view.npy", view["pixels"])
         except OSError as error:
             log.warning("the last picture was not saved: %s", error)  # the recording matters more, and is still open
+    round_trips = match.telemetry.rtt_ms
     outcome = {
         "reason": ended.reason,
         "text": ended.text,
         "counters": match.counters.as_data(),
-        "rtt_ms": {"median": match.rtts_ms.quantile(0.5), "p99": match.rtts_ms.quantile(0.99)},
+        "rtt_ms": {"median": round_trips.quantile(0.5), "p99": round_trips.quantile(0.99)},
+        "telemetry": match.telemetry.report(now=asyncio.get_running_loop().time()).as_data(),
         "played_seconds": runner.seconds,
         "memory_mb": round(psutil.Process().memory_info().rss / 2**20, 1),
         "totals": [list(t) for t in match.totals],

@@ -3,15 +3,42 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from p2pclient.common.errors import ConfigurationError
+from p2pclient.common.match_settings import ON_DESYNC
 from p2pclient.runtime.logs import LEVELS
 
 DEFAULT_ENV = "cogrid:Overcooked-CrampedRoom-V0"
+
+_AUTO_RANGE = (0, 8)
+"""Frames within which ``--input-delay auto`` chooses."""
+
+
+@dataclass(frozen=True, slots=True)
+class InputDelay:
+    """What ``--input-delay`` says."""
+
+    frames: int
+    range: tuple[int, int] | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> InputDelay:
+        """Read ``N``, ``auto`` or ``auto:LOWEST-HIGHEST``. Raises ValueError for anything else."""
+        if not text.startswith("auto"):
+            return cls(int(text))
+        lowest, highest = _AUTO_RANGE
+        if text != "auto":
+            head, _, tail = text.removeprefix("auto:").partition("-")
+            lowest, highest = int(head), int(tail)
+        return cls(lowest, (lowest, highest))
+
+    def __str__(self) -> str:
+        return str(self.frames) if self.range is None else f"auto:{self.range[0]}-{self.range[1]}"
 
 
 def add_log_flags(parser: argparse.ArgumentParser) -> None:
@@ -35,8 +62,32 @@ def add_environment_flags(parser: argparse.ArgumentParser) -> None:
 def add_match_flags(parser: argparse.ArgumentParser) -> None:
     """Rate, window, delay and length of a match."""
     parser.add_argument("--rate", type=float, default=15.0, metavar="HZ", help="frames per second (default: 15)")
-    parser.add_argument("--window", type=int, default=8, help="frames simulated before they are confirmed (default: 8)")
-    parser.add_argument("--input-delay", type=int, default=0, metavar="FRAMES", help="frames (default: 0)")
+    parser.add_argument(
+        "--window",
+        type=int,
+        default=8,
+        help="frames simulated before they are confirmed; 0 waits for each (default: 8)",
+    )
+    parser.add_argument(
+        "--input-delay",
+        type=InputDelay.parse,
+        default=InputDelay(0),
+        metavar="FRAMES",
+        help="frames, or auto, or auto:LOWEST-HIGHEST to follow the network (default: 0)",
+    )
+    parser.add_argument(
+        "--prediction",
+        default="auto",
+        metavar="NAME[,NAME...]",
+        help="how missing inputs are assumed, for all seats or one by one: auto, repeat, neutral, or a predictor "
+        "of the environment (default: auto)",
+    )
+    parser.add_argument(
+        "--on-desync",
+        choices=ON_DESYNC,
+        default="end",
+        help="when states differ: end the match, or simulate again and play on if all agree (default: end)",
+    )
     parser.add_argument("--episodes", type=int, default=None, help="episodes in one match (default: 1)")
     parser.add_argument("--seconds", type=float, default=None, help="length of a match, in nominal frames of the rate")
 

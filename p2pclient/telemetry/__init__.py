@@ -1,1 +1,1 @@
-"""Counters of a match: pure, cheap enough to be always on."""
+"""Counters, histograms and traces of a match: pure, cheap enough to be always on."""

@@ -1,10 +1,16 @@
-"""What one side of a match counts."""
+"""What one side of a match counts: over the match, and of each peer."""
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from dataclasses import dataclass, field, fields
 from typing import Any
+
+from p2pclient.telemetry.histogram import Histogram
+from p2pclient.telemetry.observed import Conversation, Decision
+
+_SPARSE = 16
+"""Every so many ticks the figures are sampled that are smoothed over longer than that."""
 
 
 @dataclass(slots=True)
@@ -19,20 +25,58 @@ class MatchCounters:
     max_depth: int = 0
     stalls: int = 0
     """Ticks that could not advance because the prediction window was full."""
+    stall_spells: int = 0
+    """Runs of such ticks, one after the other."""
+    stalled_seconds: float = 0.0
+    longest_stall: float = 0.0
+    """Seconds of the longest such run."""
     overruns: int = 0
     """Ticks at which the environment's host was still busy with the frame before."""
+    late_ticks: int = 0
+    """Ticks that came a frame or more late: the program was held up."""
     fast_forwarded: int = 0
     """Frames run in addition to the tick's own, to make up for a hitch."""
     confirmed_frames: int = 0
     verified_frames: int = 0
+    withdrawn_frames: int = 0
+    """Frames that had been recorded and were simulated again after a desync; they are confirmed anew."""
     desyncs: int = 0
     datagrams_sent: int = 0
     datagram_bytes_sent: int = 0
     control_sent: int = 0
+    control_bytes_sent: int = 0
     rollback_causes: Counter[int] = field(default_factory=Counter)
     """Rollbacks by the seat whose input was assumed wrongly."""
+    resimulated_by_cause: Counter[int] = field(default_factory=Counter)
+    """Frames simulated again by the same; where several seats caused a rollback, all of it counts for each."""
     depths: Counter[int] = field(default_factory=Counter)
     """Rollbacks by depth."""
+    windows: Counter[int] = field(default_factory=Counter)
+    """Ticks of play by the prediction window that held."""
+    delays: Counter[int] = field(default_factory=Counter)
+    """Ticks of play by the input delay that held, in frames."""
+
+    def count_decision(self, decision: Decision) -> None:
+        """Count what the session decided in one tick."""
+        self.frames += decision.advanced
+        if decision.advanced > 1:
+            self.fast_forwarded += decision.advanced - 1
+        if decision.stalled:
+            self.stalls += 1
+        depth = decision.depth
+        if depth:
+            self.rollbacks += 1
+            self.resimulated += decision.resimulated
+            self.max_depth = max(self.max_depth, depth)
+            self.depths[depth] += 1
+            for seat in decision.cause:
+                self.rollback_causes[seat] += 1
+                self.resimulated_by_cause[seat] += decision.resimulated
+
+    def count_withdrawn(self, frames: int) -> None:
+        """So many frames that were recorded are simulated again, and will be confirmed anew."""
+        self.withdrawn_frames += frames
+        self.confirmed_frames -= frames
 
     def as_data(self) -> dict[str, Any]:
         """Plain data with string keys, for the manifest and JSON."""
@@ -44,23 +88,48 @@ class MatchCounters:
         }
 
 
-class RecentQuantiles:
-    """Median and 99th percentile over the newest samples of one figure.
+class PeerCounters:
+    """Figures of one peer, sampled while playing. What is only counted stays with the conversation itself.
 
     Args:
-        size: samples kept.
+        conversation: with this peer; read at every sample, and again for the report.
     """
 
-    def __init__(self, size: int = 4096) -> None:
-        self._samples: deque[float] = deque(maxlen=size)
+    __slots__ = ("_received", "_samples", "ahead", "conversation", "jitter_ms", "lead", "loss", "rtt_ms", "silences")
 
-    def add(self, value: float) -> None:
-        """Take one sample in."""
-        self._samples.append(value)
+    def __init__(self, conversation: Conversation) -> None:
+        self.conversation = conversation
+        self.lead = Histogram()
+        """Our frame minus the newest frame heard, in frames, at every tick."""
+        self.ahead = Histogram()
+        """Frames ahead: half of what our lead is more than the peer's. Pacing holds it near 0."""
+        self.rtt_ms = Histogram()
+        """Round trip times, at every tick before which something arrived."""
+        self.jitter_ms = Histogram()
+        self.loss = Histogram()
+        """Shares lost on the way to us, 0 to 1."""
+        self.silences: Counter[str] = Counter()
+        """How often nothing was heard for long: ``notice``, ``lost``."""
+        self._received = 0
+        self._samples = 0
 
-    def quantile(self, share: float) -> float | None:
-        """Return the nearest-rank quantile, or None without samples."""
-        if not self._samples:
-            return None
-        ordered = sorted(self._samples)
-        return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+    def sample(self) -> bool:
+        """Take in the figures of this tick. True if round trip, jitter and loss had their turn to be shown."""
+        conversation = self.conversation
+        stats = conversation.stats
+        lead, theirs = conversation.lead, conversation.peer_lead
+        if lead is not None:
+            self.lead.add(lead)
+            if theirs is not None:
+                self.ahead.add((lead - theirs) / 2)
+        if stats.datagrams_received != self._received:  # an old time is no new sample
+            self._received = stats.datagrams_received
+            if stats.rtt is not None:
+                self.rtt_ms.add(stats.rtt * 1000)
+        self._samples += 1
+        if self._samples % _SPARSE:
+            return False
+        if stats.jitter is not None:
+            self.jitter_ms.add(stats.jitter * 1000)
+        self.loss.add(stats.loss)
+        return True

@@ -1,0 +1,87 @@
+"""``tandem check``: may an environment be rolled back."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from p2pclient.cli.check_verdict import print_verdict, verdict_data
+from p2pclient.common.errors import ConfigurationError, TandemError
+from p2pclient.envhost.blocking import BlockingEnvHost
+from p2pclient.envhost.checking import CheckPlan, CheckReport, check_rollback
+from p2pclient.envhost.process import HostSpec
+from p2pclient.settings.flags import add_environment_flags, environment_arguments
+
+FINE, WRONG, UNCHECKED = 0, 1, 2
+"""Exit codes."""
+
+_MOST_FRAMES, _DEEPEST, _MOST_SEEDS = 10_000_000, 60, 1000
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's flags."""
+    parser.add_argument("env", help="environment, as `tandem envs` lists them")
+    parser.add_argument("--frames", type=int, default=300, metavar="N", help="frames per seed (default: 300)")
+    parser.add_argument(
+        "--distance", type=int, default=7, metavar="D", help="frames to go back in every frame (default: 7)"
+    )
+    parser.add_argument("--seeds", type=int, default=3, metavar="K", help="seeds 0 to K-1 (default: 3)")
+    parser.add_argument("--json", action="store_true", help="print the verdict as JSON")
+    add_environment_flags(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Exit code 0: nothing was wrong, 1: something was, 2: it cannot be checked."""
+    try:
+        plan = _plan(arguments)
+        env_args = environment_arguments(arguments)
+        report = _check(HostSpec(arguments.env, env_args), plan, is_quiet=arguments.json)
+    except TandemError as error:
+        return _cannot(arguments, str(error))
+    if arguments.json:
+        print(json.dumps(verdict_data(arguments.env, env_args, plan, report), indent=2))
+    else:
+        print_verdict(arguments.env, env_args, plan, report)
+    return WRONG if report.finding is not None else UNCHECKED if report.is_vacuous else FINE
+
+
+def _plan(arguments: argparse.Namespace) -> CheckPlan:
+    limits = {"frames": _MOST_FRAMES, "distance": _DEEPEST, "seeds": _MOST_SEEDS}
+    for name, most in limits.items():
+        value = getattr(arguments, name)
+        if not 1 <= value <= most:
+            raise ConfigurationError(f"--{name}", value, f"1 to {most}")
+    if arguments.frames <= arguments.distance:
+        raise ConfigurationError("--frames", arguments.frames, f"more than the distance, {arguments.distance}")
+    return CheckPlan(frames=arguments.frames, distance=arguments.distance, seeds=arguments.seeds)
+
+
+def _check(spec: HostSpec, plan: CheckPlan, *, is_quiet: bool) -> CheckReport:
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    # On standard error, and only for a person: standard output belongs to the verdict.
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=is_quiet or not console.is_terminal) as bar:
+        task = bar.add_task(f"Opening {spec.env}", total=None)
+
+        def show_loading(share: float | None, text: str) -> None:
+            bar.update(task, description=text)
+
+        def show_frames(done: int, total: int) -> None:
+            bar.update(task, description="Rolling back", completed=done, total=total)
+
+        with BlockingEnvHost(spec, show_loading) as host, BlockingEnvHost(spec, show_loading) as other:
+            return check_rollback(host, other, plan, show_frames)
+
+
+def _cannot(arguments: argparse.Namespace, reason: str) -> int:
+    if arguments.json:
+        verdict: dict[str, Any] = {"env": arguments.env, "ok": False, "verdict": "unchecked", "reason": reason}
+        print(json.dumps(verdict, indent=2))
+    else:
+        print(f"tandem check: {arguments.env} cannot be checked: {reason}", file=sys.stderr)
+    return UNCHECKED

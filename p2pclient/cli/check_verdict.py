@@ -1,0 +1,163 @@
+"""What ``tandem check`` found, in words for a person and as data."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from p2pclient.common.differences import Difference, value_text
+from p2pclient.envhost.checking import (
+    PROCESS,
+    RAISED,
+    RESIMULATED,
+    RESTORED,
+    RESULT,
+    CheckPlan,
+    CheckReport,
+    Finding,
+)
+from p2pclient.recorder.plain import to_plain
+
+_OTHERS_SHOWN = 5
+"""Differences that are listed after the first."""
+
+_SENTENCES = {
+    RESTORED: "Going back to frame {frame} did not bring the whole state back.",
+    RESIMULATED: "Frame {frame} came out differently when it was simulated again, from the same state with the same "
+    "inputs.",
+    RESULT: "Frame {frame} gave something else when it was simulated again, although the state is the same.",
+    RAISED: "Frame {frame} could be simulated once, but going back to it and simulating it again fails:",
+    PROCESS: "Frame {frame} came out differently in a second process that ran the same inputs without going back.",
+}
+_FIRST_STATE = "The first state of an episode differs between two processes, although the seed is the same."
+_SIDES = {
+    RESTORED: ("when it was saved", "after going back"),
+    PROCESS: ("with rollbacks", "in the second process"),
+}
+_ADVICE = {
+    RESTORED: "set_state must restore all that get_state gives, whatever the environment did in between.",
+    RESIMULATED: "Something that the step depends on is not part of the state: a random generator, a counter, a clock, "
+    "an object that is shared. It must be in what get_state gives, and set_state must restore it.",
+    RESULT: "What a step gives may depend on nothing but the state and the inputs; here it depends on what was "
+    "simulated before.",
+    RAISED: "Something outside of the state remembers what was simulated. It must be part of the state.",
+    PROCESS: "Something differs from process to process: a seed that is not used, the time, addresses of objects, the "
+    "order of a set. Or rollbacks leave traces that show only here.",
+}
+
+
+def print_verdict(env: str, env_args: Mapping[str, Any], plan: CheckPlan, report: CheckReport) -> None:
+    """Print the verdict."""
+    if report.finding is not None:
+        _print_finding(env, report.finding)
+        print(f"\nThis command finds it again: {repeat_command(env, env_args, plan, report.finding)}")
+    elif report.is_vacuous:
+        print(f"{env} cannot be checked: {vacuous_reason(report)}")
+    else:
+        _print_fine(env, plan, report)
+
+
+def vacuous_reason(report: CheckReport) -> str:
+    """Say why equal checksums prove nothing here."""
+    if len(report.checksums) < 2:
+        return f"all {report.frames} states had the same checksum, so its state seems to hold nothing that changes."
+    return (
+        "other inputs gave the same checksums at the same frames, so its state does not hold what players do, "
+        "and equal checksums prove nothing."
+    )
+
+
+def _print_finding(env: str, finding: Finding) -> None:
+    print(f"{env} cannot be rolled back as it is.\n")
+    print(finding_sentence(finding))
+    if finding.error:
+        print(f"  {finding.error}")
+    print(f"It was in episode {finding.episode + 1} with seed {finding.seed}.")
+    if finding.differences:
+        ours, theirs = _SIDES.get(finding.kind, ("the first time", "the second time"))
+        width = max(len(ours), len(theirs))
+        first, *others = finding.differences
+        print(f"\nFirst field that differs: {first.path}")
+        print(f"  {ours:<{width}}  {value_text(first.ours)}")
+        print(f"  {theirs:<{width}}  {value_text(first.theirs)}")
+        if others:
+            more = f", and {len(others) - _OTHERS_SHOWN} more" if len(others) > _OTHERS_SHOWN else ""
+            print("Also: " + ", ".join(other.path for other in others[:_OTHERS_SHOWN]) + more)
+    print(f"\n{_ADVICE[finding.kind]}")
+
+
+def repeat_command(env: str, env_args: Mapping[str, Any], plan: CheckPlan, finding: Finding) -> str:
+    """Return the command line that comes to the same finding, if anything about it can be repeated."""
+    words = ["tandem", "check", env, "--frames", str(plan.frames), "--distance", str(plan.distance)]
+    words += ["--seeds", str(finding.seed + 1)]
+    for name, value in env_args.items():
+        words += ["--env-arg", f"{name}={json.dumps(value)}"]
+    return shlex.join(words)
+
+
+def finding_sentence(finding: Finding) -> str:
+    """Say in one sentence what was found."""
+    if finding.frame < 0:
+        return _FIRST_STATE
+    return _SENTENCES[finding.kind].format(frame=finding.frame)
+
+
+def _print_fine(env: str, plan: CheckPlan, report: CheckReport) -> None:
+    print(
+        f"{env} can be rolled back: {report.rollbacks} rollbacks, up to {plan.distance} frames deep, and each of "
+        f"the {report.resimulated} frames simulated again came out the same."
+    )
+    print(
+        f"{len(report.checksums)} distinct checksums in {report.frames} frames; other inputs gave other checksums; "
+        f"a second process without rollbacks agreed in every frame."
+    )
+    if report.ends:
+        print(f"Rolled back over the end of {report.ends} episode{'s' if report.ends > 1 else ''}.")
+    else:
+        print(
+            f"No episode ended in {plan.frames} frames. With --max-steps {plan.frames // 2} the end is tried as well."
+        )
+
+
+def verdict_data(env: str, env_args: Mapping[str, Any], plan: CheckPlan, report: CheckReport) -> dict[str, Any]:
+    """Return the verdict as JSON values."""
+    finding = report.finding
+    verdict = "wrong" if finding is not None else "unchecked" if report.is_vacuous else "fine"
+    return {
+        "env": env,
+        "env_args": dict(env_args),
+        "ok": verdict == "fine",
+        "verdict": verdict,
+        "reason": finding_sentence(finding) if finding else vacuous_reason(report) if report.is_vacuous else None,
+        "frames_per_seed": plan.frames,
+        "distance": plan.distance,
+        "seeds": plan.seeds,
+        "frames": report.frames,
+        "rollbacks": report.rollbacks,
+        "resimulated": report.resimulated,
+        "episodes": report.episodes,
+        "ends": report.ends,
+        "distinct_checksums": len(report.checksums),
+        "inputs_matter": report.inputs_matter,
+        "finding": None if finding is None else _finding_data(finding),
+        "repeat": None if finding is None else repeat_command(env, env_args, plan, finding),
+    }
+
+
+def _finding_data(finding: Finding) -> dict[str, Any]:
+    return {
+        "kind": finding.kind,
+        "seed": finding.seed,
+        "episode": finding.episode,
+        "frame": finding.frame,
+        "error": finding.error or None,
+        "field": finding.differences[0].path if finding.differences else None,
+        "differences": [_difference_data(difference) for difference in finding.differences],
+    }
+
+
+def _difference_data(difference: Difference) -> dict[str, Any]:
+    values = {"first": difference.ours, "again": difference.theirs}
+    return {"path": difference.path, **{name: to_plain(value) for name, value in values.items()}}

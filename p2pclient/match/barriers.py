@@ -1,0 +1,142 @@
+"""How episodes begin and end: everybody waits for everybody, with equal checksums on both occasions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from p2pclient.match.core import MatchCore
+from p2pclient.match.delays import DelayCourse
+from p2pclient.match.desync import DesyncCourse
+from p2pclient.match.drops import DropCourse
+from p2pclient.match.episode import EpisodePlay
+from p2pclient.match.peers import Peer
+from p2pclient.match.plan import Phase
+from p2pclient.match.reset import ResetBatch, plan_reset
+from p2pclient.protocol.control import EpisodeOver, EpisodeReady
+from p2pclient.recorder.records import EpisodeEnded, EpisodeStarted
+from p2pclient.rollback.chain import ChainMismatch
+
+GOODBYE = 5.0
+"""Seconds that a finished side waits for what the others still have to say."""
+
+
+class Barriers:
+    """The way from one episode to the next."""
+
+    def __init__(self, core: MatchCore, desync: DesyncCourse, delays: DelayCourse, drops: DropCourse) -> None:
+        self._core = core
+        self._desync = desync
+        self._delays = delays
+        self._drops = drops
+        self._first_checksum = b""
+        self._finished_frames = 0
+        self.reset_commands: list[list[Any]] = []
+        self.totals: list[tuple[float, ...]] = []
+        """Total rewards by seat of each finished episode."""
+        self.leave_at = float("inf")
+        """When a finished side goes, whatever the others still have to say."""
+
+    def reset(self) -> ResetBatch:
+        """Return the batch by which the host resets for the episode at hand; the barrier follows."""
+        core = self._core
+        batch = plan_reset(core.plan, core.number, self.reset_commands)
+        core.episode = None
+        core.peers.begin_episode(core.number)
+        core.change_phase(Phase.RESETTING)
+        return batch
+
+    def after_reset(self, batch: ResetBatch, results: Sequence[Any], *, now: float) -> None:
+        """The host stands at snapshot 0: say so."""
+        core = self._core
+        self._first_checksum = bytes(results[batch.checksum])
+        core.peers.tell(EpisodeReady(core.number, self._first_checksum))
+        core.peers.take_inputs()
+        core.episode = EpisodePlay(
+            core.plan,
+            core.number,
+            first_checksum=self._first_checksum,
+            frame_limit=self._frame_limit(),
+            counters=core.counters,
+            delays=self._delays.by_seat,
+        )
+        core.change_phase(Phase.BARRIER)
+        self._drops.begin_play(now=now)
+
+    def _frame_limit(self) -> int | None:
+        plan = self._core.plan
+        left = plan.frames - self._finished_frames if plan.frames else None
+        limits = [n for n in (left, plan.env["max_steps"]) if n is not None]
+        return min(limits) if limits else None
+
+    def receive_ready(self, peer: Peer, message: EpisodeReady) -> None:
+        """A peer stands at a barrier: ours, or the next one."""
+        if message.episode in (self._core.number, self._core.number + 1):
+            peer.ready[message.episode] = message.checksum
+
+    def receive_over(self, peer: Peer, message: EpisodeOver) -> None:
+        """A peer says how the episode at hand ended."""
+        if message.episode == self._core.number:
+            peer.over[message.episode] = message
+
+    def look(self, now: float) -> ResetBatch | None:
+        """Go on when all others stand where we stand; returns the batch that the next episode begins with."""
+        core = self._core
+        if self._drops.is_open:
+            return None
+        if core.phase is Phase.BARRIER and all(core.number in p.ready for p in core.peers):
+            self._begin_play(now)
+        elif core.phase is Phase.EPISODE_OVER and all(core.number in p.over for p in core.peers):
+            return self._close_episode(now)
+        return None
+
+    def _begin_play(self, now: float) -> None:
+        core = self._core
+        for peer in core.peers:
+            theirs = peer.ready.pop(core.number)
+            if theirs != self._first_checksum:
+                self._desync.report_first_state(peer, self._first_checksum, theirs, now)
+                return
+        seed = core.plan.episode_seed(core.number)
+        core.out.records.append(EpisodeStarted(core.number, seed, self._first_checksum))
+        core.change_phase(Phase.PLAYING)
+
+    def say_over(self, episode: EpisodePlay) -> None:
+        """Our side has settled the episode's last frame."""
+        core = self._core
+        assert episode.last_frame is not None
+        core.peers.tell(EpisodeOver(core.number, episode.last_frame, episode.chain.value))
+        core.change_phase(Phase.EPISODE_OVER)
+
+    def _close_episode(self, now: float) -> ResetBatch | None:
+        """All sides have named the last frame: compare, record, go on to the next episode or to the goodbye."""
+        core, episode = self._core, self._core.episode
+        assert episode is not None
+        assert episode.last_frame is not None
+        if self._do_ends_differ(episode):
+            self._desync.begin(now)
+            return None
+        core.mark_verified(episode)
+        core.out.records.extend(episode.clock.take_complete(now, all_of_them=True))
+        core.out.records.append(EpisodeEnded(core.number, episode.last_frame, episode.totals, episode.end_reason))
+        self.totals.append(episode.totals)
+        self._finished_frames += episode.last_frame + 1
+        core.number += 1
+        enough = core.plan.episodes and core.number >= core.plan.episodes
+        if enough or (core.plan.frames and self._finished_frames >= core.plan.frames):
+            self.leave_at = now + GOODBYE
+            core.change_phase(Phase.FINISHING)
+            return None
+        self._drops.begin_episode(now=now)
+        return self.reset()
+
+    def _do_ends_differ(self, episode: EpisodePlay) -> bool:
+        core = self._core
+        mismatches: list[ChainMismatch] = []
+        for peer in core.peers:
+            over = peer.over.pop(core.number)
+            if over.last_frame != episode.last_frame:
+                core.note("episode-end-differs", {"ours": episode.last_frame, "theirs": over.last_frame})
+                return True
+            mismatches += episode.chain.receive(peer.id, over.last_frame, over.chain, in_order=True)
+        return bool(mismatches)

@@ -1,0 +1,124 @@
+"""The input delay while a match runs: set by hand, or chosen from the network and agreed by all.
+
+A delay changes when inputs are read, never what is simulated, so that no frame depends on when a change arrives. All
+sides have the same delay all the same, because a shorter one is an advantage: each side tells what it wishes, and the
+peer that holds the lowest seat names the largest wish, and a frame far enough ahead for all.
+"""
+
+from __future__ import annotations
+
+from p2pclient.match.core import MatchCore
+from p2pclient.match.plan import Phase
+from p2pclient.protocol.control import DelayChange, DelayWish
+from p2pclient.rollback.delay import DelayChooser
+
+_LOOK_EVERY = 0.25
+"""Seconds between two looks at the network."""
+_LEAD_TIME = 0.5
+"""Seconds ahead at which a change is to take effect, at least; the longest round trip is added."""
+
+
+class DelayCourse:
+    """Input delays of the local seats, and their agreement with the others."""
+
+    def __init__(self, core: MatchCore) -> None:
+        self._core = core
+        plan = core.plan
+        self.by_seat = dict.fromkeys(plan.local_seats, plan.input_delay)
+        """Input delay of each local seat, frames."""
+        self._chooser = None
+        if plan.delay_range is not None:
+            lowest, highest = plan.delay_range
+            self._chooser = DelayChooser(lowest, highest, frame=1 / plan.rate_hz, window=plan.window)
+        self._wishes: dict[int, int] = {}
+        self._agreed = plan.input_delay
+        """What was named last, and takes effect at :attr:`_due` if it has not yet."""
+        self._due: DelayChange | None = None
+        self._looked_at = float("-inf")
+        self._step_seconds = 0.0
+
+    def learn_step(self, seconds: float) -> None:
+        """Take in what a step of the environment costs."""
+        self._step_seconds = seconds
+
+    @property
+    def longest(self) -> int:
+        """Longest input delay of the local seats, frames."""
+        return max(self.by_seat.values(), default=0)
+
+    def set(self, seat: int, frames: int) -> None:
+        """Change the delay of one local seat from the current frame on."""
+        before = self.by_seat[seat]
+        self.by_seat[seat] = frames
+        episode = self._core.episode
+        if frames == before:
+            return
+        filled = episode.session.set_delay(seat, frames) if episode is not None else 0
+        details = {"seat": seat, "from": before, "to": frames, "repeated": max(0, filled), "left_out": max(0, -filled)}
+        self._core.note("input-delay", details)
+
+    def tick(self, now: float) -> None:
+        """Apply what is due, and look at the network from time to time."""
+        core = self._core
+        if core.phase is not Phase.PLAYING or core.episode is None:
+            return
+        due = self._due
+        if due is not None and (due.episode, due.frame) <= (core.number, core.episode.session.current_frame):
+            self._due = None
+            for seat in self.by_seat:
+                self.set(seat, due.delay)
+        if self._chooser is not None and now - self._looked_at >= _LOOK_EVERY:
+            self._looked_at = now
+            self._wish(self._chooser, now)
+            self._name(core.episode.session.current_frame)
+
+    def _wish(self, chooser: DelayChooser, now: float) -> None:
+        core = self._core
+        stats = [peer.endpoint.stats for peer in core.peers if peer.endpoint.stats.srtt is not None]
+        if not stats or core.episode is None:
+            return
+        wish = chooser.wish(
+            rtt=max(s.srtt for s in stats if s.srtt is not None),
+            jitter=max(s.jitter or 0.0 for s in stats),
+            loss=max(s.loss for s in stats),
+            step_seconds=self._step_seconds,
+            window=core.episode.session.window,
+            now=now,
+        )
+        if self._wishes.get(core.plan.own_id) != wish:
+            self._wishes[core.plan.own_id] = wish
+            core.peers.tell(DelayWish(wish))
+
+    def receive_wish(self, peer: int, message: DelayWish) -> None:
+        """A peer tells what it wishes."""
+        self._wishes[peer] = message.delay
+
+    def _name(self, frame: int) -> None:
+        """If it is for us to name: name the largest wish, for a frame that lies ahead of all."""
+        core, allowed = self._core, self._core.plan.delay_range
+        if allowed is None or core.plan.own_id != self._leader() or self._due is not None or not self._wishes:
+            return
+        delay = min(max([*self._wishes.values(), allowed[0]]), allowed[1])
+        if delay != self._agreed:
+            ahead = _LEAD_TIME + (core.peers.rtt or 0.0)
+            change = DelayChange(core.number, frame + round(ahead * core.plan.rate_hz), delay)
+            self._take(change)
+            core.peers.tell(change)
+
+    def receive_change(self, peer: int, message: DelayChange) -> None:
+        """A peer names a delay; only the one whom it falls to is heard, and only within what the study allows."""
+        allowed = self._core.plan.delay_range
+        if allowed is None or peer != self._leader() or not allowed[0] <= message.delay <= allowed[1]:
+            return
+        self._take(message)
+
+    def _take(self, change: DelayChange) -> None:
+        self._due = change
+        self._agreed = change.delay
+        self._core.note("input-delay-agreed", {"frame": change.frame, "delay": change.delay})
+
+    def _leader(self) -> int:
+        """Who holds the lowest seat."""
+        plan = self._core.plan
+        seats = {plan.own_id: plan.local_seats, **{peer.id: peer.seats for peer in self._core.peers}}
+        return min((min(held), owner) for owner, held in seats.items() if held)[1]

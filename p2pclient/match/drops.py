@@ -1,0 +1,112 @@
+"""How a match goes on without a peer: the survivors agree on its last frame before anything of it counts.
+
+The decision is :class:`~p2pclient.match.agreement.Agreement`; here it is fed with what the match knows, and carried
+out. Only a match whose settings say so goes on, and only while play is under way; in all other cases a loss ends it.
+"""
+
+from __future__ import annotations
+
+from p2pclient.match.agreement import Agreed, Agreement, Contradiction, Partition, Undecided
+from p2pclient.match.core import MatchCore
+from p2pclient.match.episode import EpisodePlay
+from p2pclient.match.peers import Peer
+from p2pclient.match.plan import Phase
+from p2pclient.protocol.control import PeersLost
+from p2pclient.protocol.endpoint import LOST_AFTER
+
+_GOING_ON = frozenset({Phase.RESETTING, Phase.BARRIER, Phase.PLAYING, Phase.EPISODE_OVER})
+"""Phases in which a loss can be survived."""
+
+
+class DropCourse:
+    """Sees the losses of one match through."""
+
+    def __init__(self, core: MatchCore) -> None:
+        self._core = core
+        plan = core.plan
+        self._agreement: Agreement | None = None
+        if plan.on_drop == "go-on" and len(plan.peers) > 1 and plan.local_seats:
+            seats = {plan.own_id: plan.local_seats, **plan.peers}
+            self._agreement = Agreement(plan.own_id, seats, is_valid=core.peers.is_valid)
+        self._applied: set[int] = set()
+        """Lost peers whose last frame is in force in the episode at hand."""
+
+    @property
+    def is_open(self) -> bool:
+        """True while it is not agreed who plays on: nobody passes a barrier meanwhile."""
+        return self._agreement is not None and isinstance(self._agreement.verdict, Undecided)
+
+    def can_survive(self) -> bool:
+        """May the match go on without a peer, as things stand."""
+        return self._agreement is not None and self._core.phase in _GOING_ON
+
+    def is_accused(self, peer: Peer, *, now: float) -> bool:
+        """Is a peer silent here that others have given up: then a short silence is enough."""
+        agreement = self._agreement
+        if agreement is None or peer.id not in agreement.accused:
+            return False
+        return peer.endpoint.silent_for(now=now) >= LOST_AFTER
+
+    def lose(self, peer: Peer, reason: str, *, now: float) -> None:
+        """Give a peer up for good: nothing of it is taken any more."""
+        core, agreement = self._core, self._agreement
+        assert agreement is not None
+        core.peers.remove(peer.id)
+        core.telemetry.lose_peer(peer.id)
+        first, inputs = 0, list[bytes]()
+        if core.episode is not None:
+            first, inputs = core.episode.inputs_of(peer.seats)
+        core.note("lost", {"peer": peer.id, "reason": reason, "inputs_until": first + len(inputs) - 1})
+        agreement.lose(peer.id, first, inputs, now=now)
+        self._carry_out(now)
+
+    def receive(self, peer: Peer, message: PeersLost, *, now: float) -> None:
+        """A peer says whom it has given up."""
+        if self._agreement is not None:
+            self._agreement.receive(peer.id, message, now=now)
+            self._carry_out(now)
+
+    def tick(self, *, now: float) -> None:
+        """Give up whom the others' reports leave no place for."""
+        agreement, peers = self._agreement, self._core.peers
+        if agreement is None or self._core.phase not in _GOING_ON:
+            return
+        for peer_id in sorted(agreement.peers_to_lose(now=now)):
+            if peer_id in peers:
+                self.lose(peers[peer_id], "on another side", now=now)
+
+    def begin_episode(self, *, now: float) -> None:
+        """The last episode is closed, and its number has gone up."""
+        self._applied.clear()
+        if self._agreement is not None:
+            self._agreement.begin_episode(self._core.number, now=now)
+            self._carry_out(now)
+
+    def begin_play(self, *, now: float) -> None:
+        """The episode's inputs have a place now: what is agreed takes effect."""
+        self._carry_out(now)
+
+    def _carry_out(self, now: float) -> None:
+        core, agreement = self._core, self._agreement
+        if agreement is None:
+            return
+        for peer_id, message in agreement.take_messages():
+            core.peers.even_lost(peer_id).endpoint.queue_control(message)
+        verdict = agreement.verdict
+        if isinstance(verdict, Partition):
+            text = "The connection to the other players was lost, and too few are left here to go on."
+            core.end("partition", text, leave="left", now=now)
+        elif isinstance(verdict, Contradiction):
+            core.note("contradiction", {"peer": verdict.lost, "frame": verdict.frame})
+            text = f"The others do not agree on what a lost player did at frame {verdict.frame}."
+            core.end("desync", text, leave="desync", now=now)
+        elif isinstance(verdict, Agreed) and core.episode is not None:
+            self._apply(verdict, core.episode)
+
+    def _apply(self, verdict: Agreed, episode: EpisodePlay) -> None:
+        core = self._core
+        for peer_id in sorted(verdict.lost - self._applied):
+            self._applied.add(peer_id)
+            seats, cut = core.plan.peers[peer_id], verdict.cuts[peer_id]
+            episode.disconnect(peer_id, seats, after=cut, inputs=verdict.inputs[peer_id])
+            core.note("dropped", {"peer": peer_id, "seats": list(seats), "last_frame": cut})

@@ -1,0 +1,76 @@
+"""What goes wrong in a match, drawn from a seed: paths, programs, hosts, goodbyes, crashes and wrong states."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from random import Random
+
+from p2pclient.sim.scenario import Fault, Scenario
+
+_MOST_SPELLS = 4
+
+
+def plan_faults(scenario: Scenario) -> Scenario:
+    """Return the scenario with a plan of faults, and with other habits of the match, from its seed.
+
+    At most one peer leaves, crashes or goes wrong in a match, so that what must follow is known.
+    """
+    draw = Random(f"faults/{scenario.seed}")
+    scenario = _vary_match(draw, scenario)
+    spells = [_draw_spell(draw, scenario) for _ in range(draw.randint(0, _MOST_SPELLS))]
+    last = _draw_last(draw, scenario)
+    return replace(scenario, faults=(*spells, *([last] if last else [])))
+
+
+def _vary_match(draw: Random, scenario: Scenario) -> Scenario:
+    frames = scenario.frames
+    lengths = draw.choice(("whole", "whole", "limit", "event", "both"))
+    room = lengths in ("limit", "both") and frames > 100
+    return replace(
+        scenario,
+        skew_ppm=draw.choice((0.0, 100.0, -1000.0, 1000.0, 10_000.0)),
+        input_delays=tuple(draw.choice((0, 0, 0, 1, 2, 4)) for _ in range(scenario.players)),
+        hold_frames=draw.choice((1, 6, 6, 30)),
+        input_bytes=draw.choice((1, 1, 2, 4, 8)),
+        press=draw.random() < 0.2,
+        step_ms=draw.choice((0.05, 0.5, 0.5, 1.5)),
+        episode_frames=draw.randint(60, min(450, frames)) if room else scenario.episode_frames,
+        ends_when=draw.choice((60, 200, 500)) if lengths in ("event", "both") else scenario.ends_when,
+        plan={**_vary_plan(draw), **scenario.plan},
+    )
+
+
+def _vary_plan(draw: Random) -> dict[str, object]:
+    plan: dict[str, object] = {}
+    if draw.random() < 0.3:
+        plan["on_desync"] = "resimulate"
+    if draw.random() < 0.3:
+        plan["delay_range"] = (0, draw.choice((3, 8)))
+    return plan
+
+
+def _draw_spell(draw: Random, scenario: Scenario) -> Fault:
+    kind = draw.choice(("outage", "outage", "hold", "loss", "delay", "pause", "pause", "slow"))
+    at = round(draw.uniform(0.0, scenario.seconds), 3)
+    peer = draw.randrange(scenario.players)
+    other = draw.choice([-1, *(n for n in range(scenario.players) if n != peer)])
+    seconds = round(draw.choice((draw.uniform(0.02, 0.5), draw.uniform(0.5, 2.0), draw.uniform(2.0, 5.0))), 3)
+    if kind in ("loss", "delay", "slow"):
+        seconds = min(seconds, 3.0)
+    amounts = {"loss": draw.uniform(0.2, 0.9), "delay": draw.uniform(20, 400), "slow": draw.uniform(2, 30)}
+    amount = amounts.get(kind, 0.0)
+    return Fault(kind, at=at, seconds=seconds, peer=peer, other=other, amount=round(amount, 3))
+
+
+def _draw_last(draw: Random, scenario: Scenario) -> Fault | None:
+    kind = draw.choice(("", "", "", "", "leave", "crash", "corrupt-step", "corrupt-once", "corrupt-load"))
+    peer = draw.randrange(scenario.players)
+    at = round(draw.uniform(0.0, scenario.seconds), 3)
+    if kind == "leave":
+        return Fault(kind, at=at, peer=peer)
+    if kind == "crash":
+        return Fault(kind, at=at, peer=peer, amount=draw.choice((0.0, 0.5, 3.0)))
+    if kind:
+        frames = min(scenario.frames, scenario.episode_frames or scenario.frames)
+        return Fault(kind, peer=peer, amount=draw.randrange(frames))
+    return None

@@ -1,0 +1,189 @@
+"""The truth about a match: a straight run of what was pressed, without network, prediction or rollback.
+
+Everything that any side recorded is held against it, frame by frame: inputs, checksums, rewards, ends and totals. Two
+sides that agree could both be wrong; this cannot be wrong together with them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from p2pclient.common.seeds import derive_seed
+from p2pclient.recorder.records import EpisodeEnded, EpisodeStarted, FrameRecorded
+from p2pclient.sim.environment import Corruption, SimulatedHost
+from p2pclient.sim.scenario import Scenario
+
+
+@dataclass(slots=True)
+class SideRecording:
+    """What one side handed to its recorder; frames that were withdrawn are not in it."""
+
+    peer: int
+    frames: list[FrameRecorded] = field(default_factory=list)
+    verified: dict[int, int] = field(default_factory=dict)
+    """Newest verified frame by episode."""
+    starts: list[EpisodeStarted] = field(default_factory=list)
+    ends: list[EpisodeEnded] = field(default_factory=list)
+
+    withdrawn: int = 0
+    """Frames that were recorded and taken back."""
+
+    def withdraw(self, episode: int, first_frame: int) -> None:
+        """Forget the frames of ``episode`` from ``first_frame`` on."""
+        while self.frames and self.frames[-1].episode == episode and self.frames[-1].frame >= first_frame:
+            self.frames.pop()
+            self.withdrawn += 1
+
+
+@dataclass(slots=True)
+class Judgement:
+    """What the oracle found."""
+
+    wrong: list[str] = field(default_factory=list)
+    """Every recorded frame, end or total that is not what a straight run gives."""
+    verified_wrong: int = 0
+    """Wrong frames that were marked as verified all the same."""
+    spoilt_from: int | None = None
+    """First frame on which the deliberately wrong state shows in the recording of its side."""
+    frames: int = 0
+    """Frames compared, over all sides."""
+    cuts: dict[int, int] = field(default_factory=dict)
+    """Last frame for which a lost peer's own inputs were used, by seat (of the newest episode)."""
+
+
+class Oracle:
+    """Compares recordings with a straight run.
+
+    Args:
+        pressed: by seat, then by episode: the inputs by frame.
+        lost: seats whose peer left or crashed; after some frame, the same on every side, they are neutral.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        pressed: Sequence[dict[int, list[bytes]]],
+        *,
+        lost: frozenset[int] = frozenset(),
+        corrupted: tuple[int, Corruption] | None = None,
+    ) -> None:
+        self._scenario = scenario
+        self._pressed = pressed
+        self._lost = lost
+        self._corrupted = corrupted
+        self._neutral = bytes(1 + scenario.input_bytes)
+        self._inputs: dict[int, list[tuple[bytes, ...]]] = {}
+        self._truth: dict[int, list[tuple[bytes, list[float] | None, bool]]] = {}
+        self._totals: dict[int, list[tuple[float, ...]]] = {}
+
+    def judge(self, sides: Sequence[SideRecording]) -> Judgement:
+        """Compare every side's recording; the longest one says how far the truth has to be known."""
+        found = Judgement()
+        by_episode: dict[int, list[tuple[SideRecording, list[FrameRecorded]]]] = {}
+        for side in sides:
+            for frame in side.frames:
+                rows = by_episode.setdefault(frame.episode, [])
+                if not rows or rows[-1][0] is not side:
+                    rows.append((side, []))
+                rows[-1][1].append(frame)
+        for episode in sorted(by_episode):
+            rows = by_episode[episode]
+            self._simulate(episode, max((frames for _, frames in rows), key=len), found)
+            for side, frames in rows:
+                self._compare(side, episode, frames, found)
+        for side in sides:
+            self._compare_ends(side, found)
+        return found
+
+    def _simulate(self, episode: int, longest: Sequence[FrameRecorded], found: Judgement) -> None:
+        """Straight run of an episode, as long as the longest recording of it."""
+        scenario = self._scenario
+        host = SimulatedHost(scenario.seats, ends_when=scenario.ends_when)
+        host.reset(derive_seed(scenario.seed, "episode", episode))
+        pressed = [seat.get(episode, []) for seat in self._pressed]
+        for seat in self._lost:
+            pressed[seat] = self._cut(seat, pressed[seat], longest, found)
+        inputs = list(zip(*pressed, strict=False))[: len(longest)]
+        truth, totals = [], []
+        total = (0.0,) * scenario.seats
+        for frame, values in enumerate(inputs):
+            result = host.step(frame, [value[1:] for value in values])
+            truth.append((result[0], result[1], result[5]))
+            if result[1][0] is not None:
+                total = tuple([a + b for a, b in zip(total, result[1], strict=True)])
+            totals.append(total)
+        self._inputs[episode], self._truth[episode], self._totals[episode] = inputs, truth, totals
+
+    def _cut(self, seat: int, pressed: list[bytes], recorded: Sequence[FrameRecorded], found: Judgement) -> list[bytes]:
+        """Return what a lost peer's seat pressed up to one last frame, and neutral inputs after it."""
+        cut = len(recorded)
+        for frame in recorded:
+            if frame.frame >= len(pressed) or frame.inputs[seat] != pressed[frame.frame]:
+                cut = frame.frame
+                break
+        if cut < len(recorded):
+            found.cuts[seat] = cut - 1
+        return [*pressed[:cut], *[self._neutral] * (len(recorded) - cut)]
+
+    def _compare(self, side: SideRecording, episode: int, frames: Sequence[FrameRecorded], found: Judgement) -> None:
+        truth, inputs = self._truth[episode], self._inputs[episode]
+        verified = side.verified.get(episode, -1)
+        corrupted = self._corrupted
+        spoilt = corrupted is not None and corrupted[0] == side.peer and corrupted[1].episode == episode
+        first_spoilt = corrupted[1].frame if spoilt and corrupted is not None else len(frames)
+        found.frames += len(frames)
+        ended = False
+        for expected, record in enumerate(frames):
+            what = None
+            if record.frame != expected:
+                what = f"comes where frame {expected} belongs"
+            elif expected >= len(truth):
+                what = "was recorded, but not everybody pressed something for it"
+            elif ended:
+                what = "was recorded after the episode's end"
+            else:
+                checksum, rewards, ended = truth[expected]
+                if record.inputs != inputs[expected]:
+                    what = f"has inputs {record.inputs}, pressed were {inputs[expected]}"
+                elif record.checksum != checksum:
+                    what = "has another state"
+                elif list(record.rewards) != rewards:
+                    what = f"has rewards {record.rewards}, not {rewards}"
+            if what is None:
+                continue
+            if expected >= first_spoilt and what == "has another state":
+                found.spoilt_from = expected if found.spoilt_from is None else min(found.spoilt_from, expected)
+                found.verified_wrong += max(0, verified - expected + 1)
+                return
+            found.verified_wrong += max(0, verified - expected + 1)
+            # One wrong state makes all behind it wrong: those are counted, and the first is told.
+            found.wrong.append(f"peer {side.peer} episode {episode} frame {record.frame} {what}")
+            found.wrong.extend([""] * (len(frames) - expected - 1))
+            return
+        if verified >= len(frames):
+            found.wrong.append(f"peer {side.peer} episode {episode} frame {verified} is verified, but was not recorded")
+
+    def _compare_ends(self, side: SideRecording, found: Judgement) -> None:
+        limit = self._scenario.episode_frames
+        for start in side.starts:
+            if start.seed != derive_seed(self._scenario.seed, "episode", start.episode):
+                found.wrong.append(f"peer {side.peer} episode {start.episode} has another seed")
+        if self._corrupted is not None and self._corrupted[0] == side.peer and found.spoilt_from is not None:
+            return  # what follows from a wrong state is not compared
+        left = self._scenario.frames
+        counts = Counter(frame.episode for frame in side.frames)
+        for end in side.ends:
+            truth = self._truth.get(end.episode, [])
+            frames = end.last_frame + 1
+            first_end = next((frame for frame, row in enumerate(truth) if row[2]), None)
+            last = min(n - 1 for n in (left, limit) if n is not None)
+            last = last if first_end is None else min(last, first_end)
+            recorded = counts[end.episode]
+            if end.last_frame != last or recorded != frames:
+                where = f"{end.last_frame} with {recorded} frames"
+                found.wrong.append(f"peer {side.peer} episode {end.episode} ends at {where}, not {last}")
+            elif tuple(end.totals) != self._totals[end.episode][end.last_frame]:
+                found.wrong.append(f"peer {side.peer} episode {end.episode} has totals {end.totals}")
+            left -= frames

@@ -1,0 +1,161 @@
+"""Everything that decides how a simulated match goes, as data: it can be printed, stored and run again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from math import isfinite
+from typing import Any
+
+import msgspec
+
+from p2pclient.common.errors import ConfigurationError
+from p2pclient.common.frames import MAX_INPUT_BYTES, MAX_SEATS
+from p2pclient.sim.network import LinkSpec
+
+SPELLS = ("outage", "hold", "loss", "delay")
+"""Kinds of fault that happen to paths, see :class:`~p2pclient.sim.network.Spell`."""
+FAULTS = (*SPELLS, "pause", "slow", "leave", "crash", "corrupt-step", "corrupt-once", "corrupt-load")
+TERMINAL = frozenset({"leave", "crash"})
+"""After these a peer is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something that goes wrong on purpose.
+
+    ``outage``, ``hold``, ``loss`` (share), ``delay`` (ms): the path from ``peer`` to ``other`` for ``seconds``; with
+    ``other`` -1 every path of the peer in both directions. ``pause``: the peer's program stands still for ``seconds``.
+    ``slow``: its host takes ``amount`` times as long. ``leave``: it says goodbye. ``crash``: it is gone without a word;
+    the server tells the others ``amount`` seconds later, never if 0. ``corrupt-step``, ``corrupt-once``,
+    ``corrupt-load``: its state goes wrong at frame ``amount`` of the first episode; the second stops when the
+    frame is simulated again after a desync.
+    """
+
+    kind: str
+    at: float = 0.0
+    seconds: float = 0.0
+    peer: int = 0
+    other: int = -1
+    amount: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.kind not in FAULTS:
+            raise ConfigurationError("fault", self.kind, ", ".join(FAULTS))
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One match and the world around it.
+
+    Raises:
+        ConfigurationError: a value is out of range.
+    """
+
+    seed: int = 1
+    players: int = 2
+    """Peers, every two of them connected."""
+    seats_per_peer: int = 1
+    seconds: float = 60.0
+    """Length of the match in nominal frames."""
+    rate_hz: float = 60.0
+    window: int = 8
+    input_delays: tuple[int, ...] = (0,)
+    """By peer; the last one counts for all further peers."""
+    network: str = "lan"
+    """Name of the profile behind the figures of the links, for reports."""
+    link: LinkSpec = field(default_factory=LinkSpec)
+    """From each peer to those with a higher number."""
+    back: LinkSpec | None = None
+    """From each peer to those with a lower number; None: the same."""
+    skew_ppm: float = 0.0
+    """The clock of the last peer runs this much faster than that of the first; those between them lie between."""
+    start_offset_frames: float | None = None
+    """The last peer begins the first episode this many frames after the first; None: as the barrier has it."""
+    hold_frames: int = 6
+    """A key is held for 1 to so many frames, uniform."""
+    input_bytes: int = 1
+    """Width of one seat's input in the environment; one more is sent, for the focus."""
+    step_ms: float = 0.5
+    """Cost of a step of the environment."""
+    save_ms: float = 0.02
+    """Cost of a snapshot, and of going back to one."""
+    episode_frames: int | None = None
+    """Length of an episode; None: one episode fills the match."""
+    ends_when: int | None = None
+    """About one step in so many ends the episode, by the state; None: none does."""
+    press: bool = False
+    """Keys act once, and missing inputs are assumed to be neutral; else they are held and the last is repeated."""
+    drop_after: float = 15.0
+    plan: dict[str, Any] = field(default_factory=dict)
+    """Further settings of the match plan, by name."""
+    faults: tuple[Fault, ...] = ()
+
+    def __post_init__(self) -> None:
+        bounds = {
+            "players": (2, MAX_SEATS),
+            "seats_per_peer": (1, MAX_SEATS // 2),
+            "seconds": (0.1, 1e7),
+            "rate_hz": (1, 1000),
+            "window": (0, 120),
+            "skew_ppm": (-2e5, 2e5),
+            "hold_frames": (1, 100_000),
+            "input_bytes": (1, MAX_INPUT_BYTES - 1),
+            "step_ms": (0, 10_000),
+            "save_ms": (0, 10_000),
+            "drop_after": (0.1, 3600),
+        }
+        for setting, (low, high) in bounds.items():
+            value = getattr(self, setting)
+            if not isfinite(value) or not low <= value <= high:
+                raise ConfigurationError(setting, value, f"a number from {low:g} to {high:g}")
+        if self.seats > MAX_SEATS:
+            raise ConfigurationError("seats_per_peer", self.seats_per_peer, f"at most {MAX_SEATS} seats in all")
+        if not self.input_delays or any(not 0 <= delay <= 60 for delay in self.input_delays):
+            raise ConfigurationError("input_delays", self.input_delays, "0 to 60 frames for each peer")
+        if any(not 0 <= f.peer < self.players or not -1 <= f.other < self.players for f in self.faults):
+            raise ConfigurationError("faults", self.faults, f"peers from 0 to {self.players - 1}")
+
+    @property
+    def seats(self) -> int:
+        """Seats of the match."""
+        return self.players * self.seats_per_peer
+
+    @property
+    def frames(self) -> int:
+        """Nominal frames of the match."""
+        return max(1, round(self.seconds * self.rate_hz))
+
+    def seats_of(self, peer: int) -> tuple[int, ...]:
+        """Return the seats that a peer holds."""
+        first = peer * self.seats_per_peer
+        return tuple(range(first, first + self.seats_per_peer))
+
+    def input_delay_of(self, peer: int) -> int:
+        """Return the input delay with which a peer begins."""
+        return self.input_delays[min(peer, len(self.input_delays) - 1)]
+
+    def clock_rate_of(self, peer: int) -> float:
+        """Return how fast a peer's clock runs."""
+        return 1.0 + self.skew_ppm * 1e-6 * peer / (self.players - 1)
+
+    def to_json(self) -> str:
+        """Return what differs from the defaults, as JSON on one line."""
+        plain = msgspec.to_builtins(self)
+        usual = msgspec.to_builtins(Scenario())
+        return msgspec.json.encode({name: value for name, value in plain.items() if value != usual[name]}).decode()
+
+
+def scenario_from_json(text: str) -> Scenario:
+    """Return the scenario that :meth:`Scenario.to_json` wrote.
+
+    Raises:
+        ConfigurationError: it is none.
+    """
+    try:
+        given = msgspec.json.decode(text, type=dict[str, Any])
+        unknown = sorted(set(given) - {each.name for each in fields(Scenario)})
+        if unknown:
+            raise ConfigurationError("--scenario", unknown[0], "names of a scenario's fields")
+        return msgspec.convert(given, Scenario)
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise ConfigurationError("--scenario", text[:200], f"a scenario as JSON ({error})") from None

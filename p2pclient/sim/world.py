@@ -1,0 +1,304 @@
+"""The world of one simulated match: a heap of events, the paths between the peers, and what goes wrong when.
+
+Nothing here decides anything about the match; it carries out what the state machines say, in virtual time, exactly as
+the client's loop does in real time: datagrams leave at once, batches take as long as the model says, ticks come when
+:class:`p2pclient.runtime.ticker.Ticker` would wake, and a program that stands still finds everything waiting.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from hashlib import blake2b
+from struct import Struct
+from typing import Any
+
+from p2pclient.match.plan import Desync, Ended, Outbox, Phase, PhaseChanged
+from p2pclient.recorder.records import (
+    EpisodeEnded,
+    EpisodeStarted,
+    FrameRecorded,
+    FramesVerified,
+    FramesWithdrawn,
+)
+from p2pclient.sim.network import Link, Spell
+from p2pclient.sim.peer import FOREVER, SimulatedPeer
+from p2pclient.sim.scenario import SPELLS, TERMINAL, Fault, Scenario
+
+GOODBYE_SECONDS = 1.0
+"""After its end a side still repeats its goodbye for so long."""
+STANDSTILL_SECONDS = 20.0
+"""A side that moves by nothing for this long beyond ``drop_after`` hangs: no fault lasts as long."""
+_SAMPLE_SECONDS = 0.1
+_MOST_OWED = 4096
+_CALM_SECONDS = 2.0
+"""A fault counts as healed if no other begins this soon after it."""
+_FLUSH = 1 << 16
+_PACK_FRAME = Struct("<BII").pack
+_TICK, _REPLY, _DATAGRAM, _CONTROL, _CALL = range(5)
+
+
+class World:
+    """One match in virtual time.
+
+    Args:
+        scenario: what is simulated; the same one gives the same trace.
+    """
+
+    def __init__(self, scenario: Scenario) -> None:
+        self.scenario = scenario
+        self.now = 0.0
+        self.peers = [SimulatedPeer(scenario, own) for own in range(scenario.players)]
+        self.hung = False
+        self.apart: list[tuple[float, float]] = []
+        """``(time, frames)``: how far the foremost peer is ahead of the last one, while all play."""
+        self.healed_at: list[float] = []
+        """When faults of the network or of a program were over."""
+        self.recoveries: list[float] = []
+        """Seconds from there until every peer had recorded a new frame."""
+        self.largest_datagram = 0
+        self._heap: list[tuple[float, int, int, int, Any, Any]] = []
+        self._order = 0
+        self._links = self._make_links()
+        self._pack_rewards = Struct(f"<{scenario.seats}d").pack
+        self._trace, self._digest = bytearray(), blake2b(digest_size=16)
+        self._waiting_for_start = scenario.start_offset_frames is not None
+        for peer in self.peers:
+            self._push(peer.begins_at, _TICK, peer.own)
+        for fault in scenario.faults:
+            self._plan_fault(fault)
+        self._call(_SAMPLE_SECONDS, self._sample)
+
+    # -- set up -------------------------------------------------------------------------------------------------
+
+    def _make_links(self) -> dict[tuple[int, int], Link]:
+        scenario, links = self.scenario, {}
+        for a in range(scenario.players):
+            for b in range(scenario.players):
+                if a != b:
+                    spec = scenario.link if a < b or scenario.back is None else scenario.back
+                    spells = tuple(
+                        Spell(f.kind, f.at, f.at + f.seconds, f.amount) for f in scenario.faults if _concerns(f, a, b)
+                    )
+                    links[a, b] = Link(spec, seed=f"{scenario.seed}/{a}/{b}", spells=spells)
+        return links
+
+    def _plan_fault(self, fault: Fault) -> None:
+        peer, end = self.peers[fault.peer], fault.at + fault.seconds
+        if fault.kind in ("outage", "hold", "pause"):
+            self._call(end, lambda: self._heal(end))
+        if fault.kind in SPELLS:
+            return
+        if fault.kind == "pause":
+            peer.pauses.append((fault.at, end))
+        elif fault.kind == "slow":
+            self._call(fault.at, lambda: peer.charge(fault.amount))
+            self._call(end, peer.charge)
+        elif fault.kind == "leave":
+            self._call(fault.at, lambda: self._leave(peer))
+        elif fault.kind == "crash":
+            self._call(fault.at, lambda: self._crash(peer))
+            if fault.amount:
+                self._call(fault.at + fault.amount, lambda: self._tell_gone(peer))
+        else:
+            peer.corrupt(fault.kind, int(fault.amount))
+
+    def _leave(self, peer: SimulatedPeer) -> None:
+        if peer.match.ended is None and not peer.is_done:
+            self._carry_out(peer, peer.match.leave(now=peer.local_time(self.now)))
+
+    def _crash(self, peer: SimulatedPeer) -> None:
+        if not peer.is_done:
+            peer.has_crashed, peer.done_at = True, self.now
+
+    def _tell_gone(self, gone: SimulatedPeer) -> None:
+        for peer in self.peers:
+            if not peer.is_done and peer is not gone:
+                peer.match.peer_gone(gone.own)
+
+    def _heal(self, at: float) -> None:
+        """A fault is over. If nothing else is wrong then and soon after, play has to go on."""
+        faults = self.scenario.faults
+        soon = at + _CALM_SECONDS
+        disturbed = any(f.at < soon and (at < f.at + f.seconds or f.kind in TERMINAL) for f in faults)
+        if not disturbed and all(peer.match.phase is Phase.PLAYING for peer in self.peers):
+            self.healed_at.append(at)
+
+    # -- events -------------------------------------------------------------------------------------------------
+
+    def _push(self, when: float, kind: int, own: int, a: Any = None, b: Any = None) -> None:
+        self._order += 1
+        heapq.heappush(self._heap, (when, self._order, kind, own, a, b))
+
+    def _call(self, when: float, function: Callable[[], None]) -> None:
+        self._push(when, _CALL, 0, function)
+
+    def run(self) -> None:
+        """Let time pass until every side is through or gone, or one hangs."""
+        heap, peers, pop = self._heap, self.peers, heapq.heappop
+        while heap and not self.hung:
+            self.now, _, kind, own, a, b = event = pop(heap)
+            if kind == _CALL:
+                a()
+                continue
+            peer = peers[own]
+            if peer.done_at < FOREVER:
+                if kind == _TICK and all(other.done_at < FOREVER for other in peers):
+                    break
+                continue
+            if peer.pauses and peer.paused_until(self.now):
+                self._push(peer.paused_until(self.now), *event[2:])
+                continue
+            if kind == _TICK:
+                self._tick(peer)
+            elif kind == _DATAGRAM:
+                peer.match.receive(a, "inputs", b, now=peer.offset + self.now * peer.rate)
+            elif kind == _REPLY:
+                self._carry_out(peer, peer.match.batch_done(a, costs_us=b, now=peer.offset + self.now * peer.rate))
+            else:
+                peer.match.receive(a, "control", b, now=peer.offset + self.now * peer.rate)
+        self.now = min(self.now, max(p.done_at for p in peers)) if not self.hung else self.now
+        for peer in peers:
+            peer.meter.close_episode()
+
+    def _tick(self, peer: SimulatedPeer) -> None:
+        if self.now < peer.held_until:
+            if peer.held_until < FOREVER:
+                self._push(peer.held_until, _TICK, peer.own)
+                peer.due = peer.local_time(peer.held_until)
+            return
+        match = peer.match
+        local = peer.offset + self.now * peer.rate
+        seconds = match.frame_duration()
+        owed = 1 + int((local - peer.due) / seconds) if local > peer.due else 1
+        peer.due = max(peer.due, local - seconds) + seconds if owed == 1 else local + seconds
+        episode, was_out = match.episode, match.is_batch_out
+        before = episode.session.current_frame if episode is not None else 0
+        was_playing = match.phase is Phase.PLAYING
+        self._carry_out(peer, match.tick(now=local, owed=min(owed, _MOST_OWED)))
+        if was_playing and episode is not None and match.phase is Phase.PLAYING:
+            self._measure(peer, before, was_out)
+        if match.ended is not None and not match.is_batch_out and self._is_over(peer):
+            peer.done_at = self.now
+        # On its own clock, so that what is due never drifts by rounding.
+        self._push(max(self.now, (peer.due - peer.offset) / peer.rate), _TICK, peer.own)
+
+    def _measure(self, peer: SimulatedPeer, before: int, was_out: bool) -> None:
+        match, meter = peer.match, peer.meter
+        assert match.episode is not None
+        session = match.episode.session
+        frame = session.current_frame
+        meter.ticks += 1
+        meter.note_tick(before, frame, self.now)
+        meter.lags[frame - 1 - min(frame - 1, session.confirmed_frame)] += 1
+        if frame == before:
+            if was_out:
+                meter.overruns += 1
+            elif not match.stalled and (session.frame_limit is None or frame < session.frame_limit):
+                meter.skipped += 1
+
+    def _is_over(self, peer: SimulatedPeer) -> bool:
+        return not peer.match.peers.owe_acknowledgement or self.now - peer.moved_at > GOODBYE_SECONDS
+
+    # -- what a side decided ------------------------------------------------------------------------------------
+
+    def _carry_out(self, peer: SimulatedPeer, out: Outbox) -> None:
+        own, trace = peer.own, self._trace
+        for other, data in out.datagrams:
+            size = len(data)
+            if size > self.largest_datagram:
+                self.largest_datagram = size
+            trace += data
+            for when in self._links[own, other].plan(self.now, size):
+                self._push(when, _DATAGRAM, other, own, data)
+        for other, data in out.control:
+            trace += data
+            self._push(self._links[own, other].plan_control(self.now), _CONTROL, other, own, data)
+        for record in out.records:
+            if isinstance(record, FrameRecorded):
+                peer.recording.frames.append(record)
+                peer.moved_at = self.now
+                trace += _PACK_FRAME(own, record.episode, record.frame)
+                trace += record.checksum
+                trace += b"".join(record.inputs)
+                trace += self._pack_rewards(*record.rewards)
+            else:
+                self._take_record(peer, record)
+        for event in out.events:
+            self._take_event(peer, event)
+        if out.batch is not None:
+            if peer.match.phase is Phase.DIVERGED:
+                peer.heal_before(out.batch)
+            results, costs, seconds = peer.host.run(out.batch)
+            self._push(self.now + seconds, _REPLY, own, results, costs)
+        if len(trace) > _FLUSH:
+            self._digest.update(trace)
+            trace.clear()
+
+    def _take_record(self, peer: SimulatedPeer, record: Any) -> None:
+        recording = peer.recording
+        if isinstance(record, FramesVerified):
+            recording.verified[record.episode] = record.frame
+        elif isinstance(record, EpisodeStarted):
+            recording.starts.append(record)
+        elif isinstance(record, EpisodeEnded):
+            recording.ends.append(record)
+        elif isinstance(record, FramesWithdrawn):
+            recording.withdraw(record.episode, record.first_frame)
+
+    def _take_event(self, peer: SimulatedPeer, event: Any) -> None:
+        if isinstance(event, PhaseChanged):
+            peer.moved_at = self.now
+            self._trace += repr((peer.own, event.phase.value, event.episode, self.now)).encode()
+            if self._waiting_for_start and event.phase is Phase.PLAYING:
+                self._hold_start(peer)
+        elif isinstance(event, Desync):
+            peer.desyncs.append(event)
+        elif isinstance(event, Ended):
+            peer.moved_at = self.now
+
+    def _hold_start(self, peer: SimulatedPeer) -> None:
+        """Let the others begin their share of the offset after the first one, whatever the barrier's order was."""
+        if peer.own:
+            peer.held_until = FOREVER
+            return
+        self._waiting_for_start = False
+        offset = self.scenario.start_offset_frames or 0.0
+        for other in self.peers[1:]:
+            share = other.own / (len(self.peers) - 1)
+            is_waiting = other.held_until == FOREVER
+            # Who waits has run its frame 0 in the tick that found the barrier open.
+            other.held_until = self.now + (offset * share + is_waiting) / self.scenario.rate_hz
+            if is_waiting:
+                self._push(other.held_until, _TICK, other.own)
+                other.due = other.local_time(other.held_until)
+
+    # -- looking on ---------------------------------------------------------------------------------------------
+
+    def _sample(self) -> None:
+        now, alive = self.now, [peer for peer in self.peers if not peer.is_done]
+        if not alive:
+            return
+        positions = [peer.position(now) for peer in alive]
+        is_one_episode = len({peer.match.number for peer in alive}) == 1
+        if len(alive) == len(self.peers) and None not in positions and is_one_episode:
+            known = [position for position in positions if position is not None]
+            self.apart.append((now, max(known) - min(known)))
+        if self.healed_at and all(peer.moved_at > self.healed_at[0] for peer in alive):
+            self.recoveries.append(now - self.healed_at.pop(0))
+        patience = STANDSTILL_SECONDS + self.scenario.drop_after
+        self.hung = any(now - peer.moved_at > patience for peer in alive)
+        self._call(now + _SAMPLE_SECONDS, self._sample)
+
+    @property
+    def trace_hash(self) -> str:
+        """Hash over everything that was sent, recorded and decided."""
+        digest = self._digest.copy()
+        digest.update(self._trace)
+        return digest.hexdigest()
+
+
+def _concerns(fault: Fault, a: int, b: int) -> bool:
+    if fault.kind not in SPELLS:
+        return False
+    return (fault.peer, fault.other) == (a, b) if fault.other >= 0 else fault.peer in (a, b)
