@@ -2,12 +2,14 @@
 
 Rules:
 
-1. A client is in exactly one of three states: ``IDLE`` (connected, wants nothing), ``WAITING`` (in the queue once),
-   ``MATCHED`` (a present member of exactly one match). Whoever has departed is in none.
+1. A client is in exactly one of four states: ``IDLE`` (connected, wants nothing), ``WAITING`` (in the queue once),
+   ``MATCHED`` (a present member of exactly one match), ``WATCHING`` (a spectator of exactly one match). Whoever has
+   departed is in none.
 2. Whoever comes first is seated first: a match takes the first N of the queue as soon as N wait and a match is free.
 3. A match lives while it has present members. ``finish``, ``leave`` and ``depart`` all end in ``_quit_match``, which
    may be called for a client in any state, any number of times.
-4. Descriptions pass between present members of one match, and nowhere else.
+4. Descriptions pass between present members of one match, and between them and its spectators; nowhere else.
+5. Spectators keep no match alive, and nobody is told that one is there but the players.
 
 Methods change the state and return what is to be done, in order; refusals raise :class:`SignalingError` and change
 nothing. Time, randomness and client ids come from outside.
@@ -20,6 +22,7 @@ from enum import Enum
 from typing import Protocol
 
 from p2pclient.common.lobby_messages import (
+    Admitted,
     Closing,
     Finished,
     GoneReason,
@@ -30,12 +33,17 @@ from p2pclient.common.lobby_messages import (
     Peer,
     PeerGone,
     Signal,
+    SpectatorCame,
     Waiting,
+    Watch,
     Welcome,
     check_protocol,
     refusal,
 )
 from signaling.effects import Disconnect, Effect, Noted, Send
+
+FIRST_SPECTATOR = 100
+"""Ids of spectators in a match begin here: seats have lower ones."""
 
 
 class Entropy(Protocol):
@@ -50,6 +58,8 @@ class Limits:
 
     clients: int = 2000
     matches: int = 500
+    spectators: int = 8
+    """Of one match at a time."""
 
 
 class State(Enum):
@@ -58,6 +68,7 @@ class State(Enum):
     IDLE = "idle"
     WAITING = "waiting"
     MATCHED = "matched"
+    WATCHING = "watching"
 
 
 @dataclass(slots=True)
@@ -74,7 +85,12 @@ class _Client:
 class _Match:
     present: dict[str, int]
     """Seat by client, of those who neither finished, left nor departed."""
+    seed: int
     results: list[str] = field(default_factory=list)
+    spectators: dict[str, int] = field(default_factory=dict)
+    """Id in the match by client."""
+    let_in: int = 0
+    """Spectators so far."""
 
 
 class Lobby:
@@ -143,7 +159,7 @@ class Lobby:
         """
         check_protocol(join.protocol)
         known = self._clients[client]
-        if known.state is State.MATCHED:
+        if known.state in (State.MATCHED, State.WATCHING):
             raise refusal("already-matched")
         known.label = join.label
         known.told = None
@@ -154,16 +170,48 @@ class Lobby:
         welcome = Welcome(client_id=client, settings=self.settings, server_version=self._server_version)
         return [Send(client, welcome), *self._seat(now), *self._tell_waiting()]
 
+    def watch(self, client: str, watch: Watch) -> list[Effect]:
+        """A client wants to watch a match that runs: tell it who plays, and the players that it comes.
+
+        Raises:
+            SignalingError: ``protocol-version``, ``already-matched``, ``no-spectators``, ``no-match`` or
+                ``too-many-spectators``.
+        """
+        check_protocol(watch.protocol)
+        known = self._clients[client]
+        if known.state is not State.IDLE:
+            raise refusal("already-matched")
+        if not self.settings.spectators:
+            raise refusal("no-spectators")
+        match_id = watch.match_id or next(reversed(self._matches), "")
+        match = self._matches.get(match_id)
+        if match is None:
+            raise refusal("no-match")
+        if len(match.spectators) >= self._limits.spectators:
+            raise refusal("too-many-spectators")
+        own = FIRST_SPECTATOR + match.let_in
+        match.let_in += 1
+        match.spectators[client] = own
+        known.state, known.match_id = State.WATCHING, match_id
+        peers = tuple(Peer(client_id=other, seats=(seat,), make_offer=True) for other, seat in match.present.items())
+        admitted = Admitted(
+            client_id=client, match_id=match_id, seed=match.seed, spectator=own, peers=peers, settings=self.settings
+        )
+        came = SpectatorCame(match_id=match_id, client_id=client, spectator=own)
+        noted = Noted("watching", {"match": match_id, "client": client, "spectator": own})
+        return [noted, *[Send(other, came) for other in match.present], Send(client, admitted)]
+
     def signal(self, client: str, signal: Signal) -> list[Effect]:
-        """Relay a description to a partner in the same match.
+        """Relay a description to a partner in the same match, or between a player and a spectator.
 
         Raises:
             SignalingError: ``not-matched`` or ``not-your-partner``.
         """
         match = self._matches.get(signal.match_id)
-        if match is None or client not in match.present:
+        if match is None or client not in {*match.present, *match.spectators}:
             raise refusal("not-matched")
-        if signal.peer not in match.present or signal.peer == client:
+        partners = {*match.present, *match.spectators} if client in match.present else {*match.present}
+        if signal.peer not in partners - {client}:
             raise refusal("not-your-partner")
         relayed = Signal(match_id=signal.match_id, peer=client, description=signal.description)
         return [Send(signal.peer, relayed)]
@@ -213,7 +261,7 @@ class Lobby:
         match_id = f"{self._matches_made:04d}-{self._entropy.getrandbits(32):08x}"
         # 53 bits: a JSON number that every reader, a browser too, keeps exactly.
         seed = self._entropy.getrandbits(53)
-        self._matches[match_id] = _Match({client: seat for seat, client in enumerate(members)})
+        self._matches[match_id] = _Match({client: seat for seat, client in enumerate(members)}, seed)
         waited = {}
         effects: list[Effect] = []
         for seat, client in enumerate(members):
@@ -251,19 +299,28 @@ class Lobby:
         return self._quit_match(client, why)
 
     def _quit_match(self, client: str, why: GoneReason | None) -> list[Effect]:
-        """Take a client out of its match. The others are told unless it had finished (``why`` is None)."""
+        """Take a client out of its match. The others are told unless it had finished (``why`` is None).
+
+        That a spectator goes, only the players are told.
+        """
         known = self._clients[client]
         match = self._matches.get(known.match_id)
         match_id, known.match_id, known.state = known.match_id, "", State.IDLE
-        if match is None or match.present.pop(client, None) is None:
+        if match is None:
+            return []
+        was_spectator = match.spectators.pop(client, None) is not None
+        if not was_spectator and match.present.pop(client, None) is None:
             return []
         effects: list[Effect] = []
         if why is not None:
             effects.append(Noted("gone", {"match": match_id, "client": client, "why": why}))
             gone = PeerGone(match_id=match_id, client_id=client, why=why)
             effects += [Send(other, gone) for other in match.present]
+            effects += [Send(other, gone) for other in match.spectators if not was_spectator]
         if not match.present:
             del self._matches[match_id]
+            for spectator in match.spectators:
+                self._clients[spectator].state, self._clients[spectator].match_id = State.IDLE, ""
             effects.append(Noted("ended", {"match": match_id, "results": tuple(match.results)}))
         return effects
 

@@ -25,6 +25,7 @@ from p2pclient.common.lobby_messages import (
     Refused,
     ServerMessage,
     Signal,
+    Watch,
     decode_client_event,
     encode_event,
     refusal,
@@ -150,6 +151,8 @@ class SignalingServer:
         match message:
             case Join():
                 return self._lobby.join(client, message, now=now)
+            case Watch():
+                return self._lobby.watch(client, message)
             case Signal():
                 return self._lobby.signal(client, message)
             case Leave():

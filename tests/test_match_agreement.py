@@ -175,6 +175,17 @@ def test_nobody_joins_an_accusation_by_hearsay() -> None:
     assert mesh.of[1].accused == frozenset()
 
 
+def test_an_accusation_by_a_peer_that_is_lost_itself_is_forgotten() -> None:
+    mesh = Mesh(1, 1, 1, 1)
+    mesh.lose(3, 2)
+    mesh.exchange()
+    assert mesh.of[0].accused == {2}
+    mesh.crash(3, _0=9, _1=9, _2=9)
+    assert mesh.of[0].accused == frozenset()
+    mesh.exchange()
+    assert {mesh.agreed(peer).lost for peer in (0, 1, 2)} == {frozenset({3})}
+
+
 def test_ranges_that_begin_at_different_frames_fit_together() -> None:
     mesh = Mesh(1, 1, 1)
     mesh.of[0].lose(2, 0, true_inputs(2, 0, 3), now=0.0)
@@ -304,12 +315,18 @@ def test_a_grant_turns_a_partition() -> None:
     assert mesh.agreed(1).cuts == {2: 9, 3: 10}
 
 
-def test_a_grant_does_not_hold_for_a_part_of_its_peers() -> None:
+def test_a_grant_holds_for_all_of_its_peers_together_and_with_others() -> None:
     mesh = Mesh(1, 1, 1, 1)
     mesh.of[0].grant([0, 1])
     for lost in (1, 2):
         mesh.lose(0, lost)
     assert mesh.of[0].verdict == Partition(frozenset({0, 3}))
+    mesh.of[0].grant([0])
+    assert mesh.undecided(0) == {3}
+    mesh.of[1].grant([0, 1, 2])
+    for lost in (2, 3):
+        mesh.lose(1, lost)
+    assert mesh.of[1].verdict == Partition(frozenset({0, 1}))
 
 
 def test_seats_count_and_not_peers() -> None:
@@ -360,6 +377,15 @@ def test_the_side_with_more_seats_is_kept_though_its_ids_are_higher() -> None:
     mesh.settle()
     assert mesh.agreed(1).lost == mesh.agreed(2).lost == {0}
     assert mesh.of[0].verdict == Partition(frozenset({0}))
+
+
+def test_of_two_sides_that_may_go_on_the_one_with_more_seats_is_kept() -> None:
+    mesh = Mesh(1, 1, 1, 2)
+    mesh.cut(0, 3)
+    mesh.lose(0, 3)
+    mesh.lose(3, 0)
+    mesh.settle()
+    assert {mesh.agreed(peer).lost for peer in (1, 2, 3)} == {frozenset({0})}
 
 
 def test_a_side_with_a_grant_is_kept_before_one_with_as_many_seats() -> None:
@@ -442,6 +468,8 @@ def test_who_never_answers_is_given_up_after_twice_the_patience() -> None:
     mesh.exchange()
     mesh.wait(2 * PATIENCE - 0.1, 0, 1)
     assert mesh.undecided(0) == {2}
+    for to, by in ((0, 1), (1, 0)):  # nothing new in that
+        mesh.of[to].receive(by, report(3), now=mesh.now)
     mesh.wait(0.2, 0, 1)
     assert mesh.of[0].lost == mesh.of[1].lost == {2, 3}
     assert mesh.of[0].verdict == Partition(frozenset({0, 1}))
@@ -450,17 +478,18 @@ def test_who_never_answers_is_given_up_after_twice_the_patience() -> None:
 # -- hostile reports ------------------------------------------------------------------------------------------------
 
 
-def test_two_inputs_for_one_frame_end_it_and_name_who_differs() -> None:
-    mesh = Mesh(1, 1, 1, 1)
+def test_two_inputs_for_one_frame_end_it_and_name_who_differs_from_whom() -> None:
+    mesh = Mesh(1, 1, 1, 1, 1)
+    mesh.lose(0, 4)
+    for peer in (1, 2):
+        mesh.of[0].receive(peer, report(4, last=11), now=0.0)
+    assert mesh.undecided(0) == {3}
+    other = [*true_inputs(4, 5, 10), b"\x01??"]
+    mesh.of[0].receive(3, PeersLost(0, [4], [LostInputs(4, 5, other)]), now=0.0)
+    assert mesh.of[0].verdict == Contradiction(4, 11, (1, 3))
     mesh.lose(0, 3)
-    mesh.of[0].receive(1, report(3, last=11), now=0.0)
-    other = [*true_inputs(3, 5, 10), b"\x01??"]
-    mesh.of[0].receive(2, PeersLost(0, [3], [LostInputs(3, 5, other)]), now=0.0)
-    assert mesh.of[0].verdict == Contradiction(3, 11, (1, 2))
-    mesh.lose(0, 1)
     mesh.of[0].grant([0])
-    assert mesh.of[0].verdict == Contradiction(3, 11, (1, 2))
-    assert mesh.of[0].peers_to_lose(now=1e9) == frozenset()
+    assert mesh.of[0].verdict == Contradiction(4, 11, (1, 3))
 
 
 def test_a_report_that_contradicts_what_is_frozen_here_later_is_noticed_too() -> None:
@@ -583,6 +612,40 @@ def test_a_peer_that_is_an_episode_further_agrees_with_any_last_frame() -> None:
     assert mesh.agreed(0).cuts == {2: NULL_FRAME}  # the report that came too early counts now
     mesh.exchange()
     assert mesh.agreed(1).cuts == {2: NULL_FRAME}
+
+
+def test_a_report_from_the_next_episode_agrees_with_any_last_frame_only_until_that_begins() -> None:
+    mesh = Mesh(1, 1, 1)
+    mesh.of[1].begin_episode(1, now=mesh.now)
+    mesh.of[1].lose(2, 0, [], now=mesh.now)
+    mesh.exchange()
+    mesh.of[0].begin_episode(1, now=mesh.now)
+    mesh.of[0].lose(2, 0, true_inputs(2, 0, 3), now=mesh.now)
+    assert mesh.undecided(0) == {1}
+    mesh.exchange()
+    assert mesh.agreed(0).cuts == mesh.agreed(1).cuts == {2: 3}
+
+
+def test_inputs_of_an_episode_do_not_count_in_the_next() -> None:
+    mesh = Mesh(1, 1, 1)
+    for peer in (0, 1):
+        mesh.of[peer].lose(2, 0, true_inputs(2, 0, 3), now=mesh.now)
+    mesh.exchange()
+    for peer in (0, 1):
+        mesh.of[peer].begin_episode(1, now=mesh.now)
+    mesh.exchange()
+    assert mesh.agreed(0).cuts == mesh.agreed(1).cuts == {2: NULL_FRAME}
+
+
+def test_waiting_for_an_answer_begins_anew_at_each_barrier() -> None:
+    mesh = Mesh(1, 1, 1, 1)
+    mesh.crash(3, _0=9, _1=9, _2=9)
+    mesh.exchange()
+    mesh.wait(10 * PATIENCE)
+    mesh.of[0].begin_episode(1, now=mesh.now)
+    assert mesh.undecided(0) == {1, 2}
+    assert mesh.of[0].peers_to_lose(now=mesh.now + 1.9 * PATIENCE) == frozenset()
+    assert mesh.of[0].peers_to_lose(now=mesh.now + 2.1 * PATIENCE) == {1, 2}
 
 
 def test_a_loss_while_one_side_is_an_episode_behind_is_an_accusation() -> None:

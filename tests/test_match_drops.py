@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from virtual import Link, Side, VirtualMatch, straight_run, toy_env
 
@@ -180,6 +182,33 @@ def test_a_loss_around_a_barrier_ends_nobody_elses_match(moment: float) -> None:
     match.run(90)
     for episode in range(3):
         assert_one_history(match, [0, 2], frames=60, episode=episode)
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_a_loss_that_some_notice_before_and_others_after_the_barrier(seed: int) -> None:
+    """The last words of a peer at an episode's end reach some of the others, and then it is gone."""
+    dice = random.Random(seed)
+    players = dice.choice((3, 4))
+    match = VirtualMatch(
+        seed=seed,
+        players=players,
+        link=Link(delay=0.03, jitter=dice.choice((0.0, 0.05))),
+        env=toy_env(players, max_steps=60),
+        episodes=2,
+        on_drop="go-on",
+        drop_after=2.0,
+        rate_hz=30.0,
+    )
+    play_until(match, 52)
+    quiet = match.now + dice.uniform(0.2, 0.4)
+    for other in range(players):
+        if other != 1 and dice.random() < 0.5:
+            match.links[1, other] = Link(delay=0.03, outages=((quiet, 1e9),))
+    match.sides[1].dead_from = quiet + dice.choice((0.05, 0.12, 0.3))
+    match.run(60)
+    survivors = [own for own in range(players) if own != 1]
+    for episode in range(2):
+        assert_one_history(match, survivors, frames=60, episode=episode)
 
 
 def test_two_alone_have_no_majority() -> None:

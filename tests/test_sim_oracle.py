@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import msgspec
 import pytest
 
 from p2pclient.match.episode import EpisodePlay
@@ -41,7 +42,7 @@ def test_a_recorded_field_that_is_wrong_is_found(monkeypatch: pytest.MonkeyPatch
 
     def spoil(self: EpisodePlay, frame: int, result: Any) -> FrameRecorded:
         row = record(self, frame, result)
-        return dataclasses.replace(row, **{field: wrong}) if frame == 150 else row
+        return msgspec.structs.replace(row, **{field: wrong}) if frame == 150 else row
 
     result = run_with(monkeypatch, EpisodePlay, "_record", spoil)
     assert result.wrong_frames >= 2

@@ -16,6 +16,7 @@ _COMMANDS = {
     "play": "play alone, or with a bot in the other seat; no server needed",
     "serve": "start the server at which players meet",
     "join": "join a server and play with whoever comes",
+    "watch": "watch a match of a server while others play it",
     "export": "turn a run's recording into Parquet and CSV tables",
     "verify": "compare two recordings of the same match",
     "soak": "let bots play for hours over bad networks, kill what plays, and get a verdict",

@@ -34,6 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="end",
         help="when one of three or more players is lost: end the match, or go on without (default: end)",
     )
+    parser.add_argument(
+        "--spectators",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="whether others may watch matches (default: they may)",
+    )
     parser.add_argument("--allow-mixed-hosts", action="store_true", help="let different Python, NumPy or systems play")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     add_environment_flags(parser)
@@ -58,6 +64,7 @@ def settings_of(arguments: argparse.Namespace) -> MatchSettings:
         episodes=episodes,
         frames=frames,
         drop_after_s=arguments.drop_after,
+        spectators=arguments.spectators,
         record_observations=arguments.observations,
         allow_mixed_hosts=arguments.allow_mixed_hosts,
     )

@@ -51,6 +51,15 @@ class Join(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="jo
     bot: bool = False
 
 
+class Watch(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="watch"):
+    """Ask to watch a match that runs. Answered by :class:`Admitted`. Only for who neither waits nor plays."""
+
+    protocol: int = LOBBY_PROTOCOL
+    app_version: Short = ""
+    match_id: Name | None = None
+    """Which one; None: the one that began last."""
+
+
 class Description(msgspec.Struct, frozen=True, kw_only=True):
     """A WebRTC session description with all candidates in it (RFC 8829); no trickle."""
 
@@ -133,11 +142,31 @@ class Matched(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag=
     settings: MatchSettings
 
 
+class Admitted(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="admitted"):
+    """The answer to :class:`Watch`: offers may be made to ``peers``, the players, from now on."""
+
+    client_id: Name
+    match_id: Name
+    seed: Count
+    spectator: Count
+    """The id of this spectator in the match, apart from all seats."""
+    peers: Annotated[tuple[Peer, ...], msgspec.Meta(max_length=MAX_SEATS)]
+    settings: MatchSettings
+
+
+class SpectatorCame(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="spectator"):
+    """Tells a player that somebody watches the match, and will make an offer."""
+
+    match_id: Name
+    client_id: Name
+    spectator: Count
+
+
 GoneReason = Literal["left", "disconnected", "silent"]
 
 
 class PeerGone(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="peer-gone"):
-    """A partner is no longer there, as far as the server knows.
+    """A partner or a spectator is no longer there, as far as the server knows.
 
     ``left``: said so. ``disconnected``: its connection to the server was closed, as when its process ends.
     ``silent``: it stopped answering the server. The last two are not proof: while its datagrams arrive, it lives.
@@ -161,14 +190,22 @@ class Closing(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag=
     message: Sentence
 
 
-ClientMessage = Join | Signal | Leave | Finished
-ServerMessage = Welcome | Waiting | Matched | Signal | PeerGone | Refused | Closing
+ClientMessage = Join | Watch | Signal | Leave | Finished
+ServerMessage = Welcome | Waiting | Matched | Admitted | SpectatorCame | Signal | PeerGone | Refused | Closing
 
-CLIENT_EVENTS: dict[str, type[ClientMessage]] = {"join": Join, "signal": Signal, "leave": Leave, "finished": Finished}
+CLIENT_EVENTS: dict[str, type[ClientMessage]] = {
+    "join": Join,
+    "watch": Watch,
+    "signal": Signal,
+    "leave": Leave,
+    "finished": Finished,
+}
 SERVER_EVENTS: dict[str, type[ServerMessage]] = {
     "welcome": Welcome,
     "waiting": Waiting,
     "matched": Matched,
+    "admitted": Admitted,
+    "spectator": SpectatorCame,
     "signal": Signal,
     "peer-gone": PeerGone,
     "refused": Refused,
@@ -182,6 +219,9 @@ REFUSALS: Mapping[str, str] = {
     "rate-limited": "Too many messages in a short time. Wait a moment.",
     "protocol-version": "Server and program are of different versions.",
     "already-matched": "This client is in a match. Finish or leave it before joining again.",
+    "no-match": "There is no such match to watch at the moment.",
+    "no-spectators": "This server lets nobody watch.",
+    "too-many-spectators": "As many as may already watch this match.",
     "not-matched": "This client is not in that match.",
     "not-your-partner": "Descriptions go to partners in the same match only.",
     "full": "The server is full. Try again later.",
@@ -217,7 +257,7 @@ def decode_client_event(event: str, payload: Any) -> ClientMessage:
     if event not in CLIENT_EVENTS:
         raise refusal("unknown-event")
     try:
-        if event == "join":
+        if event in ("join", "watch"):
             # Before anything else: another version may have other fields, and must be told so, not "malformed".
             check_protocol(msgspec.convert(payload, _Versioned).protocol)
         message: ClientMessage = msgspec.convert(payload, CLIENT_EVENTS[event])

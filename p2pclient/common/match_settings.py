@@ -50,6 +50,8 @@ class MatchSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What follows when states differ: ``end`` the match, or ``resimulate`` and play on if all agree then."""
     on_drop: str = "end"
     """What a lost player means while others are left: ``end`` the match, or ``go-on`` without."""
+    spectators: bool = True
+    """May others watch the match while it runs."""
     record_observations: bool = False
     allow_mixed_hosts: bool = False
     """Let machines with another Python, NumPy or system play together, as long as their numeric probes agree."""

@@ -65,7 +65,6 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from p2pclient.common.errors import LocalMisuseError
-from p2pclient.common.frames import NULL_FRAME
 from p2pclient.protocol.control import MAX_LOST_FRAMES, MAX_LOST_PEERS, LostInputs, PeersLost
 
 QUIET = 3.0
@@ -237,13 +236,10 @@ class Agreement:
             self._freeze(peer, 0, ())
         for peer, message in ahead.items():
             self._take_inputs(peer, message)
-        self._is_news = bool(self._lost)
         self._review()
 
     def peers_to_lose(self, *, now: float) -> frozenset[int]:
         """Return the living peers that are to be given up for what others said. Look every tick; call :meth:`lose`."""
-        if self._contradiction is not None:
-            return frozenset()
         left_us = frozenset(peer for peer in self.living if self._own in self._said.get(peer, ()))
         if left_us:
             return left_us
@@ -284,7 +280,7 @@ class Agreement:
     def _take_inputs(self, peer: int, message: PeersLost) -> None:
         told = self._told.setdefault(peer, {})
         for part in message.inputs:
-            told[part.peer] = max(told.get(part.peer, NULL_FRAME), part.first_frame + len(part.inputs) - 1)
+            told[part.peer] = part.first_frame + len(part.inputs) - 1
             self._merge(part.peer, part.first_frame, part.inputs, reporter=peer)
 
     def _merge(self, peer: int, first_frame: int, inputs: Sequence[bytes], *, reporter: int) -> None:

@@ -127,6 +127,7 @@ class Barriers:
             self.leave_at = now + GOODBYE
             core.change_phase(Phase.FINISHING)
             return None
+        core.episode = None  # what is agreed from here on belongs to the next one
         self._drops.begin_episode(now=now)
         return self.reset()
 

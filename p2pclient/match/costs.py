@@ -9,7 +9,11 @@ from p2pclient.rollback.budget import Budget
 
 
 def learn_costs(budget: Budget, batch: PlayBatch, costs_us: Sequence[int]) -> float | None:
-    """Tell the budget what the batch cost; returns the seconds of one step, or None if nothing was measured."""
+    """Tell the budget what the batch cost; returns the seconds of one step, or None if nothing was measured.
+
+    Only what the commands took in the host counts. The way there and back is long when the machine is busy with other
+    things, and a narrower window would not make it shorter.
+    """
     if len(costs_us) != len(batch.commands):
         return None
     steps = len(batch.steps)

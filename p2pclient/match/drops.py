@@ -6,7 +6,7 @@ out. Only a match whose settings say so goes on, and only while play is under wa
 
 from __future__ import annotations
 
-from p2pclient.match.agreement import Agreed, Agreement, Contradiction, Partition, Undecided
+from p2pclient.match.agreement import PATIENCE, Agreed, Agreement, Contradiction, Partition, Undecided
 from p2pclient.match.core import MatchCore
 from p2pclient.match.episode import EpisodePlay
 from p2pclient.match.peers import Peer
@@ -14,6 +14,8 @@ from p2pclient.match.plan import Phase
 from p2pclient.protocol.control import PeersLost
 from p2pclient.protocol.endpoint import LOST_AFTER
 
+_NOTICING = 1.3
+"""Times ``drop_after``: by then every living peer has noticed that another is gone."""
 _GOING_ON = frozenset({Phase.RESETTING, Phase.BARRIER, Phase.PLAYING, Phase.EPISODE_OVER})
 """Phases in which a loss can be survived."""
 
@@ -27,7 +29,8 @@ class DropCourse:
         self._agreement: Agreement | None = None
         if plan.on_drop == "go-on" and len(plan.peers) > 1 and plan.local_seats:
             seats = {plan.own_id: plan.local_seats, **plan.peers}
-            self._agreement = Agreement(plan.own_id, seats, is_valid=core.peers.is_valid)
+            patience = max(PATIENCE, _NOTICING * plan.drop_after)
+            self._agreement = Agreement(plan.own_id, seats, is_valid=core.peers.is_valid, patience=patience)
         self._applied: set[int] = set()
         """Lost peers whose last frame is in force in the episode at hand."""
 

@@ -89,6 +89,8 @@ class Feeds:
         self._facts = dict(facts)
         self._feeds: dict[int, _Feed] = {}
         self._history: History | None = None
+        self._fetched: tuple[int, Mapping[str, Any]] | None = None
+        """A snapshot that is not given to anyone yet, and its episode."""
 
     def __contains__(self, spectator: int) -> bool:
         return spectator in self._feeds
@@ -122,7 +124,7 @@ class Feeds:
         if self._feeds.pop(spectator, None) is not None:
             self._core.out.events.append(SpectatorGone(spectator, reason))
         if not self._feeds:
-            self._history = None
+            self._history = self._fetched = None
 
     def receive(self, spectator: int, channel: str, data: bytes, *, now: float) -> None:
         """Take in bytes from a spectator."""
@@ -161,31 +163,40 @@ class Feeds:
     def ask(self, batch: PlayBatch) -> None:
         """Append to a batch of play what fetches a snapshot, if a spectator needs one and the host keeps a fit one."""
         core = self._core
-        if self._history is None or core.episode is None or not any(f.wants_state for f in self._feeds.values()):
+        if self._history is None or core.episode is None or self._fetched is not None:
+            return
+        if not any(feed.wants_state for feed in self._feeds.values()):
             return
         chapter = self._history.chapter(core.number)
         if chapter is None:
             return
-        fit = [frame for frame in core.episode.session.snapshots if chapter.may_begin_at(frame)]
+        # What is verified by now is marked so once this batch is settled.
+        newest = core.episode.chain.verified_frame + 1
+        fit = [frame for frame in core.episode.session.snapshots if chapter.first <= frame <= newest]
         if fit:
             batch.snapshot = len(batch.commands)
             batch.commands.append(["get_snapshot", fit[-1]])
 
-    def take_snapshot(self, state: Mapping[str, Any], *, now: float) -> None:
-        """The snapshot that was asked for is here: all who wait for one get it."""
-        chapter = self._history.newest if self._history is not None else None
-        waiting = [feed for feed in self._feeds.values() if feed.wants_state and feed.request is not None]
-        frame = int(state["frame"])
-        if chapter is None or not waiting or not chapter.may_begin_at(frame):
+    def take_snapshot(self, state: Mapping[str, Any]) -> None:
+        """The snapshot that was asked for is here; it goes out in the next tick."""
+        self._fetched = self._core.number, state
+
+    def _give_state(self, now: float) -> None:
+        """All who wait for a state get the one that was fetched."""
+        if self._fetched is None or self._history is None:
             return
-        parts = split_state(chapter.number, frame, encode(state["data"]))
-        for feed in waiting:
+        (episode, state), self._fetched = self._fetched, None
+        chapter = self._history.chapter(episode)
+        if chapter is None or not chapter.may_begin_at(state["frame"]):
+            return
+        parts = split_state(chapter.number, state["frame"], encode(state["data"]))
+        for feed in [feed for feed in self._feeds.values() if feed.wants_state]:
             feed.wants_state = False
-            if not parts[0].data:
+            if parts[0].data:
+                feed.state_at = now
+                self._begin(feed, chapter, state["frame"], parts)
+            else:
                 self._give_up(feed, "too-large")
-                continue
-            feed.state_at = now
-            self._begin(feed, chapter, frame, parts)
 
     # -- time ---------------------------------------------------------------------------------------------------
 
@@ -199,6 +210,7 @@ class Feeds:
         if not self._feeds:
             return
         self.take_records()
+        self._give_state(now)
         for feed in list(self._feeds.values()):
             self._take_events(feed, now)
             if feed.id in self._feeds:

@@ -16,6 +16,7 @@ host's reply. What they decide comes back as an :class:`~p2pclient.match.plan.Ou
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import ceil
 from typing import Any
 
 from p2pclient.common.errors import LocalMisuseError
@@ -149,6 +150,11 @@ class Match:
     def is_batch_out(self) -> bool:
         """True while the host works for this match."""
         return self._batch is not None
+
+    @property
+    def owes_acknowledgement(self) -> bool:
+        """True while what was said last has not reached everyone who is still here."""
+        return self.peers.owe_acknowledgement or self.feeds.owe
 
     def frame_duration(self) -> float:
         """Seconds that the next frame is to last. Call it once per tick: each call is a sample of the leads."""
@@ -389,6 +395,10 @@ class Match:
             self._settle(episode, batch.settled, now)
 
     def _learn(self, batch: PlayBatch, costs_us: Sequence[int]) -> None:
+        rtt = self.peers.rtt
+        if rtt is not None and self.plan.delay_range is None:
+            # Narrower than inputs are late, the window would cost more of the frame rate than a late batch does.
+            self._budget.narrowest = ceil(rtt / 2 * self.plan.rate_hz) + 1
         step_seconds = learn_costs(self._budget, batch, costs_us)
         if step_seconds is not None:
             self.delays.learn_step(step_seconds)
@@ -409,7 +419,7 @@ class Match:
         self._use_results(batch, results)
         self._settle(episode, batch.settled, now)
         if batch.snapshot is not None:
-            self.feeds.take_snapshot(results[batch.snapshot], now=now)
+            self.feeds.take_snapshot(results[batch.snapshot])
         if batch.withdraws:
             self._desync.take_resimulation(now)
 

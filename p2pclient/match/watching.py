@@ -3,7 +3,8 @@
 The rules:
 
 1. Only what all players have verified arrives here; it is simulated in order, never newer than ``delay`` frames behind
-   the newest that was heard. Whoever is more than :data:`CATCH_UP_AFTER` frames behind that runs two in a tick.
+   the newest that was heard. Whoever is more than :data:`~p2pclient.match.playback.CATCH_UP_AFTER` frames behind that
+   runs two in a tick.
 2. What is simulated is compared with the players' chain. A difference is named, and ends the watching.
 3. One player feeds at a time. When it falls silent or goes, the next one is asked to go on from what is here already.
 
@@ -14,17 +15,15 @@ It has the verbs of :class:`~p2pclient.match.match.Match`, and hands back the sa
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from p2pclient.common.errors import LocalMisuseError, RemoteProtocolError
-from p2pclient.common.frames import NULL_FRAME, unpack_seat_input
-from p2pclient.common.spaces import decode_action
-from p2pclient.envhost.values import MalformedValueError, decode
+from p2pclient.common.frames import NULL_FRAME
 from p2pclient.match.peers import input_check
 from p2pclient.match.plan import Desync, Ended, MatchPlan, Outbox, PeerSilence, Phase, PhaseChanged, ViewReady
+from p2pclient.match.playback import Playback, WatchBatch
 from p2pclient.match.stretch import Stretch
 from p2pclient.protocol.control import (
     AnyMessage,
@@ -48,11 +47,7 @@ from p2pclient.protocol.endpoint import (
     SilenceChanged,
 )
 from p2pclient.protocol.handshake import PROTOCOL_VERSION, differences
-from p2pclient.recorder.records import EpisodeEnded, FrameRecorded
-from p2pclient.rollback.chain import extend_chain
 
-CATCH_UP_AFTER = 4
-"""Frames behind what may be shown above which two frames run in one tick."""
 _HELD_FRAMES = 2048
 """Inputs that are held beyond the delay."""
 _HELD_STRETCHES = 64
@@ -80,18 +75,6 @@ class _Source:
     """Newest input that was acknowledged to it."""
 
 
-@dataclass(slots=True)
-class _Batch:
-    """What is out at the host."""
-
-    commands: list[list[Any]] = field(default_factory=list)
-    steps: dict[int, tuple[int, tuple[bytes, ...]]] = field(default_factory=dict)
-    """Frame and inputs behind each step, by index."""
-    checksum: int | None = None
-    """Index of the command that begins a stretch, whose result is a checksum."""
-    view: int | None = None
-
-
 class Watching:
     """The state machine of one spectator.
 
@@ -108,26 +91,14 @@ class Watching:
         self.tracing = False
         self.phase = Phase.HANDSHAKING
         self.ended: Ended | None = None
-        self.number = 0
-        """Number of the episode at hand."""
-        self.simulated = NULL_FRAME
-        """Newest frame of it that was simulated."""
-        self.simulated_frames = 0
-        """Frames simulated in all."""
-        self.totals: list[tuple[float, ...]] = []
-        """Total rewards by seat of each episode that was watched to its end."""
         self.failovers = 0
         """How often another player was asked to go on."""
         self._out = Outbox()
         self._sources = {player: _Source(player, self._make_endpoint(player, now)) for player in players}
         self._current: _Source | None = None
         self._request = 0
-        self._stretches: deque[Stretch] = deque()
-        self._is_entered = False
-        """Is the host in the first of the stretches."""
-        self._chain = b""
-        self._totals: tuple[float, ...] = ()
-        self._batch: _Batch | None = None
+        self._playback = Playback(plan, delay=delay)
+        self._batch: WatchBatch | None = None
         for source in self._sources.values():
             source.endpoint.queue_control(Hello(self._facts()))
 
@@ -158,9 +129,29 @@ class Watching:
         return self._current.id if self._current is not None else None
 
     @property
+    def number(self) -> int:
+        """Number of the episode at hand."""
+        return self._playback.number
+
+    @property
+    def simulated(self) -> int:
+        """Newest frame of it that was simulated."""
+        return self._playback.simulated
+
+    @property
+    def simulated_frames(self) -> int:
+        """Frames simulated in all."""
+        return self._playback.simulated_frames
+
+    @property
+    def totals(self) -> list[tuple[float, ...]]:
+        """Total rewards by seat of each episode that was watched to its end."""
+        return self._playback.totals
+
+    @property
     def behind(self) -> int:
         """Frames that were heard and are not simulated yet."""
-        return sum(len(stretch.inputs) for stretch in self._stretches)
+        return self._playback.behind
 
     @property
     def rtt(self) -> float | None:
@@ -208,11 +199,8 @@ class Watching:
         if batch is None:
             raise LocalMisuseError("no batch is out")
         if self.ended is None:
-            if batch.checksum is not None:
-                self._enter(bytes(results[batch.checksum]))
-            for index, (frame, inputs) in batch.steps.items():
-                if self.ended is None:
-                    self._take_step(frame, inputs, results[index])
+            self._out.records.extend(self._playback.take_results(batch, results))
+            self._follow()
             if batch.view is not None and self.ended is None:
                 self._out.events.append(ViewReady(self.number, results[batch.view]))
         return self._take_outbox()
@@ -241,19 +229,17 @@ class Watching:
     # -- what players say ---------------------------------------------------------------------------------------
 
     def _take_event(self, source: _Source, event: object, now: float) -> None:
-        is_current = source is self._current
         if isinstance(event, ControlReceived):
             self._take_message(source, event.message, now)
-        elif isinstance(event, SilenceChanged) and is_current:
+        elif source is not self._current:
+            return
+        elif isinstance(event, SilenceChanged):
             self._out.events.append(PeerSilence(source.id, event.level))
-        elif isinstance(event, InputReceived) and is_current and self._stretches:
-            tail = self._stretches[-1]
-            if event.frame == tail.heard + 1 and tail.closed_at is None:
-                tail.heard = event.frame
-                tail.inputs.append(event.values)
-                self._close_if_whole(tail, now)
-        elif isinstance(event, ChainReceived) and is_current and self._stretches:
-            self._expect(self._stretches[-1], event.frame, event.value)
+        elif isinstance(event, InputReceived):
+            self._playback.add_inputs(event.frame, event.values, now=now)
+        elif isinstance(event, ChainReceived):
+            self._playback.expect(event.frame, event.value)
+        self._follow()
 
     def _take_message(self, source: _Source, message: AnyMessage, now: float) -> None:
         if isinstance(message, Hello) and not source.greeted:
@@ -271,63 +257,43 @@ class Watching:
                 source.out = _LEAVING.get(message.reason, "The player left the match.")
         elif isinstance(message, FeedEnd):
             source.out = f"The player does not send the match any more ({message.reason[:40]})."
-        elif isinstance(message, FeedStart) and source is self._current and message.request == self._request:
+        elif source is self._current:
+            self._take_feed(source, message, now)
+
+    def _take_feed(self, source: _Source, message: AnyMessage, now: float) -> None:
+        if isinstance(message, FeedStart) and message.request == self._request:
             self._begin_stretch(source, message, now)
-        elif isinstance(message, StatePart) and source is self._current and self._stretches:
-            self._take_part(source, self._stretches[-1], message)
-        elif isinstance(message, EpisodeOver) and source is self._current and self._stretches:
-            tail = self._stretches[-1]
-            if tail.episode == message.episode and tail.over is None and message.last_frame >= tail.heard:
-                tail.over = message
-                self._expect(tail, message.last_frame, message.chain)
-                self._close_if_whole(tail, now)
+        elif isinstance(message, StatePart):
+            self._take_part(source, message)
+        elif isinstance(message, EpisodeOver):
+            self._playback.end_episode(message, now=now)
 
     def _begin_stretch(self, source: _Source, start: FeedStart, now: float) -> None:
         """A player feeds from here on: what we have goes on, or something new begins."""
-        tail = self._stretches[-1] if self._stretches else None
-        goes_on = (
-            not start.has_state
-            and tail is not None
-            and tail.closed_at is None
-            and (start.episode, start.first_frame) == (tail.episode, tail.heard + 1)
-        )
-        if not goes_on and not start.has_state and start.first_frame != 0:
-            source.out = "The player does not go on from where this spectator stands."
-            return
-        if len(start.totals) != self.plan.seats or len(self._stretches) >= _HELD_STRETCHES:
+        playback = self._playback
+        tail = playback.tail
+        goes_on = tail is not None and not start.has_state and not tail.is_whole
+        goes_on = goes_on and (start.episode, start.first_frame) == playback.position
+        begins = start.has_state or start.first_frame == 0
+        too_many = len(playback.stretches) >= _HELD_STRETCHES
+        if not (goes_on or begins) or too_many or len(start.totals) != self.plan.seats:
             source.out = "The player sent what cannot be followed."
             return
         source.endpoint.begin_episode(start.stretch, first_frame=start.first_frame)
-        if goes_on and tail is not None:
-            self._expect(tail, start.first_frame - 1, start.chain)
-            return
-        if tail is not None and not tail.is_ready:
-            self._stretches.pop()
-        elif tail is not None and tail.closed_at is None:
-            tail.closed_at = now
-        self._stretches.append(Stretch.begin(start))
+        if goes_on:
+            playback.expect(start.first_frame - 1, start.chain)
+        else:
+            playback.begin(Stretch.begin(start), now=now)
 
-    def _take_part(self, source: _Source, tail: Stretch, part: StatePart) -> None:
-        if tail.parts is None or tail.parts.is_complete:
+    def _take_part(self, source: _Source, part: StatePart) -> None:
+        tail = self._playback.tail
+        if tail is None or tail.parts is None or tail.is_ready:
             return
         try:
             tail.parts.add(part)
         except RemoteProtocolError as error:
             source.endpoint.drops[error.reason] += 1
             source.out = "The player sent a state that cannot be read."
-
-    def _close_if_whole(self, stretch: Stretch, now: float) -> None:
-        if stretch.is_whole and stretch.closed_at is None:
-            stretch.closed_at = now
-
-    def _expect(self, stretch: Stretch, frame: int, value: bytes) -> None:
-        """A player told the chain's value at a frame: compare now or, if we are not there yet, later."""
-        is_here = self._is_entered and stretch is self._stretches[0]
-        newest, known = (self.simulated, self._chain) if is_here else (stretch.first - 1, stretch.chain)
-        if frame > newest:
-            stretch.expected[frame] = value
-        elif frame == newest and value != known:
-            self._differ(frame, known, value)
 
     # -- who feeds ----------------------------------------------------------------------------------------------
 
@@ -355,24 +321,11 @@ class Watching:
                 self._current.endpoint.queue_control(Unwatch())
         self._current = source
         self._request += 1
-        if self._stretches and not self._stretches[-1].is_ready:
-            self._stretches.pop()  # nobody knows the rest of this state
-        tail = self._stretches[-1] if self._stretches else None
-        if tail is not None and not tail.is_whole:
-            tail.closed_at = None
-        if tail is None:
-            position = self._next_episode()
-        elif tail.is_whole:
-            position = (tail.episode + 1, 0)
-        else:
-            position = (tail.episode, tail.heard + 1)
-        source.endpoint.queue_control(Watch(self._request, *position))
+        self._playback.drop_unready()
+        self._playback.reopen()
+        source.endpoint.queue_control(Watch(self._request, *self._playback.position))
         if self.phase is Phase.HANDSHAKING:
             self._change_phase(Phase.BARRIER)
-
-    def _next_episode(self) -> tuple[int | None, int]:
-        """Where it goes on if nothing is held: behind the newest episode that was watched to its end."""
-        return (self.number, 0) if self.totals else (None, 0)
 
     def _is_hopeless(self, source: _Source, now: float) -> bool:
         silent = source.endpoint.silent_for(now=now)
@@ -381,18 +334,17 @@ class Watching:
     def _has_everything(self) -> bool:
         """Is the match complete, and all of it here."""
         is_complete = self._current is not None and self._current.finished
-        return is_complete and (not self._stretches or self._stretches[-1].is_whole)
+        tail = self._playback.tail
+        return is_complete and (tail is None or tail.is_whole)
 
     def _give_up(self, now: float) -> None:
         """Nobody feeds any more: show what is held, then end."""
-        if self._stretches and not self._stretches[-1].is_ready:
-            self._stretches.pop()
-        for stretch in self._stretches:
-            if stretch.closed_at is None:
-                stretch.closed_at = now
-        if self.behind or self._batch is not None or any(stretch.is_whole for stretch in self._stretches):
+        playback = self._playback
+        playback.drop_unready()
+        playback.close(now=now)
+        if playback.behind or self._batch is not None or any(stretch.is_whole for stretch in playback.stretches):
             return
-        if not self._stretches and any(s.finished for s in self._sources.values()):
+        if not playback.stretches and any(s.finished for s in self._sources.values()):
             self._end("finished", "The match is complete.")
             return
         reasons = dict.fromkeys(s.out for s in self._sources.values() if s.out)
@@ -403,126 +355,36 @@ class Watching:
     # -- what is simulated --------------------------------------------------------------------------------------
 
     def _go_on(self, now: float) -> None:
-        self._limit_what_is_held()
+        playback = self._playback
+        if self._current is not None and playback.tail is not None:
+            room = max(0, _HELD_FRAMES + self.delay - playback.behind)
+            self._current.endpoint.limit = playback.tail.heard + 1 + room
         if self._batch is not None or self.ended is not None:
             return
-        if not self._stretches:
+        self._out.records.extend(playback.leave_finished())
+        self._follow()
+        if not playback.stretches:
             if self._has_everything():
                 self._end("finished", "The match is complete.")
             return
-        head = self._stretches[0]
-        released = head.released(delay=self.delay, rate_hz=self.plan.rate_hz, now=now)
-        if not self._is_entered:
-            if head.is_ready and released >= head.first - 1:
-                self._submit(self._plan_entry(head))
-            return
-        if head.closed_at is not None and self.simulated >= head.heard:
-            self._leave_stretch(head)
-        elif released > self.simulated:
-            self._submit(self._plan_steps(head, released))
+        self._batch = playback.next_batch(now=now)
+        if self._batch is not None:
+            self._out.batch = self._batch.commands
+        self._follow()
 
-    def _limit_what_is_held(self) -> None:
-        if self._current is not None and self._stretches:
-            room = max(0, _HELD_FRAMES + self.delay - self.behind)
-            self._current.endpoint.limit = self._stretches[-1].heard + 1 + room
-
-    def _plan_entry(self, head: Stretch) -> _Batch | None:
-        """Return the batch that brings the host to the beginning of a stretch."""
-        batch = _Batch([["reset", self.plan.episode_seed(head.episode)]], checksum=0)
-        if head.parts is not None:
-            try:
-                state = decode(head.parts.joined())
-            except MalformedValueError:
-                self._end("desync", "The state that a player sent cannot be read.")
-                return None
-            batch.checksum = 1
-            batch.commands.append(["set_state", {"frame": head.first, "data": state}])
-        self._add_view(batch)
-        if self.number != head.episode or self.phase is not Phase.RESETTING:
-            self.number = head.episode
-            self._change_phase(Phase.RESETTING)
-        return batch
-
-    def _plan_steps(self, head: Stretch, released: int) -> _Batch:
-        behind = released - self.simulated
-        batch = _Batch()
-        for frame in range(self.simulated + 1, self.simulated + 1 + min(behind, 2 if behind > CATCH_UP_AFTER else 1)):
-            inputs = head.inputs.popleft()
-            batch.steps[len(batch.commands)] = frame, inputs
-            batch.commands.append(["step", frame, [value[1:] for value in inputs]])
-        self._add_view(batch)
-        return batch
-
-    def _add_view(self, batch: _Batch) -> None:
-        if self.plan.render:
-            batch.view = len(batch.commands)
-            batch.commands.append(["render"])
-
-    def _submit(self, batch: _Batch | None) -> None:
-        if batch is not None:
-            self._batch = batch
-            self._out.batch = batch.commands
-
-    def _enter(self, checksum: bytes) -> None:
-        head = self._stretches[0]
-        if checksum != head.checksum:
-            self._differ(head.first - 1, checksum, head.checksum)
-            return
-        self._is_entered = True
-        self.simulated = head.first - 1
-        self._chain, self._totals = head.chain, head.totals
-        self._change_phase(Phase.PLAYING)
-
-    def _take_step(self, frame: int, inputs: tuple[bytes, ...], result: Sequence[Any]) -> None:
-        head = self._stretches[0]
-        checksum = bytes(result[0])
-        self.simulated = frame
-        self.simulated_frames += 1
-        self._chain = extend_chain(self._chain, frame, checksum)
-        self._totals = tuple(
-            [
-                total if reward is None else total + float(reward)
-                for total, reward in zip(self._totals, result[1], strict=True)
-            ]
-        )
-        expected = head.expected.pop(frame, None)
-        if expected is not None and expected != self._chain:
-            self._differ(frame, self._chain, expected)
-            return
-        self._out.records.append(self._record(frame, inputs, result))
-
-    def _record(self, frame: int, inputs: tuple[bytes, ...], result: Sequence[Any]) -> FrameRecorded:
-        split = [unpack_seat_input(value) for value in inputs]
-        spaces = self.plan.env["action_spaces"]
-        return FrameRecorded(
-            episode=self.number,
-            frame=frame,
-            inputs=inputs,
-            actions=tuple(decode_action(space, payload) for space, (payload, _) in zip(spaces, split, strict=True)),
-            rewards=tuple(result[1]),
-            terminations=tuple(result[2]),
-            truncations=tuple(result[3]),
-            infos=tuple(result[4]),
-            focus=tuple(focused for _, focused in split),
-            checksum=bytes(result[0]),
-        )
-
-    def _leave_stretch(self, head: Stretch) -> None:
-        """All of it was simulated: the episode is over, or there is a gap behind it."""
-        self._stretches.popleft()
-        self._is_entered = False
-        if head.over is not None and self.simulated == head.over.last_frame:
-            self.totals.append(self._totals)
-            self._out.records.append(EpisodeEnded(self.number, self.simulated, self._totals, "watched"))
-            self.number += 1
-        self._change_phase(Phase.BARRIER)
+    def _follow(self) -> None:
+        """Go where the playback stands: on to its phase, or to the end if it is wrong."""
+        difference = self._playback.difference
+        if difference is not None and self.ended is None:
+            player = self._current.id if self._current is not None else NULL_FRAME
+            event = Desync(player, self.number, difference.frame, difference.ours, difference.theirs)
+            self._out.events.append(event)
+            where = f"frame {difference.frame} of episode {self.number}"
+            self._end("desync", f"What is simulated here differs from the game at {where}.")
+        elif self.phase not in (Phase.HANDSHAKING, Phase.ENDED, self._playback.phase):
+            self._change_phase(self._playback.phase)
 
     # -- ends ---------------------------------------------------------------------------------------------------
-
-    def _differ(self, frame: int, ours: bytes, theirs: bytes) -> None:
-        player = self._current.id if self._current is not None else NULL_FRAME
-        self._out.events.append(Desync(player, self.number, frame, ours, theirs))
-        self._end("desync", f"What is simulated here differs from the game at frame {frame} of episode {self.number}.")
 
     def _end(self, reason: str, text: str) -> None:
         if self.ended is not None:

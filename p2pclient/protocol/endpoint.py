@@ -111,7 +111,7 @@ class Endpoint:
         self.begin_episode(0)
 
     def begin_episode(self, episode: int, *, first_frame: int = 0) -> None:
-        """Start frames anew at ``first_frame``, in both directions; datagrams of other episodes are dropped from now on.
+        """Start frames anew at ``first_frame``, in both directions; datagrams of other episodes are dropped then.
 
         Args:
             episode: what datagrams say; of the conversation with a spectator, the number of the stretch that is fed.

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from p2pclient.common.errors import SignalingError, TransportError
-from p2pclient.common.lobby_messages import Description, Matched, Peer, Signal
+from p2pclient.common.lobby_messages import Admitted, Description, Matched, Peer, Signal
 from p2pclient.runtime.signaling_client import SignalingClient
 from p2pclient.runtime.signaling_link import signaling_error
 from p2pclient.transport.base import Closed, Failed, Opened
@@ -22,6 +22,10 @@ OPEN_TIMEOUT = 20.0
 """Seconds from the exchanged descriptions until both lanes must be open."""
 
 
+_REACH_TIMEOUT = 30.0
+"""Seconds for a player to answer a spectator; its program may still be loading the environment."""
+
+
 class PartnerLeft(SignalingError):
     """A partner went away before the match began."""
 
@@ -33,7 +37,7 @@ class Connector:
     """Makes the transports of one match.
 
     Args:
-        matched: who plays, from the server.
+        matched: who plays, from the server, told to a player or to a spectator.
         signaling: relays descriptions.
         impairment: what to do to what leaves here, None for nothing.
         seed: of the impairment; each peer's link gets one of its own.
@@ -42,7 +46,7 @@ class Connector:
 
     def __init__(
         self,
-        matched: Matched,
+        matched: Matched | Admitted,
         signaling: SignalingClient,
         *,
         impairment: ImpairmentSpec | None,
@@ -103,6 +107,31 @@ class Connector:
             gone.cancel()
         return dict(self.transports)
 
+    async def connect_some(self) -> dict[int, RtcTransport]:
+        """Connect to as many as can be reached: whoever only watches needs one, and has the others in reserve.
+
+        Raises:
+            TransportError: none can be reached.
+            SignalingError: the server refused to relay.
+        """
+        attempts = [asyncio.wait_for(self._connect_one(peer), _REACH_TIMEOUT) for peer in self._matched.peers]
+        results = await asyncio.gather(*attempts, return_exceptions=True)
+        failed = {
+            peer.seats[0]: result
+            for peer, result in zip(self._matched.peers, results, strict=True)
+            if result is not None
+        }
+        for peer, error in failed.items():
+            if not isinstance(error, TransportError | SignalingError | TimeoutError):
+                raise error
+            log.info("player %d cannot be reached: %r", peer, error)
+            if peer in self.transports:
+                await self.transports.pop(peer).close()
+        if not self.transports:
+            refusals = [error for error in failed.values() if isinstance(error, SignalingError)]
+            raise refusals[0] if refusals else TransportError("None of the players can be reached.")
+        return dict(self.transports)
+
     async def close(self) -> None:
         """Close all connections."""
         await asyncio.gather(*(transport.close() for transport in self.transports.values()))
@@ -140,11 +169,16 @@ class Connector:
             offered = await self._description_of(peer)
             own = await transport.accept_offer({"type": offered.type, "sdp": offered.sdp})
             await self._signaling.signal(peer.client_id, Description(type="answer", sdp=own["sdp"]))
-        await _wait_until_open(transport)
+        await wait_until_open(transport)
         log.info("connected to peer %d: %s", peer_id, transport.stats())
 
 
-async def _wait_until_open(transport: RtcTransport) -> None:
+async def wait_until_open(transport: RtcTransport) -> None:
+    """Wait until both lanes of a transport are open.
+
+    Raises:
+        TransportError: that failed, or took too long; says what to check.
+    """
     something = asyncio.Event()
     transport.wakeup = something.set
     try:

@@ -6,14 +6,15 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 from p2pclient.common.errors import EnvHostError, RecordingError, TransportError
 from p2pclient.envhost.client import EnvHost
 from p2pclient.envhost.exchange import BatchReply
 from p2pclient.match.match import Match
-from p2pclient.match.plan import Ended, MatchEvent, Outbox, ViewReady
-from p2pclient.recorder.run import RunWriter
+from p2pclient.match.plan import Ended, MatchEvent, Outbox, SpectatorGone, ViewReady
+from p2pclient.match.watching import Watching
+from p2pclient.recorder.records import Record
 from p2pclient.runtime.ticker import Ticker
 from p2pclient.transport.base import Closed, Failed, PeerTransport, TransportStats
 
@@ -24,11 +25,18 @@ _GOODBYE_SECONDS = 1.0
 """After the end: time in which the goodbye may still be acknowledged."""
 
 
+class RecordTaker(Protocol):
+    """Where records go: a :class:`~p2pclient.recorder.run.RunWriter`, or nowhere for who only watches."""
+
+    def record(self, record: Record) -> None:
+        """Take the next one."""
+
+
 class MatchRunner:
     """Runs one match to its end.
 
     Args:
-        match: the state machine; this is its only caller.
+        match: the state machine, a player's or a spectator's; this is its only caller.
         host: ready, and used by nobody else meanwhile.
         transports: open, by peer.
         writer: where the records go.
@@ -39,10 +47,10 @@ class MatchRunner:
 
     def __init__(
         self,
-        match: Match,
+        match: Match | Watching,
         host: EnvHost,
         transports: Mapping[int, PeerTransport],
-        writer: RunWriter,
+        writer: RecordTaker,
         *,
         on_event: Callable[[MatchEvent], None],
         before_tick: Callable[[], None],
@@ -51,6 +59,7 @@ class MatchRunner:
         self.match = match
         self._host = host
         self._transports = transports
+        self._spectators: dict[int, PeerTransport] = {}
         self._writer = writer
         self._on_event = on_event
         self._before_tick = before_tick
@@ -95,7 +104,7 @@ class MatchRunner:
             self._send_control(self.match.abort(now=self._loop.time()))
             raise
         finally:
-            for transport in self._transports.values():
+            for transport in (*self._transports.values(), *self._spectators.values()):
                 transport.wakeup = None
         assert self.match.ended is not None
         return self.match.ended
@@ -103,7 +112,7 @@ class MatchRunner:
     def _is_over(self, ended_at: float) -> bool:
         if self._reply is not None:
             return False
-        return not self.match.peers.owe_acknowledgement or self._loop.time() - ended_at > _GOODBYE_SECONDS
+        return not self.match.owes_acknowledgement or self._loop.time() - ended_at > _GOODBYE_SECONDS
 
     def transport_stats(self) -> dict[int, TransportStats]:
         """Return what was carried between us and each peer, and over which path: the newest that was known."""
@@ -124,6 +133,25 @@ class MatchRunner:
             self._carry_out(self.match.leave(now=self._loop.time()))
             self._ticker.hurry()
 
+    def add_spectator(self, spectator: int, transport: PeerTransport) -> None:
+        """Let somebody watch who is connected. Closing the transport after :class:`SpectatorGone` is the caller's."""
+        assert isinstance(self.match, Match)
+        self.match.feeds.add(spectator, now=self._loop.time())
+        self._spectators[spectator] = transport
+        transport.wakeup = lambda: self._pump(spectator)
+        self._pump(spectator)
+
+    def remove_spectator(self, spectator: int) -> None:
+        """A spectator's connection is closed for good. Harmless for one that is not here."""
+        if isinstance(self.match, Match):
+            self.match.feeds.remove(spectator)
+        self._forget(spectator)
+
+    def _forget(self, spectator: int) -> None:
+        transport = self._spectators.pop(spectator, None)
+        if transport is not None:
+            transport.wakeup = None
+
     def peer_gone(self, peer: int) -> None:
         """The server says that a peer's process is gone."""
         self.match.peer_gone(peer)
@@ -132,8 +160,13 @@ class MatchRunner:
 
     def _pump(self, peer: int) -> None:
         now = self._loop.time()
-        for channel, data in self._transports[peer].take_received():
+        transport = self._transport(peer)
+        for channel, data in transport.take_received() if transport is not None else ():
             self.match.receive(peer, channel, data, now=now)
+
+    def _transport(self, peer: int) -> PeerTransport | None:
+        """Return what leads to a peer or spectator; None if that has gone meanwhile."""
+        return self._transports.get(peer) or self._spectators.get(peer)
 
     def _look_at_transports(self) -> None:
         for peer, transport in self._transports.items():
@@ -146,7 +179,9 @@ class MatchRunner:
 
     def _carry_out(self, out: Outbox) -> None:
         for peer, data in out.datagrams:
-            self._transports[peer].send_datagram(data)
+            transport = self._transport(peer)
+            if transport is not None:
+                transport.send_datagram(data)
         if out.batch is not None:
             self._reply = self._host.submit(out.batch)
             self._reply.add_done_callback(self._batch_returned)
@@ -154,6 +189,8 @@ class MatchRunner:
         for line in out.trace:
             frames_log.debug(line)
         for event in out.events:
+            if isinstance(event, SpectatorGone):
+                self._forget(event.spectator)
             if isinstance(event, ViewReady):
                 self.final_view = event.view
             else:
@@ -168,7 +205,9 @@ class MatchRunner:
     def _send_control(self, out: Outbox) -> None:
         for peer, data in out.control:
             try:
-                self._transports[peer].send_control(data)
+                transport = self._transport(peer)
+                if transport is not None:
+                    transport.send_control(data)
             except TransportError as error:
                 log.info("control message to peer %d not sent: %s", peer, error)
 

@@ -21,12 +21,13 @@ from p2pclient.common.lobby_messages import (
     Refused,
     ServerMessage,
     Signal,
+    SpectatorCame,
     Waiting,
     Welcome,
 )
 from p2pclient.common.presentation import FocusChange, KeyChange, Presentation, Screen
 from p2pclient.envhost.client import EnvHost
-from p2pclient.match.plan import MatchEvent
+from p2pclient.match.plan import MatchEvent, SpectatorGone
 from p2pclient.recorder.run import check_folder
 from p2pclient.runtime.client import PlayingClient, Report
 from p2pclient.runtime.connecting import Connector
@@ -36,6 +37,7 @@ from p2pclient.runtime.playing import Played, Table, play
 from p2pclient.runtime.presenter import WindowLink
 from p2pclient.runtime.results import results_screen
 from p2pclient.runtime.signaling_client import SignalingClient
+from p2pclient.runtime.spectator_door import SpectatorDoor
 from p2pclient.transport.impairment import ImpairmentSpec
 
 log = logging.getLogger("tandem.client")
@@ -82,6 +84,7 @@ class Participant(PlayingClient):
         self._signaling = SignalingClient(wakeup=self._take_messages)
         self._matched: asyncio.Future[Matched] | None = None
         self._connector: Connector | None = None
+        self._door: SpectatorDoor | None = None
         self._seats_of: dict[str, int] = {}
         self._gone: set[int] = set()
         self._news = asyncio.Event()
@@ -97,6 +100,7 @@ class Participant(PlayingClient):
             self._report({"event": "focus", "focused": intent.focused})
 
     async def _close(self) -> None:
+        await self._close_door()
         await self._signaling.close()
 
     # -- the way through ----------------------------------------------------------------------------------------
@@ -109,7 +113,7 @@ class Participant(PlayingClient):
         while not self._person.wants_to_close:
             played = await self._next_match()
             if played is not None:
-                self.played.append(played)
+                self.played.append(played.without_outcome())
             if self._settings.matches and len(self.played) >= self._settings.matches:
                 if self._settings.linger:
                     await self._person.wait_for_continue()
@@ -185,13 +189,23 @@ class Participant(PlayingClient):
             self._runner = None
             self._connector = None
             await connector.close()
+            await self._close_door()
 
     def _runner_starts(self, runner: MatchRunner) -> None:
         for peer in self._gone:
             runner.peer_gone(peer)  # said right after the connection had been made
         super()._runner_starts(runner)
+        if self._door is not None:
+            self._door.runner_starts(runner)
+
+    async def _close_door(self) -> None:
+        door, self._door = self._door, None
+        if door is not None:
+            await door.close()
 
     def _report_event(self, event: MatchEvent) -> None:
+        if isinstance(event, SpectatorGone) and self._door is not None:
+            self._door.dismiss(event.spectator)
         report = event_report(event)
         if report is not None:
             self._report(report)
@@ -212,13 +226,18 @@ class Participant(PlayingClient):
             self._connector = Connector(
                 message, self._signaling, impairment=self._settings.impairment, seed=self._settings.seed
             )
+            self._door = SpectatorDoor(self._signaling)
             self._seats_of = {peer.client_id: peer.seats[0] for peer in message.peers}
             self._gone.clear()
             if self._matched is not None and not self._matched.done():
                 self._matched.set_result(message)
         elif isinstance(message, Signal):
-            if self._connector is not None:
+            is_spectator = self._door is not None and self._door.take_signal(message)
+            if self._connector is not None and not is_spectator:
                 self._connector.take_signal(message)
+        elif isinstance(message, SpectatorCame):
+            if self._door is not None:
+                self._door.announce(message)
         elif isinstance(message, PeerGone):
             self._peer_gone(message)
         elif isinstance(message, Refused):
@@ -231,7 +250,11 @@ class Participant(PlayingClient):
     def _peer_gone(self, message: PeerGone) -> None:
         log.info("the server says that %s is gone: %s", message.client_id, message.why)
         peer = self._seats_of.get(message.client_id)
-        if peer is not None and message.why != "silent":  # else no proof: it may have lost only the server
+        if peer is None:
+            if self._door is not None and message.why != "silent":
+                self._door.gone(message.client_id)
+            return
+        if message.why != "silent":  # else no proof: it may have lost only the server
             self._gone.add(peer)
             if self._runner is not None:
                 self._runner.peer_gone(peer)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from p2pclient import __version__
 from p2pclient.common.errors import ConfigurationError
-from p2pclient.common.lobby_messages import Matched, MatchResult
+from p2pclient.common.lobby_messages import Admitted, Matched, MatchResult
 from p2pclient.common.seeds import derive_seed
 from p2pclient.match.plan import PREDICTIONS, Desync, MatchEvent, MatchPlan, PeerSilence, Phase, PhaseChanged
 from p2pclient.runtime.playing import Played
@@ -24,18 +25,37 @@ def make_plan(matched: Matched, ready: Mapping[str, Any], *, bot: str | None, se
     Raises:
         ConfigurationError: the environment has another number of seats, or no such bot.
     """
-    settings = matched.settings
-    if ready["seats"] != settings.seats:
-        raise ConfigurationError("seats", settings.seats, f"{ready['seats']} for {settings.env}")
     check_bot(bot, ready)
-    check_prediction(settings.prediction, ready)
-    return MatchPlan(
-        match_id=matched.match_id,
-        seed=matched.seed,
-        env=ready,
+    return replace(
+        _plan(matched, ready, render=render),
         local_seats=tuple(matched.own_seats),
         peers={peer.seats[0]: tuple(peer.seats) for peer in matched.peers},
         own_id=matched.own_seats[0],
+        observe=matched.settings.record_observations,
+        bots={seat: (bot, derive_seed(seed, "bot", seat)) for seat in matched.own_seats} if bot else {},
+    )
+
+
+def make_watch_plan(admitted: Admitted, ready: Mapping[str, Any], *, render: bool) -> MatchPlan:
+    """Return the plan of a match that is watched: that of the players, without a seat.
+
+    Raises:
+        ConfigurationError: the environment has another number of seats.
+    """
+    return replace(_plan(admitted, ready, render=render), own_id=admitted.spectator)
+
+
+def _plan(given: Matched | Admitted, ready: Mapping[str, Any], *, render: bool) -> MatchPlan:
+    """Return what the server says of a match, for whoever has no seat in it yet."""
+    settings = given.settings
+    if ready["seats"] != settings.seats:
+        raise ConfigurationError("seats", settings.seats, f"{ready['seats']} for {settings.env}")
+    check_prediction(settings.prediction, ready)
+    return MatchPlan(
+        match_id=given.match_id,
+        seed=given.seed,
+        env=ready,
+        local_seats=(),
         rate_hz=settings.rate_hz,
         window=settings.window,
         input_delay=settings.input_delay,
@@ -47,9 +67,7 @@ def make_plan(matched: Matched, ready: Mapping[str, Any], *, bot: str | None, se
         frames=settings.frames,
         drop_after=settings.drop_after_s,
         render=render,
-        observe=settings.record_observations,
         allow_mixed_hosts=settings.allow_mixed_hosts,
-        bots={seat: (bot, derive_seed(seed, "bot", seat)) for seat in matched.own_seats} if bot else {},
         version=__version__,
     )
 

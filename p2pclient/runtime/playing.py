@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,10 @@ class Played:
     totals: tuple[tuple[float, ...], ...]
     """Total rewards by seat of each finished episode."""
     outcome: dict[str, Any] = field(default_factory=dict)
+
+    def without_outcome(self) -> Played:
+        """The same without what the manifest holds: a client that plays for hours keeps one of these per match."""
+        return replace(self, outcome={})
 
 
 @dataclass(slots=True)
@@ -156,6 +160,7 @@ def _make_runner(table: Table, match: Match, writer: RunWriter) -> MatchRunner:
 async def _finish(table: Table, runner: MatchRunner, writer: RunWriter, ended: Ended) -> dict[str, Any]:
     """Write the last view and the final manifest."""
     match = runner.match
+    assert isinstance(match, Match)
     view = runner.final_view if table.plan.render else await _last_view(table.host)
     if view is not None and view.get("pixels") is not None:
         try:

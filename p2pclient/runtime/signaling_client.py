@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 from p2pclient.common.errors import ConfigurationError, LocalMisuseError, SignalingError
 from p2pclient.common.lobby_messages import (
     DEFAULT_PORT,
+    Admitted,
     ClientMessage,
     Description,
     Finished,
@@ -32,6 +33,8 @@ from p2pclient.common.lobby_messages import (
     Refused,
     ServerMessage,
     Signal,
+    SpectatorCame,
+    Watch,
     Welcome,
     decode_server_event,
 )
@@ -97,6 +100,7 @@ class SignalingClient:
         self._messages: list[ServerMessage] = []
         self._join: Join | None = None
         self._welcomes: list[Welcome] = []
+        self._admitted: list[Admitted] = []
         self._match_id = ""
 
     @property
@@ -134,6 +138,18 @@ class SignalingClient:
         if self.place is Place.IDLE:
             self.place = Place.WAITING
         return self._welcomes.pop()
+
+    async def watch(self, watch: Watch) -> Admitted:
+        """Ask to watch a match.
+
+        Raises:
+            SignalingError: refused, or the connection failed meanwhile.
+        """
+        self._admitted.clear()
+        await self._request(watch)
+        if not self._admitted:
+            raise signaling_error("bad-server", self.url)
+        return self._admitted.pop()
 
     async def signal(self, peer: str, description: Description) -> None:
         """Send a description to a peer of the current match.
@@ -197,7 +213,10 @@ class SignalingClient:
                 self._welcomes = [message]
             case Matched():
                 self.place, self._match_id = Place.MATCHED, message.match_id
-            case PeerGone() | Signal() if message.match_id != self._match_id:
+            case Admitted():
+                self._admitted = [message]
+                self.place, self._match_id = Place.MATCHED, message.match_id
+            case PeerGone() | Signal() | SpectatorCame() if message.match_id != self._match_id:
                 return  # of an earlier match
         if len(self._messages) >= MAX_MESSAGES:
             _log.warning("the server sends more than is read; the connection is closed")

@@ -81,7 +81,7 @@ class SoloClient(PlayingClient):
                 )
             )
             self._runner = None
-            self.played.append(played)
+            self.played.append(played.without_outcome())
             self._report(played_report(played))
             self._window.publish(results_screen(played, ready, 0))
             again = settings.linger and played.ended.reason == "finished"

@@ -137,6 +137,7 @@ class SimulatedHost:
         """Commands cost this from here on, times ``factor``."""
         self._costs = {"step": int(costs.step * factor), "save": int(costs.save * factor)}
         self._costs["load"] = int(costs.load * factor)
+        self._costs["get_snapshot"] = self._costs["save"]
         self._other = int(costs.other * factor)
         self._batch = costs.batch
 

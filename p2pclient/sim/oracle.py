@@ -97,6 +97,32 @@ class Oracle:
             self._compare_ends(side, found)
         return found
 
+    def judge_spectator(self, side: SideRecording, found: Judgement) -> int:
+        """Compare every frame that a spectator simulated, after :meth:`judge`; return how often it left some out."""
+        gaps, expected = 0, (0, 0)
+        for count, record in enumerate(side.frames):
+            episode, frame = record.episode, record.frame
+            what = None
+            if (episode, frame) != expected and count:
+                gaps += 1
+            if (episode, frame) < expected:
+                what = f"comes where frame {expected} belongs"
+            elif frame >= len(self._truth.get(episode, [])):
+                what = "was simulated, but no player recorded it"
+            elif record.inputs != self._inputs[episode][frame]:
+                what = f"has inputs {record.inputs}"
+            elif (record.checksum, list(record.rewards)) != self._truth[episode][frame][:2]:
+                what = "has another state or other rewards"
+            is_last = any(end.episode == episode and end.last_frame == frame for end in side.ends)
+            expected = (episode + 1, 0) if is_last else (episode, frame + 1)
+            found.frames += 1
+            if what is not None:
+                found.wrong.append(f"spectator {side.peer} episode {episode} frame {frame} {what}")
+        for end in side.ends:
+            if tuple(end.totals) != self._totals[end.episode][end.last_frame]:
+                found.wrong.append(f"spectator {side.peer} episode {end.episode} has totals {end.totals}")
+        return gaps
+
     def _simulate(self, episode: int, longest: Sequence[FrameRecorded], found: Judgement) -> None:
         """Straight run of an episode, as long as the longest recording of it."""
         scenario = self._scenario

@@ -9,6 +9,7 @@ from typing import Any
 
 from p2pclient.common.frames import NULL_FRAME
 from p2pclient.match.plan import Ended
+from p2pclient.sim.audience import SimulatedSpectator
 from p2pclient.sim.oracle import Judgement, Oracle
 from p2pclient.sim.peer import SimulatedPeer
 from p2pclient.sim.scenario import TERMINAL, Scenario
@@ -57,6 +58,8 @@ class MatchResult:
     """Sentences about everything that was wrong; empty if nothing was."""
     peers: list[dict[str, Any]] = field(default_factory=list)
     """Figures of each side, see :func:`peer_figures`."""
+    spectators: list[dict[str, Any]] = field(default_factory=list)
+    """Of each spectator: how many frames it simulated, how often some were left out, who fed it, how it ended."""
 
     @property
     def is_right(self) -> bool:
@@ -73,6 +76,7 @@ def judge_match(world: World) -> MatchResult:
     corrupted = next(((p.own, p.host.corruption) for p in peers if p.host.corruption is not None), None)
     oracle = Oracle(scenario, pressed, lost=lost, corrupted=corrupted)
     judgement = oracle.judge([peer.recording for peer in peers])
+    result.spectators = [_judge_spectator(result, oracle, judgement, each) for each in world.spectators]
     result.confirmed_frames = max(len(peer.recording.frames) for peer in peers)
     result.resolved_desyncs = int(any(p.recording.withdrawn for p in peers) and judgement.spoilt_from is None)
     result.recoveries = [round(seconds, 3) for seconds in world.recoveries]
@@ -84,6 +88,25 @@ def judge_match(world: World) -> MatchResult:
     _judge_ends(result, world)
     _measure_apart(result, world)
     return result
+
+
+def _judge_spectator(
+    result: MatchResult, oracle: Oracle, found: Judgement, spectator: SimulatedSpectator
+) -> dict[str, Any]:
+    watching = spectator.match
+    end = watching.ended.reason if watching.ended is not None else "hung"
+    gaps = oracle.judge_spectator(spectator.recording, found)
+    found.wrong.extend(spectator.too_new)
+    if spectator.hung or spectator.desyncs or end == "hung":
+        result.bad_ends = 1
+        result.problems.append(f"spectator {spectator.own} ended with {end!r}, differences {spectator.desyncs}")
+    return {
+        "frames": len(spectator.recording.frames),
+        "episodes": len(spectator.recording.ends),
+        "gaps": gaps,
+        "failovers": watching.failovers,
+        "end": end,
+    }
 
 
 def _is_lost(peer: SimulatedPeer) -> bool:

@@ -14,7 +14,7 @@ from p2pclient.sim.network import LinkSpec
 
 SPELLS = ("outage", "hold", "loss", "delay")
 """Kinds of fault that happen to paths, see :class:`~p2pclient.sim.network.Spell`."""
-FAULTS = (*SPELLS, "pause", "slow", "leave", "crash", "corrupt-step", "corrupt-once", "corrupt-load")
+FAULTS = (*SPELLS, "pause", "slow", "leave", "crash", "return", "corrupt-step", "corrupt-once", "corrupt-load")
 TERMINAL = frozenset({"leave", "crash"})
 """After these a peer is gone."""
 
@@ -26,7 +26,8 @@ class Fault:
     ``outage``, ``hold``, ``loss`` (share), ``delay`` (ms): the path from ``peer`` to ``other`` for ``seconds``; with
     ``other`` -1 every path of the peer in both directions. ``pause``: the peer's program stands still for ``seconds``.
     ``slow``: its host takes ``amount`` times as long. ``leave``: it says goodbye. ``crash``: it is gone without a word;
-    the server tells the others ``amount`` seconds later, never if 0. ``corrupt-step``, ``corrupt-once``,
+    the server tells the others ``amount`` seconds later, never if 0. ``return``: it is back as a spectator, ``amount``
+    frames behind, if it had crashed and others play. ``corrupt-step``, ``corrupt-once``,
     ``corrupt-load``: its state goes wrong at frame ``amount`` of the first episode; the second stops when the
     frame is simulated again after a desync.
     """
@@ -41,6 +42,21 @@ class Fault:
     def __post_init__(self) -> None:
         if self.kind not in FAULTS:
             raise ConfigurationError("fault", self.kind, ", ".join(FAULTS))
+
+
+@dataclass(frozen=True, slots=True)
+class SpectatorSpec:
+    """Somebody who watches, with the links of the players."""
+
+    at: float = 0.0
+    """When it comes, seconds."""
+    delay: int = 0
+    """Frames to stay behind what is confirmed."""
+    leave_at: float = 0.0
+    """When it says goodbye; 0: not before the end."""
+    pause_at: float = 0.0
+    pause_seconds: float = 0.0
+    """Its program stands still for so long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +105,7 @@ class Scenario:
     plan: dict[str, Any] = field(default_factory=dict)
     """Further settings of the match plan, by name."""
     faults: tuple[Fault, ...] = ()
+    spectators: tuple[SpectatorSpec, ...] = ()
 
     def __post_init__(self) -> None:
         bounds = {

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from hashlib import blake2b
 from struct import Struct
 from typing import Any
@@ -21,9 +23,10 @@ from p2pclient.recorder.records import (
     FramesVerified,
     FramesWithdrawn,
 )
+from p2pclient.sim.audience import FIRST_SPECTATOR, SimulatedSpectator, begin_watching
 from p2pclient.sim.network import Link, Spell
 from p2pclient.sim.peer import FOREVER, SimulatedPeer
-from p2pclient.sim.scenario import SPELLS, TERMINAL, Fault, Scenario
+from p2pclient.sim.scenario import SPELLS, TERMINAL, Fault, Scenario, SpectatorSpec
 
 GOODBYE_SECONDS = 1.0
 """After its end a side still repeats its goodbye for so long."""
@@ -49,6 +52,7 @@ class World:
         self.scenario = scenario
         self.now = 0.0
         self.peers = [SimulatedPeer(scenario, own) for own in range(scenario.players)]
+        self.spectators: list[SimulatedSpectator] = []
         self.hung = False
         self.apart: list[tuple[float, float]] = []
         """``(time, frames)``: how far the foremost peer is ahead of the last one, while all play."""
@@ -60,6 +64,7 @@ class World:
         self._heap: list[tuple[float, int, int, int, Any, Any]] = []
         self._order = 0
         self._links = self._make_links()
+        self._clients: dict[int, SimulatedPeer | SimulatedSpectator] = {peer.own: peer for peer in self.peers}
         self._pack_rewards = Struct(f"<{scenario.seats}d").pack
         self._trace, self._digest = bytearray(), blake2b(digest_size=16)
         self._waiting_for_start = scenario.start_offset_frames is not None
@@ -67,21 +72,33 @@ class World:
             self._push(peer.begins_at, _TICK, peer.own)
         for fault in scenario.faults:
             self._plan_fault(fault)
+        for spec in scenario.spectators:
+            self._call(spec.at, partial(self._begin_spectator, spec))
         self._call(_SAMPLE_SECONDS, self._sample)
 
     # -- set up -------------------------------------------------------------------------------------------------
 
     def _make_links(self) -> dict[tuple[int, int], Link]:
-        scenario, links = self.scenario, {}
-        for a in range(scenario.players):
-            for b in range(scenario.players):
-                if a != b:
-                    spec = scenario.link if a < b or scenario.back is None else scenario.back
-                    spells = tuple(
-                        Spell(f.kind, f.at, f.at + f.seconds, f.amount) for f in scenario.faults if _concerns(f, a, b)
-                    )
-                    links[a, b] = Link(spec, seed=f"{scenario.seed}/{a}/{b}", spells=spells)
-        return links
+        every = range(self.scenario.players)
+        return {(a, b): self._make_link(a, b) for a in every for b in every if a != b}
+
+    def _make_link(self, a: int, b: int) -> Link:
+        scenario = self.scenario
+        spec = scenario.link if a < b or scenario.back is None else scenario.back
+        spells = tuple(Spell(f.kind, f.at, f.at + f.seconds, f.amount) for f in scenario.faults if _concerns(f, a, b))
+        return Link(spec, seed=f"{scenario.seed}/{a}/{b}", spells=spells)
+
+    def _begin_spectator(self, spec: SpectatorSpec) -> None:
+        own = FIRST_SPECTATOR + len(self.spectators)
+        spectator = begin_watching(self.scenario, spec, own, self.peers, now=self.now, connect=self._connect)
+        if spectator is not None:
+            self.spectators.append(spectator)
+            self._clients[own] = spectator
+            self._push(self.now, _TICK, own)
+
+    def _connect(self, a: int, b: int) -> None:
+        for pair in ((a, b), (b, a)):
+            self._links[pair] = self._make_link(*pair)
 
     def _plan_fault(self, fault: Fault) -> None:
         peer, end = self.peers[fault.peer], fault.at + fault.seconds
@@ -100,6 +117,8 @@ class World:
             self._call(fault.at, lambda: self._crash(peer))
             if fault.amount:
                 self._call(fault.at + fault.amount, lambda: self._tell_gone(peer))
+        elif fault.kind == "return":
+            self._call(fault.at, lambda: self._return(peer, SpectatorSpec(fault.at, int(fault.amount))))
         else:
             peer.corrupt(fault.kind, int(fault.amount))
 
@@ -111,10 +130,14 @@ class World:
         if not peer.is_done:
             peer.has_crashed, peer.done_at = True, self.now
 
+    def _return(self, peer: SimulatedPeer, spec: SpectatorSpec) -> None:
+        if peer.has_crashed:
+            self._begin_spectator(spec)
+
     def _tell_gone(self, gone: SimulatedPeer) -> None:
-        for peer in self.peers:
-            if not peer.is_done and peer is not gone:
-                peer.match.peer_gone(gone.own)
+        for client in self._clients.values():
+            if client.done_at == FOREVER and client is not gone:
+                client.match.peer_gone(gone.own)
 
     def _heal(self, at: float) -> None:
         """A fault is over. If nothing else is wrong then and soon after, play has to go on."""
@@ -135,30 +158,33 @@ class World:
 
     def run(self) -> None:
         """Let time pass until every side is through or gone, or one hangs."""
-        heap, peers, pop = self._heap, self.peers, heapq.heappop
+        heap, clients, pop = self._heap, self._clients, heapq.heappop
         while heap and not self.hung:
             self.now, _, kind, own, a, b = event = pop(heap)
             if kind == _CALL:
                 a()
                 continue
-            peer = peers[own]
+            peer = clients[own]
             if peer.done_at < FOREVER:
-                if kind == _TICK and all(other.done_at < FOREVER for other in peers):
+                if kind == _TICK and all(other.done_at < FOREVER for other in clients.values()):
                     break
                 continue
             if peer.pauses and peer.paused_until(self.now):
                 self._push(peer.paused_until(self.now), *event[2:])
                 continue
             if kind == _TICK:
-                self._tick(peer)
+                if isinstance(peer, SimulatedSpectator):
+                    self._tick_spectator(peer)
+                else:
+                    self._tick(peer)
             elif kind == _DATAGRAM:
                 peer.match.receive(a, "inputs", b, now=peer.offset + self.now * peer.rate)
             elif kind == _REPLY:
                 self._carry_out(peer, peer.match.batch_done(a, costs_us=b, now=peer.offset + self.now * peer.rate))
             else:
                 peer.match.receive(a, "control", b, now=peer.offset + self.now * peer.rate)
-        self.now = min(self.now, max(p.done_at for p in peers)) if not self.hung else self.now
-        for peer in peers:
+        self.now = min(self.now, max(p.done_at for p in self.peers)) if not self.hung else self.now
+        for peer in self.peers:
             peer.meter.close_episode()
 
     def _tick(self, peer: SimulatedPeer) -> None:
@@ -183,6 +209,10 @@ class World:
         # On its own clock, so that what is due never drifts by rounding.
         self._push(max(self.now, (peer.due - peer.offset) / peer.rate), _TICK, peer.own)
 
+    def _tick_spectator(self, spectator: SimulatedSpectator) -> None:
+        self._carry_out(spectator, spectator.tick(self.now))
+        self._push(self.now + spectator.match.frame_duration(), _TICK, spectator.own)
+
     def _measure(self, peer: SimulatedPeer, before: int, was_out: bool) -> None:
         match, meter = peer.match, peer.meter
         assert match.episode is not None
@@ -198,12 +228,22 @@ class World:
                 meter.skipped += 1
 
     def _is_over(self, peer: SimulatedPeer) -> bool:
-        return not peer.match.peers.owe_acknowledgement or self.now - peer.moved_at > GOODBYE_SECONDS
+        return not peer.match.owes_acknowledgement or self.now - peer.moved_at > GOODBYE_SECONDS
 
     # -- what a side decided ------------------------------------------------------------------------------------
 
-    def _carry_out(self, peer: SimulatedPeer, out: Outbox) -> None:
+    def _carry_out(self, peer: SimulatedPeer | SimulatedSpectator, out: Outbox) -> None:
+        """Carry out what a client decided. The trace tells of the players only, whoever looks on."""
+        if isinstance(peer, SimulatedSpectator):
+            self._send(peer.own, out)
+            peer.take(out, self.now)
+            if out.batch is not None:
+                results, costs, seconds = peer.host.run(out.batch)
+                self._push(self.now + seconds, _REPLY, peer.own, results, costs)
+            return
         own, trace = peer.own, self._trace
+        if self.spectators:
+            out = self._send_to_spectators(own, out)
         for other, data in out.datagrams:
             size = len(data)
             if size > self.largest_datagram:
@@ -234,6 +274,23 @@ class World:
         if len(trace) > _FLUSH:
             self._digest.update(trace)
             trace.clear()
+
+    def _send_to_spectators(self, own: int, out: Outbox) -> Outbox:
+        """Send what goes to spectators; return the rest."""
+        mine, theirs = replace(out), Outbox()
+        for name in ("datagrams", "control"):
+            every = getattr(out, name)
+            setattr(mine, name, [each for each in every if each[0] < FIRST_SPECTATOR])
+            setattr(theirs, name, [each for each in every if each[0] >= FIRST_SPECTATOR])
+        self._send(own, theirs)
+        return mine
+
+    def _send(self, own: int, out: Outbox) -> None:
+        for other, data in out.datagrams:
+            for when in self._links[own, other].plan(self.now, len(data)):
+                self._push(when, _DATAGRAM, other, own, data)
+        for other, data in out.control:
+            self._push(self._links[own, other].plan_control(self.now), _CONTROL, other, own, data)
 
     def _take_record(self, peer: SimulatedPeer, record: Any) -> None:
         recording = peer.recording
