@@ -12,26 +12,30 @@ from hypothesis import strategies as st
 
 from p2pclient.common.errors import LocalMisuseError, RemoteProtocolError
 from p2pclient.protocol.control import (
-    CONTROL_VERSION,
-    MAX_CHECKSUMS,
-    MAX_CONTROL_BYTES,
-    MAX_LOST_FRAMES,
-    MAX_LOST_PEERS,
-    MAX_PART_BYTES,
-    MAX_STATE_PARTS,
     AnyMessage,
+    CONTROL_VERSION,
     Checksums,
     DelayChange,
     DelayWish,
     Envelope,
     EpisodeOver,
     EpisodeReady,
+    FeedEnd,
+    FeedStart,
     Hello,
     Leave,
     LostInputs,
+    MAX_CHECKSUMS,
+    MAX_CONTROL_BYTES,
+    MAX_LOST_FRAMES,
+    MAX_LOST_PEERS,
+    MAX_PART_BYTES,
+    MAX_STATE_PARTS,
     PeersLost,
     Refuse,
     StatePart,
+    Unwatch,
+    Watch,
     decode_control,
     encode_control,
 )
@@ -79,6 +83,25 @@ GOLDEN = {
         Envelope(1, 10, 2, PeersLost(4, [2, 3], [LostInputs(2, 68, [b"\x00\x01", b"\x00\x02"])])),
         "94010a02 84 a474797065 aa70656572732d6c6f7374 a7657069736f6465 04 a46c6f7374 92 02 03 a6696e70757473 91"
         "83 a470656572 02 ab66697273745f6672616d65 44 a6696e70757473 92 c402 0001 c402 0002",
+    ),
+    "watch": (
+        Envelope(1, 11, 2, Watch(3, 4, 71)),
+        "94010b02 84 a474797065 a57761746368 a772657175657374 03 a7657069736f6465 04 a56672616d65 47",
+    ),
+    "watch from anywhere": (
+        Envelope(1, 11, 2, Watch(1, None, 0)),
+        "94010b02 84 a474797065 a57761746368 a772657175657374 01 a7657069736f6465 c0 a56672616d65 00",
+    ),
+    "unwatch": (Envelope(1, 12, 2, Unwatch()), "94010c02 81 a474797065 a7756e7761746368"),
+    "feed start": (
+        Envelope(1, 13, 2, FeedStart(3, 1, 4, 71, b"12345678", b"87654321", [0.5], True)),
+        "94010d02 89 a474797065 aa666565642d7374617274 a772657175657374 03 a773747265746368 01 a7657069736f6465 04"
+        "ab66697273745f6672616d65 47 a5636861696e c408 3132333435363738 a8636865636b73756d c408 3837363534333231"
+        "a6746f74616c73 91 cb3fe0000000000000 a96861735f7374617465 c3",
+    ),
+    "feed end": (
+        Envelope(1, 14, 2, FeedEnd("behind")),
+        "94010e02 82 a474797065 a8666565642d656e64 a6726561736f6e a6626568696e64",
     ),
     "leave": (Envelope(1, 6, 2, Leave("left")), "94010602 82 a474797065 a56c65617665 a6726561736f6e a46c656674"),
 }
@@ -140,6 +163,20 @@ control_messages = st.one_of(
         st.lists(numbers, min_size=1, max_size=8),
         st.lists(st.builds(LostInputs, numbers, numbers, st.lists(st.binary(max_size=20), max_size=9)), max_size=8),
     ),
+    st.builds(Watch, numbers, st.none() | numbers, numbers),
+    st.just(Unwatch()),
+    st.builds(
+        FeedStart,
+        numbers,
+        numbers,
+        numbers,
+        numbers,
+        digests,
+        digests,
+        st.lists(st.floats(allow_nan=False), max_size=8),
+        st.booleans(),
+    ),
+    st.builds(FeedEnd, st.text(max_size=20)),
     st.builds(Leave, st.text(max_size=20)),
 )
 

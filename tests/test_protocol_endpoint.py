@@ -396,3 +396,37 @@ def test_idle_datagrams_only_keep_alive() -> None:
     one.datagrams_to_send(now=1.0)
     assert one.datagrams_to_send(now=1.0 + KEEP_ALIVE / 2, idle=True) == []
     assert len(one.datagrams_to_send(now=1.001 + KEEP_ALIVE, idle=True)) == 1
+
+
+# -- beginning in the middle -----------------------------------------------------------------------------------------
+
+
+def test_frames_may_begin_anywhere_in_both_directions() -> None:
+    one, other = make_pair()
+    for endpoint in (one, other):
+        endpoint.begin_episode(5, first_frame=100)
+        assert endpoint.newest_heard == 99
+        assert endpoint.limit == 100 + MAX_AHEAD
+    with pytest.raises(LocalMisuseError):
+        one.queue_input(0, value(0))
+    for frame in range(100, 110):
+        one.queue_input(frame, value(frame))
+        one.set_chain(frame, CHAIN)
+    assert one.open_inputs == 10
+    transfer(one, other, now=0.0)
+    events = other.take_events()
+    assert [event.frame for event in inputs_of(events)] == list(range(100, 110))
+    assert [event for event in events if isinstance(event, ChainReceived)] == [ChainReceived(109, CHAIN)]
+    transfer(other, one, now=0.0)
+    assert one.open_inputs == 0
+    assert not one.drops
+    assert not other.drops
+
+
+def test_what_begins_elsewhere_under_the_same_number_is_not_taken() -> None:
+    one, other = make_pair()
+    one.begin_episode(0, first_frame=100)
+    one.queue_input(100, value(100))
+    transfer(one, other, now=0.0)
+    assert not inputs_of(other.take_events())
+    assert other.drops == {"gap": 1}

@@ -24,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--label", default="", help="name of this participant")
     parser.add_argument("--matches", type=int, default=None, help="matches to play one after the other")
     parser.add_argument("--seed", type=int, default=0, help="of the bot and the impairment")
+    parser.add_argument("--trace", action="store_true", help="write a trace of each match into its run folder")
     parser.add_argument("--json", action="store_true", help="print what happens as lines of JSON")
     parser.add_argument("--keys", choices=("all", "first", "second"), default="all", help=argparse.SUPPRESS)
     parser.add_argument("--side", choices=("left", "right"), help=argparse.SUPPRESS)
@@ -63,6 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
             keys=arguments.keys,
             share_keys=arguments.sibling,
             headless=arguments.headless,
+            trace=arguments.trace,
             fault=fault,
             host_options=options,
         )

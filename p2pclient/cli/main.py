@@ -22,6 +22,7 @@ _COMMANDS = {
     "soak": "let bots play for hours over bad networks, kill what plays, and get a verdict",
     "simulate": "prove the engine in virtual time, over networks as bad as you like",
     "check": "try whether an environment can be rolled back without a difference",
+    "trace": "put the traces of several sides of a match into one file",
     "envs": "list the environments that can be played",
 }
 

@@ -26,6 +26,8 @@ from p2pclient.sim.profiles import PROFILES, profile
 from p2pclient.sim.results import MatchResult
 from p2pclient.sim.scenario import Fault, Scenario, scenario_from_json
 from p2pclient.sim.shrink import shrink
+from p2pclient.sim.world import World
+from p2pclient.telemetry.chrome import merge_traces
 
 _SHOWN_FAILURES = 5
 _SHRUNK_FAILURES = 2
@@ -45,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, default=1, metavar="S", help="of the first match (default: 1)")
     parser.add_argument("--jobs", type=int, default=1, metavar="J", help="processes; 0: one per core (default: 1)")
+    parser.add_argument("--trace", type=Path, metavar="FILE", help="write a trace of the first match, for Perfetto")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.add_argument("--faults", action="store_true", help="things go wrong in every match, from its seed")
     parser.add_argument("--no-shrink", action="store_true", help="do not look for a smaller scenario that fails too")
@@ -103,6 +106,8 @@ def run(arguments: argparse.Namespace) -> int:
         results = run_all(scenarios, mapper=mapper, on_result=advance)
     wall = time.perf_counter() - started
     summary = summarize(results, wall_seconds=wall, cpu_seconds=time.process_time() - cpu if jobs == 1 else None)
+    if arguments.trace is not None:
+        write_trace(scenarios[0], arguments.trace)
     failures = [result for result in results if not result.is_right]
     summary["failures"] = [
         _tell_failure(result, smaller=number < _SHRUNK_FAILURES and not arguments.no_shrink)
@@ -113,6 +118,14 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         print_table(summary)
     return 0 if summary["ok"] else 1
+
+
+def write_trace(scenario: Scenario, path: Path) -> None:
+    """Run a match once more, with a trace of all its sides, and write that as one file."""
+    world = World(scenario)
+    world.start_traces()
+    world.run()
+    path.write_bytes(merge_traces(world.take_traces(), one_clock=False))
 
 
 def make_campaign(arguments: argparse.Namespace) -> Campaign:

@@ -68,6 +68,8 @@ class ParticipantSettings:
     """Report every key and focus change, for a second window at the same keyboard."""
     headless: bool = False
     """No window: views are not drawn but for the last one."""
+    trace: bool = False
+    """Write a trace of each match into its run folder."""
     fault: Mapping[str, Any] | None = None
     """For tests: makes this client's environment wrong."""
     host_options: Mapping[str, Any] = field(default_factory=dict)
@@ -173,6 +175,7 @@ class Participant(PlayingClient):
                 host=host,
                 person=self._person,
                 window=self._window,
+                trace=self._settings.trace,
                 out=settings.out,
                 title=str(ready["title"]),
                 transports=transports,

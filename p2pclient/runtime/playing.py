@@ -24,7 +24,11 @@ from p2pclient.runtime.logs import log_tail, log_to_folder
 from p2pclient.runtime.match_runner import MatchRunner
 from p2pclient.runtime.person import Person
 from p2pclient.runtime.presenter import MatchPresenter, WindowLink
+from p2pclient.telemetry.chrome import chrome_trace
 from p2pclient.transport.base import PeerTransport
+
+TRACE_NAME = "trace.json"
+"""In the run folder, if a trace was asked for."""
 
 log = logging.getLogger("tandem.client")
 
@@ -68,6 +72,8 @@ class Table:
     """Local seats played with the keyboard; local seats that are neither theirs nor a bot's stay idle."""
     keys: str = "all"
     """Which keys of each binding the person uses, see ``KeyboardSource``."""
+    trace: bool = False
+    """Write a trace of the match into the run folder."""
     fault: Mapping[str, Any] | None = None
     """For tests: makes this side's environment wrong, see ``envhost``."""
     on_runner: Callable[[MatchRunner], None] = lambda runner: None
@@ -117,6 +123,8 @@ async def play(table: Table) -> Played:
             match = Match(plan, make_sources(table), now=loop.time())
             if table.fault is not None:
                 match.reset_commands.append(["fault", dict(table.fault)])
+            if table.trace:
+                match.telemetry.start_trace(plan.own_id + 1, now=loop.time())
             runner = _make_runner(table, match, writer)
             ended = await runner.run()
             outcome = await _finish(table, runner, writer, ended)
@@ -183,7 +191,23 @@ async def _finish(table: Table, runner: MatchRunner, writer: RunWriter, ended: E
         "dropped_datagrams": {str(p.id): dict(p.endpoint.drops) for p in match.peers},
     }
     await asyncio.to_thread(writer.finish, outcome)
+    await _write_trace(match, writer.folder)
     return outcome
+
+
+async def _write_trace(match: Match, folder: Path) -> None:
+    """Write the trace beside the recording, if one was made; the recording is whole by now."""
+    trace = match.telemetry.trace
+    if trace is None:
+        return
+    own = match.plan.own_id
+    events = trace.finish(now=asyncio.get_running_loop().time())
+    try:
+        await asyncio.to_thread(
+            lambda: (folder / TRACE_NAME).write_bytes(chrome_trace(events, {own + 1: f"seat {own}"}))
+        )
+    except OSError as error:
+        log.warning("the trace was not saved: %s", error)
 
 
 async def _last_view(host: EnvHost) -> Mapping[str, Any] | None:

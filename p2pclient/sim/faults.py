@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from random import Random
 
-from p2pclient.sim.scenario import Fault, Scenario
+from p2pclient.sim.scenario import Fault, Scenario, SpectatorSpec
 
 _MOST_SPELLS = 4
 
@@ -13,13 +13,31 @@ _MOST_SPELLS = 4
 def plan_faults(scenario: Scenario) -> Scenario:
     """Return the scenario with a plan of faults, and with other habits of the match, from its seed.
 
-    At most one peer leaves, crashes or goes wrong in a match, so that what must follow is known.
+    At most one peer leaves, crashes or goes wrong in a match, so that what must follow is known. Every third match is
+    watched, and a peer that crashes may come back as a spectator.
     """
     draw = Random(f"faults/{scenario.seed}")
     scenario = _vary_match(draw, scenario)
     spells = [_draw_spell(draw, scenario) for _ in range(draw.randint(0, _MOST_SPELLS))]
     last = _draw_last(draw, scenario)
-    return replace(scenario, faults=(*spells, *([last] if last else [])))
+    faults = (*spells, *([last] if last else []))
+    # A generator of its own: what the players go through is the same with and without spectators.
+    look = Random(f"spectators/{scenario.seed}")
+    if last is not None and last.kind == "crash" and look.random() < 0.5:
+        at = round(last.at + look.uniform(0.1, 5.0), 3)
+        faults = (*faults, Fault("return", at=at, peer=last.peer, amount=look.choice((0, 30))))
+    spectators = scenario.spectators
+    if not spectators and look.random() < 1 / 3:
+        spectators = tuple(_draw_spectator(look, scenario) for _ in range(look.randint(1, 3)))
+    return replace(scenario, faults=faults, spectators=spectators)
+
+
+def _draw_spectator(draw: Random, scenario: Scenario) -> SpectatorSpec:
+    at = round(draw.uniform(0.0, scenario.seconds), 3)
+    leave_at = round(at + draw.uniform(0.1, scenario.seconds), 3) if draw.random() < 0.3 else 0.0
+    pause = round(draw.uniform(0.1, 25.0), 3) if draw.random() < 0.3 else 0.0
+    delay = draw.choice((0, 0, 10, 60))
+    return SpectatorSpec(at, delay, leave_at, pause_at=round(at + draw.uniform(0.0, 5.0), 3), pause_seconds=pause)
 
 
 def _vary_match(draw: Random, scenario: Scenario) -> Scenario:

@@ -27,6 +27,7 @@ from p2pclient.sim.audience import FIRST_SPECTATOR, SimulatedSpectator, begin_wa
 from p2pclient.sim.network import Link, Spell
 from p2pclient.sim.peer import FOREVER, SimulatedPeer
 from p2pclient.sim.scenario import SPELLS, TERMINAL, Fault, Scenario, SpectatorSpec
+from p2pclient.telemetry.chrome import chrome_trace
 
 GOODBYE_SECONDS = 1.0
 """After its end a side still repeats its goodbye for so long."""
@@ -75,6 +76,21 @@ class World:
         for spec in scenario.spectators:
             self._call(spec.at, partial(self._begin_spectator, spec))
         self._call(_SAMPLE_SECONDS, self._sample)
+
+    def start_traces(self) -> None:
+        """Have every peer's match make a trace of its own; before :meth:`run`."""
+        for peer in self.peers:
+            peer.match.telemetry.start_trace(peer.own + 1, now=peer.local_time(0.0))
+
+    def take_traces(self) -> list[bytes]:
+        """Return the traces, one Chrome trace file per peer, each on the peer's own clock."""
+        files = []
+        for peer in self.peers:
+            trace = peer.match.telemetry.trace
+            if trace is not None:
+                events = trace.finish(now=peer.local_time(self.now))
+                files.append(chrome_trace(events, {peer.own + 1: f"peer {peer.own}"}))
+        return files
 
     # -- set up -------------------------------------------------------------------------------------------------
 
