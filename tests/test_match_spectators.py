@@ -4,21 +4,44 @@ from __future__ import annotations
 
 from dataclasses import replace
 from random import Random
+from typing import Any
 
 import pytest
 
 from p2pclient.common.errors import LocalMisuseError
-from p2pclient.match.history import KEPT_FRAMES
+from p2pclient.envhost.values import encode
+from p2pclient.match.costs import learn_costs
+from p2pclient.match.episode import PlayBatch
+from p2pclient.match.history import KEPT_FRAMES, History
 from p2pclient.match.match import Match
-from p2pclient.match.plan import Desync, Phase, SpectatorGone
+from p2pclient.match.plan import Desync, Phase, SpectatorGone, ViewReady
+from p2pclient.match.playback import Playback
+from p2pclient.match.stretch import Stretch
 from p2pclient.match.watching import Watching
-from p2pclient.recorder.records import EpisodeEnded, FrameRecorded
+from p2pclient.protocol.control import (
+    AnyMessage,
+    EpisodeOver,
+    FeedEnd,
+    FeedStart,
+    Hello,
+    Leave,
+    Refuse,
+    StatePart,
+    Unwatch,
+    Watch,
+)
+from p2pclient.protocol.endpoint import ControlReceived, Endpoint, EndpointConfig
+from p2pclient.protocol.handshake import PROTOCOL_VERSION
+from p2pclient.recorder.records import EpisodeEnded, EpisodeStarted, FrameRecorded, FramesVerified, FramesWithdrawn
+from p2pclient.rollback.budget import Budget
+from p2pclient.rollback.chain import extend_chain, start_chain
 from p2pclient.sim.environment import Corruption
 from p2pclient.sim.profiles import PROFILES
 from p2pclient.sim.results import MatchResult, judge_match
 from p2pclient.sim.scenario import Fault, Scenario, SpectatorSpec
 from p2pclient.sim.world import World
 from tests.spectator_rig import SPECTATOR, Client, Studio
+from tests.virtual import ToyHost
 
 EARLY_AND_LATE = tuple(SpectatorSpec(at, delay) for at, delay in ((0.0, 0), (0.3, 20), (3.0, 0), (7.7, 5)))
 
@@ -370,3 +393,427 @@ def test_leaving_is_told_and_the_feed_is_closed() -> None:
     count = len(frames(spectator))
     studio.run(5)
     assert len(frames(spectator)) == count
+
+
+# -- hostile or broken -----------------------------------------------------------------------------------------------
+
+
+class Stranger:
+    """Whoever speaks the protocol to one side of a studio, but says what a test wants."""
+
+    def __init__(self, studio: Studio, own: int, to: Client, to_id: int, *, feeds: bool) -> None:
+        self.studio, self.own, self.to, self.to_id = studio, own, to, to_id
+        local: int
+        remote: tuple[int, ...]
+        local, remote = (2, ()) if feeds else (0, (2,))
+        config = EndpointConfig(
+            connection=replace(studio.plan, own_id=own).connection_id(to_id),
+            local_width=local,
+            remote_widths=remote,
+            is_valid=lambda index, value: True,
+        )
+        self.endpoint = Endpoint(config, now=studio.now)
+        studio.clients[own] = Client(to.match, to.host)  # only its inbox is used
+
+    def say(self, *messages: AnyMessage, ticks: int = 1) -> None:
+        """Say something, and let frames pass."""
+        for message in messages:
+            self.endpoint.queue_control(message)
+        for _ in range(ticks):
+            for data in self.endpoint.control_to_send():
+                self.to.inbox.append((self.own, "control", data))
+            for data in self.endpoint.datagrams_to_send(now=self.studio.now):
+                self.to.inbox.append((self.own, "inputs", data))
+            self.studio.run(1)
+            box = self.studio.clients[self.own].inbox
+            for _, channel, data in box:
+                if channel == "control":
+                    self.endpoint.receive_control(data, now=self.studio.now)
+                else:
+                    self.endpoint.receive_datagram(data, now=self.studio.now)
+            box.clear()
+
+    def heard(self) -> list[AnyMessage]:
+        return [e.message for e in self.endpoint.take_events() if isinstance(e, ControlReceived)]
+
+
+def fed_by_a_stranger(**plan: Any) -> tuple[Stranger, Client, int]:
+    """A spectator that asks somebody who plays nothing at all; returns the number of its request, too."""
+    studio = Studio(players=0, **plan)
+    spectator = Client(Watching(replace(studio.plan, own_id=SPECTATOR, local_seats=()), [0], now=0.0), ToyHost(1))
+    studio.spectators[SPECTATOR] = studio.clients[SPECTATOR] = spectator
+    stranger = Stranger(studio, 0, spectator, SPECTATOR, feeds=True)
+    facts = {"protocol": PROTOCOL_VERSION, **studio.plan.facts()}
+    stranger.say(Hello(facts), ticks=3)
+    (request,) = [message for message in stranger.heard() if isinstance(message, Watch)]
+    assert (request.episode, request.frame) == (None, 0)
+    return stranger, spectator, request.request
+
+
+def start(request: int, **changes: Any) -> FeedStart:
+    given = {"request": request, "stretch": 1, "episode": 0, "first_frame": 10, "chain": bytes(8), "checksum": bytes(8)}
+    return FeedStart(**{**given, "totals": [0.0], "has_state": True, **changes})
+
+
+def ended(client: Client) -> tuple[str, str]:
+    found = client.match.ended
+    assert found is not None
+    return found.reason, found.text
+
+
+def test_a_state_that_cannot_be_read_ends_the_watching() -> None:
+    stranger, spectator, request = fed_by_a_stranger()
+    stranger.say(start(request), StatePart(0, 10, 0, 1, b"\xff\xff"), ticks=3)
+    assert ended(spectator)[0] == "desync"
+    assert spectator.batches == []
+
+
+def test_a_state_with_another_checksum_than_told_ends_the_watching() -> None:
+    stranger, spectator, request = fed_by_a_stranger()
+    stranger.say(start(request), StatePart(0, 10, 0, 1, encode({"state": b"x", "ended": False})), ticks=3)
+    assert ended(spectator)[0] == "desync"
+    assert [event.frame for event in spectator.events if isinstance(event, Desync)] == [9]
+    assert frames(spectator) == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"has_state": False},
+        {"totals": [0.0, 0.0]},
+        {"has_state": False, "episode": 3, "first_frame": 7},
+    ],
+)
+def test_a_feed_that_begins_where_nobody_can_follow_is_not_followed(wrong: dict[str, Any]) -> None:
+    stranger, spectator, request = fed_by_a_stranger()
+    stranger.say(start(request, **wrong), ticks=2)
+    assert ended(spectator) == ("partner-gone", "The player sent what cannot be followed.")
+
+
+def test_pieces_of_a_state_out_of_their_order_end_the_feed() -> None:
+    stranger, spectator, request = fed_by_a_stranger()
+    stranger.say(StatePart(0, 10, 0, 2, b"early"), start(request), StatePart(0, 10, 1, 2, b"x"), ticks=2)
+    assert ended(spectator) == ("partner-gone", "The player sent a state that cannot be read.")
+
+
+def test_what_answers_an_older_request_is_ignored() -> None:
+    stranger, spectator, request = fed_by_a_stranger()
+    stranger.say(start(request + 1, has_state=False, first_frame=0), EpisodeOver(0, 5, bytes(8)), ticks=5)
+    assert spectator.match.phase is Phase.BARRIER
+    assert spectator.batches == []
+
+
+def test_no_end_of_stretches_is_held() -> None:
+    stranger, spectator, request = fed_by_a_stranger()
+    for episode in range(70):
+        stranger.say(start(request, episode=episode, stretch=episode, first_frame=0, has_state=False))
+        if spectator.match.ended is not None:
+            break
+    assert ended(spectator)[0] in ("desync", "partner-gone")
+
+
+def test_a_wrong_chain_is_found_wherever_it_is_told() -> None:
+    """Before the first frame, at the newest one, and at one to come."""
+    host = ToyHost(1)
+    first = host.do_reset(Studio(players=0).plan.episode_seed(0))
+    after = host.do_step(0, [b"\x01"])[0]
+    good = start_chain(first)
+    later = extend_chain(good, 0, after)
+    for told, wrong_at in ((0, 0), (5, None)):
+        stranger, spectator, request = fed_by_a_stranger()
+        begin = start(request, first_frame=0, has_state=False, checksum=first, chain=good)
+        stranger.say(begin, ticks=3)
+        assert spectator.match.phase is Phase.PLAYING
+        stranger.endpoint.begin_episode(1, first_frame=0)
+        stranger.endpoint.queue_input(0, b"\x00\x01")
+        stranger.endpoint.set_chain(0, later if told else bytes(8))
+        stranger.say(ticks=4)
+        if wrong_at is not None:
+            assert ended(spectator)[0] == "desync"
+            continue
+        assert frames(spectator) == [(0, 0)]
+        stranger.say(start(request, first_frame=1, stretch=2, has_state=False, chain=bytes(8)), ticks=2)
+        assert ended(spectator)[0] == "desync"
+
+
+def test_a_host_that_fails_ends_the_watching_and_so_does_a_bug() -> None:
+    for how in ("batch_failed", "abort"):
+        studio = Studio()
+        spectator = studio.watch()
+        studio.run(30)
+        match = watching(spectator)
+        out = match.batch_failed("it broke", now=1.0) if how == "batch_failed" else match.abort(now=1.0)
+        assert out.control
+        assert ended(spectator)[0] in ("environment", "error")
+        match.leave(now=1.0)
+        assert ended(spectator)[0] != "left"
+        with pytest.raises(LocalMisuseError):
+            match.batch_done([], now=1.0)
+
+
+def test_messages_of_nobody_are_ignored() -> None:
+    studio = Studio()
+    spectator = studio.watch()
+    match = watching(spectator)
+    match.receive(55, "inputs", b"x", now=0.0)
+    match.peer_gone(55)
+    studio.run(20)
+    assert match.phase is Phase.PLAYING
+    assert match.rtt is not None
+    assert match.frame_duration() == pytest.approx(1 / 15)
+    assert match.owes_acknowledgement in (True, False)
+
+
+def test_a_player_whose_process_is_gone_is_not_waited_for_as_long() -> None:
+    for gone_too, seconds in ((True, 4.0), (False, 16.5)):
+        studio = Studio()
+        spectator = studio.watch()
+        studio.run(30)
+        if gone_too:
+            watching(spectator).peer_gone(0)
+        began = studio.now
+        while spectator.match.ended is None:
+            studio.run(1, players=False)
+        assert ended(spectator)[0] == "partner-gone"
+        assert studio.now - began == pytest.approx(seconds, abs=1.6)
+
+
+def test_a_view_is_made_for_every_batch_of_a_spectator_with_a_window() -> None:
+    studio = Studio()
+    spectator = studio.watch(render=True)
+    studio.run(40)
+    views = [event.view["frame"] for event in spectator.events if isinstance(event, ViewReady)]
+    assert views == sorted(views)
+    assert len(views) == len(spectator.batches) > 20
+
+
+def test_a_state_above_the_bound_is_not_sent() -> None:
+    class Huge(ToyHost):
+        def do_get_snapshot(self, frame: int) -> dict[str, Any]:
+            return {"frame": frame, "data": {"state": bytes(17 << 20), "ended": False}}
+
+    studio = Studio()
+    studio.players[0].host.__class__ = Huge
+    studio.run(20)
+    spectator = studio.watch()
+    studio.run(10)
+    assert ended(spectator)[0] == "partner-gone"
+    assert "too-large" in ended(spectator)[1]
+    assert playing(studio.players[0]).ended is None
+
+
+def test_who_asks_for_states_all_the_time_gets_few() -> None:
+    studio = Studio(max_steps=None, frames=600, episodes=0)
+    studio.run(20)
+    player = playing(studio.players[0])
+    player.feeds.add(77, now=studio.now)
+    stranger = Stranger(studio, 77, studio.players[0], 0, feeds=False)
+    stranger.say(Hello({"protocol": PROTOCOL_VERSION, **studio.plan.facts()}), ticks=2)
+    for request in range(90):
+        stranger.say(Watch(request, None, 0))
+    fetched = sum(c[0] == "get_snapshot" for batch in studio.players[0].batches for c in batch)
+    assert 2 <= fetched <= 4
+    assert player.phase is Phase.PLAYING
+    stranger.say(Unwatch(), Refuse(["enough"]), ticks=2)
+    assert gone(studio.players[0]) == ["left"]
+
+
+def test_a_spectator_that_never_acknowledges_is_given_nothing_more() -> None:
+    studio = Studio(max_steps=None, frames=600, episodes=0)
+    studio.run(20)
+    player = playing(studio.players[0])
+    player.feeds.add(77, now=studio.now)
+    stranger = Stranger(studio, 77, studio.players[0], 0, feeds=False)
+    for request in range(40):  # says much, hears nothing
+        stranger.endpoint.queue_control(Watch(request, 0, request))
+        stranger.studio.clients[77].inbox.clear()
+    stranger.say(Hello({"protocol": PROTOCOL_VERSION, **studio.plan.facts()}), ticks=60)
+    assert player.ended is None
+
+
+def test_a_position_that_the_player_has_not_reached_is_waited_for() -> None:
+    studio = Studio(max_steps=None, frames=600, episodes=0)
+    player = playing(studio.players[0])
+    player.feeds.add(77, now=studio.now)
+    stranger = Stranger(studio, 77, studio.players[0], 0, feeds=False)
+    stranger.say(Hello({"protocol": PROTOCOL_VERSION, **studio.plan.facts()}), Watch(1, 0, 40), ticks=20)
+    assert not any(isinstance(message, FeedStart) for message in stranger.heard())
+    stranger.say(ticks=40)
+    (begun,) = [message for message in stranger.heard() if isinstance(message, FeedStart)]
+    assert (begun.first_frame, begun.has_state) == (40, False)
+
+
+# -- the parts -------------------------------------------------------------------------------------------------------
+
+
+def row(frame: int, episode: int = 0) -> FrameRecorded:
+    nothing: tuple[Any, ...] = (None,)
+    return FrameRecorded(
+        episode=episode,
+        frame=frame,
+        inputs=(b"\x00\x01",),
+        actions=(1,),
+        rewards=(1.0,) if frame % 2 else nothing,
+        terminations=nothing,
+        truncations=nothing,
+        infos=nothing,
+        focus=(True,),
+        checksum=frame.to_bytes(8, "big"),
+    )
+
+
+def test_history_follows_what_is_recorded_withdrawn_and_verified() -> None:
+    history = History(1, None)
+    history.take([row(0)], None)
+    assert history.newest is None
+    history.take([EpisodeStarted(0, 1, bytes(8)), *[row(frame) for frame in range(6)], FramesVerified(0, 3)], None)
+    chapter = history.newest
+    assert chapter is not None
+    assert [frame for frame in range(9) if chapter.may_begin_at(frame)] == [0, 1, 2, 3, 4]
+    assert chapter.at(6).totals == (3.0,)
+    withdrawn = chapter.at(6)
+    history.take([FramesWithdrawn(0, 4), row(4)], None)
+    assert chapter.next == 5
+    history.take([row(5), EpisodeEnded(0, 5, (3.0,), "limit")], None)
+    assert chapter.at(6) == withdrawn
+    assert chapter.last_frame == 5
+    with pytest.raises(LocalMisuseError):
+        history.take([row(9)], None)
+
+
+def test_history_keeps_a_bounded_number_of_frames_over_all_episodes() -> None:
+    history = History(1, None)
+    for episode in range(3):
+        history.take([EpisodeStarted(episode, 1, bytes(8)), *[row(frame, episode) for frame in range(500)]], None)
+        history.take([FramesVerified(episode, 499)], None)
+    first = history.chapter(0)
+    assert first is not None
+    assert first.next - first.first == KEPT_FRAMES - 1000
+    history.take([EpisodeStarted(3, 1, bytes(8)), *[row(frame, 3) for frame in range(600)]], None)
+    assert history.chapter(0) is None
+    assert history.chapter(1) is None
+    assert sum(len(history.chapter(n).rows) for n in (2, 3)) == KEPT_FRAMES  # type: ignore[union-attr]
+
+
+def test_what_is_withdrawn_from_before_the_spectator_came_is_not_kept() -> None:
+    studio = Studio()
+    studio.run(30)
+    episode = playing(studio.players[0]).episode
+    assert episode is not None
+    history = History(1, episode)
+    begun = episode.recorded + 1
+    history.take([FramesWithdrawn(0, begun - 3), *[row(frame) for frame in range(begun - 3, begun)]], episode)
+    chapter = history.newest
+    assert chapter is not None
+    assert (chapter.first, chapter.next) == (begun, begun)
+    assert chapter.before.chain == episode.chain.value
+
+
+def test_a_playback_without_a_stretch_has_nothing_to_do() -> None:
+    playback = Playback(Studio(players=0).plan, delay=0)
+    playback.expect(3, bytes(8))
+    playback.add_inputs(3, (b"\x00\x01",), now=0.0)
+    playback.end_episode(EpisodeOver(0, 3, bytes(8)), now=0.0)
+    playback.reopen()
+    assert playback.next_batch(now=0.0) is None
+    assert playback.leave_finished() == []
+    assert playback.difference is None
+    assert playback.position == (None, 0)
+
+
+def test_after_a_difference_nothing_more_of_the_batch_counts() -> None:
+    studio = Studio(max_steps=None, frames=200, episodes=0)
+    spectator = studio.watch()
+    studio.run(20)
+    spectator.is_stopped = True
+    studio.run(30)
+    spectator.is_stopped = False
+    newest = watching(spectator).simulated
+    spectator.host.corrupt_at = newest + 1
+    studio.run(1)
+    assert [sum(c[0] == "step" for c in batch) for batch in spectator.batches[-1:]] == [2]
+    while spectator.match.ended is None:
+        studio.run(1)
+    # Between two values that the players told, the next one that they told is named.
+    (difference,) = [event.frame for event in spectator.events if isinstance(event, Desync)]
+    assert newest < difference
+
+
+def test_a_snapshot_that_fits_nowhere_is_given_to_nobody() -> None:
+    studio = Studio()
+    spectator = studio.watch()
+    studio.run(30)
+    player = playing(studio.players[0])
+    player.feeds.take_snapshot({"frame": 9999, "data": {}})
+    studio.run(10)
+    assert spectator.match.phase is Phase.PLAYING
+
+
+def test_who_stands_behind_the_end_of_an_episode_goes_on_with_the_next() -> None:
+    studio = Studio(max_steps=30, episodes=5)
+    player = playing(studio.players[0])
+    player.feeds.add(77, now=studio.now)
+    stranger = Stranger(studio, 77, studio.players[0], 0, feeds=False)
+    stranger.say(Hello({"protocol": PROTOCOL_VERSION, **studio.plan.facts()}), ticks=40)
+    stranger.heard()
+    stranger.say(Watch(1, 0, 30), ticks=3)
+    begun = [message for message in stranger.heard() if isinstance(message, FeedStart)]
+    assert [(each.episode, each.first_frame, each.has_state) for each in begun] == [(1, 0, False)]
+
+
+def test_a_player_says_how_the_match_ended_or_refuses() -> None:
+    for message, reason, part in (
+        (Leave("desync"), "partner-gone", "different"),
+        (Leave("left"), "partner-gone", "left"),
+        (Refuse(["rate"]), "partner-gone", "rate"),
+        (FeedEnd("behind"), "partner-gone", "behind"),
+    ):
+        stranger, spectator, _ = fed_by_a_stranger()
+        stranger.say(message, ticks=2)
+        assert ended(spectator)[0] == reason
+        assert part in ended(spectator)[1]
+
+
+def test_what_the_host_does_after_the_end_is_ignored() -> None:
+    studio = Studio()
+    spectator = studio.watch()
+    studio.run(20)
+    match = watching(spectator)
+    for data in studio.clients[SPECTATOR].inbox:
+        match.receive(*data, now=studio.now)
+    spectator.inbox.clear()
+    out = match.tick(now=studio.now)
+    while out.batch is None:
+        studio.run(1)
+        for data in spectator.inbox:
+            match.receive(*data, now=studio.now)
+        spectator.inbox.clear()
+        out = match.tick(now=studio.now)
+    match.leave(now=studio.now)
+    assert match.is_batch_out
+    after = match.batch_done(spectator.host.run(out.batch), now=studio.now)
+    assert (after.records, after.events, match.is_batch_out) == ([], [], False)
+    assert match.tick(now=studio.now).batch is None
+
+
+def test_where_an_episode_is_whole_the_next_one_is_missing() -> None:
+    playback = Playback(Studio(players=0).plan, delay=0)
+    playback.begin(Stretch.begin(start(1, first_frame=0, has_state=False)), now=0.0)
+    assert playback.position == (0, 0)
+    playback.end_episode(EpisodeOver(0, 1, bytes(8)), now=0.0)
+    for frame in range(2):
+        assert playback.position == (0, frame)
+        playback.add_inputs(frame, (b"\x00\x01",), now=0.0)
+    assert playback.position == (1, 0)
+
+
+def test_what_a_snapshot_costs_is_no_reason_to_expect_more_of_every_batch() -> None:
+    class Noted(Budget):
+        other = -1.0
+
+        def learn(self, **costs: Any) -> None:
+            self.other = costs["other_seconds"]
+
+    budget = Noted(frame=1 / 60, window=8)
+    learn_costs(budget, PlayBatch([["render"], ["get_snapshot", 3]]), [100, 90_000])
+    assert budget.other == pytest.approx(0.0001)

@@ -12,8 +12,14 @@ from hypothesis import strategies as st
 
 from p2pclient.common.errors import LocalMisuseError, RemoteProtocolError
 from p2pclient.protocol.control import (
-    AnyMessage,
     CONTROL_VERSION,
+    MAX_CHECKSUMS,
+    MAX_CONTROL_BYTES,
+    MAX_LOST_FRAMES,
+    MAX_LOST_PEERS,
+    MAX_PART_BYTES,
+    MAX_STATE_PARTS,
+    AnyMessage,
     Checksums,
     DelayChange,
     DelayWish,
@@ -25,12 +31,6 @@ from p2pclient.protocol.control import (
     Hello,
     Leave,
     LostInputs,
-    MAX_CHECKSUMS,
-    MAX_CONTROL_BYTES,
-    MAX_LOST_FRAMES,
-    MAX_LOST_PEERS,
-    MAX_PART_BYTES,
-    MAX_STATE_PARTS,
     PeersLost,
     Refuse,
     StatePart,

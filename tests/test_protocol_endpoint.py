@@ -429,4 +429,4 @@ def test_what_begins_elsewhere_under_the_same_number_is_not_taken() -> None:
     one.queue_input(100, value(100))
     transfer(one, other, now=0.0)
     assert not inputs_of(other.take_events())
-    assert other.drops == {"gap": 1}
+    assert other.drops == {"bad-ack": 1}

@@ -216,8 +216,7 @@ class VirtualMatch:
                 local_seats=(own,),
                 peers={other: (other,) for other in range(players) if other != own},
                 own_id=own,
-                render=False,
-                **plan,
+                **{"render": False, **plan},
             )
             source = RandomSource(seed * 10 + own)
             match = Match(match_plan, {own: source}, now=0.0)

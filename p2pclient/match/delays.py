@@ -8,7 +8,6 @@ peer that holds the lowest seat names the largest wish, and a frame far enough a
 from __future__ import annotations
 
 from p2pclient.match.core import MatchCore
-from p2pclient.match.plan import Phase
 from p2pclient.protocol.control import DelayChange, DelayWish
 from p2pclient.rollback.delay import DelayChooser
 
@@ -58,10 +57,9 @@ class DelayCourse:
         self._core.note("input-delay", details)
 
     def tick(self, now: float) -> None:
-        """Apply what is due, and look at the network from time to time."""
+        """Apply what is due, and look at the network from time to time. Call it in every tick of play."""
         core = self._core
-        if core.phase is not Phase.PLAYING or core.episode is None:
-            return
+        assert core.episode is not None
         due = self._due
         if due is not None and (due.episode, due.frame) <= (core.number, core.episode.session.current_frame):
             self._due = None
@@ -69,20 +67,21 @@ class DelayCourse:
                 self.set(seat, due.delay)
         if self._chooser is not None and now - self._looked_at >= _LOOK_EVERY:
             self._looked_at = now
-            self._wish(self._chooser, now)
-            self._name(core.episode.session.current_frame)
+            session = core.episode.session
+            self._wish(self._chooser, session.window, now)
+            self._name(session.current_frame)
 
-    def _wish(self, chooser: DelayChooser, now: float) -> None:
+    def _wish(self, chooser: DelayChooser, window: int, now: float) -> None:
         core = self._core
         stats = [peer.endpoint.stats for peer in core.peers if peer.endpoint.stats.srtt is not None]
-        if not stats or core.episode is None:
+        if not stats:
             return
         wish = chooser.wish(
             rtt=max(s.srtt for s in stats if s.srtt is not None),
             jitter=max(s.jitter or 0.0 for s in stats),
             loss=max(s.loss for s in stats),
             step_seconds=self._step_seconds,
-            window=core.episode.session.window,
+            window=window,
             now=now,
         )
         if self._wishes.get(core.plan.own_id) != wish:

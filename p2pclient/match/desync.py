@@ -17,7 +17,7 @@ from enum import Enum
 from typing import Any
 
 from p2pclient.common.differences import find_differences
-from p2pclient.common.errors import LocalMisuseError, RemoteProtocolError
+from p2pclient.common.errors import RemoteProtocolError
 from p2pclient.common.frames import NULL_FRAME
 from p2pclient.envhost.values import MalformedValueError, decode, encode
 from p2pclient.match.core import MatchCore
@@ -60,7 +60,6 @@ class _Case:
     named: FirstDifference | None = None
     state: bytes = b""
     """Ours after the named frame, as bytes; empty if we did not come so far."""
-    fetched: bool = False
     parts: dict[int, list[StatePart]] = field(default_factory=dict)
     """Pieces that are still to be sent, by peer."""
     states: dict[int, StateParts] = field(default_factory=dict)
@@ -121,10 +120,12 @@ class DesyncCourse:
     # -- time ---------------------------------------------------------------------------------------------------
 
     def tick(self, *, is_batch_out: bool, now: float) -> list[list[Any]] | EvidenceBatch | PlayBatch | None:
-        """Take the next step that is possible; returns the batch for the host, if one is needed."""
+        """Take the next step that is possible; returns the batch for the host, if one is needed.
+
+        Call it in every tick of a divergence.
+        """
         case = self._case
-        if case is None:
-            return None
+        assert case is not None
         if now - case.heard > PATIENCE or now - case.began > LONGEST:
             self._close("interrupted", now)
             return None
@@ -137,7 +138,7 @@ class DesyncCourse:
         if case.stage is Stage.EXCHANGING:
             self._exchange(case)
             if self._has_all_states(case):
-                return self._after_exchange(case, now, is_batch_out=is_batch_out)
+                return self._after_exchange(case, now)
         if case.stage is Stage.COMPARING and self._has_all(2 * self._attempts + 1):
             self._decide(case, now)
         return None
@@ -160,9 +161,6 @@ class DesyncCourse:
         if case.named is None:
             self._close("interrupted", now)
             return None
-        if case.fetched:
-            return None
-        case.fetched = True
         if case.named.frame > episode.recorded:
             self._have_state(case, None)
             return None
@@ -194,20 +192,13 @@ class DesyncCourse:
 
     # -- the verdict --------------------------------------------------------------------------------------------
 
-    def _after_exchange(self, case: _Case, now: float, *, is_batch_out: bool) -> PlayBatch | None:
+    def _after_exchange(self, case: _Case, now: float) -> PlayBatch | None:
         episode = self._core.episode
         assert episode is not None
         if self._core.plan.on_desync != "resimulate" or self._attempts >= MAX_ATTEMPTS:
             self._close("ended", now)
             return None
-        if is_batch_out:
-            return None
-        try:
-            batch = episode.plan_resimulation(case.after + 1)
-        except LocalMisuseError:
-            # The others wait for our list in vain, and end with us.
-            self._close("interrupted", now)
-            return None
+        batch = episode.plan_resimulation(case.after + 1)
         if batch is None:
             self.take_resimulation(now)
             return None
@@ -220,10 +211,11 @@ class DesyncCourse:
 
         The results must have been handed to the episode, and the withdrawn frames settled anew.
         """
-        if self._case is not None:
-            self._case.heard = now
-            self._case.stage = Stage.COMPARING
-            self._tell_checksums(2 * self._attempts + 1)
+        case = self._case
+        assert case is not None
+        case.heard = now
+        case.stage = Stage.COMPARING
+        self._tell_checksums(2 * self._attempts + 1)
 
     def withdraw(self) -> FramesWithdrawn | None:
         """Take back what was recorded since the last verified frame; None if there was nothing."""

@@ -75,8 +75,7 @@ class DropCourse:
         if agreement is None or self._core.phase not in _GOING_ON:
             return
         for peer_id in sorted(agreement.peers_to_lose(now=now)):
-            if peer_id in peers:
-                self.lose(peers[peer_id], "on another side", now=now)
+            self.lose(peers[peer_id], "on another side", now=now)
 
     def begin_episode(self, *, now: float) -> None:
         """The last episode is closed, and its number has gone up."""

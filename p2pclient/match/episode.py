@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from p2pclient.common.errors import LocalMisuseError
 from p2pclient.common.frames import NULL_FRAME, unpack_seat_input
 from p2pclient.common.spaces import decode_action
 from p2pclient.match.plan import MatchPlan
@@ -157,8 +156,8 @@ class EpisodePlay:
             sample = sources[seat].sample()
             self._samples.append(sample)
             value = (b"\x00" if sample.focused else b"\x01") + sample.payload
-            if self.session.add_local_input(seat, value) == NULL_FRAME:
-                raise LocalMisuseError(f"seat {seat} already has an input for frame {self.session.current_frame}")
+            taken = self.session.add_local_input(seat, value)
+            assert taken != NULL_FRAME
 
     def take_inputs_to_send(self) -> list[tuple[int, bytes]]:
         """Return ``(frame, joined input of the local seats)`` that the peers have not been given yet."""

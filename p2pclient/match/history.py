@@ -145,7 +145,8 @@ class History:
                 chapter.last_frame = record.last_frame
             elif isinstance(record, FramesWithdrawn):
                 outdated = outdated or self._withdraw(chapter, record.first_frame)
-        if outdated and episode is not None:
+        if outdated:
+            assert episode is not None
             self._begin_midway(episode)
         self._trim()
 

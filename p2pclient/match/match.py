@@ -285,7 +285,8 @@ class Match:
                         self._compare(episode.chain.receive(peer.id, event.frame, event.value), now)
                 elif isinstance(event, ControlReceived):
                     self._take_message(peer, event.message, now)
-                elif isinstance(event, SilenceChanged):
+                else:
+                    assert isinstance(event, SilenceChanged)
                     self.telemetry.silence(peer.id, event.level)
                     core.out.events.append(PeerSilence(peer.id, event.level))
                     core.note(f"silence-{event.level}", {"peer": peer.id})
@@ -405,8 +406,9 @@ class Match:
 
     def _after_play(self, batch: PlayBatch, results: Sequence[Any], now: float) -> None:
         episode = self._core.episode
-        if episode is None or (self.phase is not Phase.PLAYING and not batch.withdraws):
-            return
+        if self.phase is not (Phase.DIVERGED if batch.withdraws else Phase.PLAYING):
+            return  # the match has ended meanwhile, or states were found to differ
+        assert episode is not None
         if batch.withdraws:
             recorded = episode.recorded
             withdrawn = self._desync.withdraw()
@@ -427,8 +429,8 @@ class Match:
         """Give the bots' decisions to their seats, and the view to the window."""
         for index, seat in batch.decides.items():
             source = self._sources[seat]
-            if isinstance(source, BotSource):
-                source.decided(bytes(results[index]))
+            assert isinstance(source, BotSource)
+            source.decided(bytes(results[index]))
         if batch.view is not None:
             self._core.out.events.append(ViewReady(self.number, results[batch.view]))
 

@@ -1,0 +1,154 @@
+"""Several other sides written by hand: each says whatever a test wants, in valid envelopes with the next number."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from virtual import RandomSource, ToyHost, toy_env
+
+from p2pclient.match.match import Match
+from p2pclient.match.plan import MatchEvent, MatchPlan, Outbox, Phase
+from p2pclient.protocol.control import (
+    AnyMessage,
+    Checksums,
+    Envelope,
+    EpisodeReady,
+    Hello,
+    decode_control,
+    encode_control,
+)
+from p2pclient.protocol.datagram import Datagram, encode_datagram
+from p2pclient.recorder.records import EventRecorded, FrameRecorded, Record
+from p2pclient.rollback.chain import extend_chain, start_chain
+
+TICK = 1 / 15
+
+
+class Strangers:
+    """We are side 0 with seat 0; the others, from 1 on, hold one seat each."""
+
+    def __init__(self, count: int, *, max_steps: int = 2_000, **plan: Any) -> None:
+        self.others = range(1, count + 1)
+        self.plan = MatchPlan(
+            match_id="m",
+            seed=1,
+            env=toy_env(count + 1, max_steps=max_steps),
+            local_seats=(0,),
+            peers={other: (other,) for other in self.others},
+            own_id=0,
+            **{"render": False, **plan},
+        )
+        self.match = Match(self.plan, {0: RandomSource(1)}, now=0.0)
+        self.host = ToyHost(count + 1)
+        self.now = 0.0
+        self.frame = 0
+        """The next one for which the others send an input."""
+        self.holds_replies = False
+        self.held: list[Any] | None = None
+        """The results of a batch whose reply waits for :meth:`reply`."""
+        self.told: list[AnyMessage] = []
+        """What the first of the others was told."""
+        self.records: list[Record] = []
+        self.events: list[MatchEvent] = []
+        self._numbers = dict.fromkeys(self.others, 0)
+
+    def carry_out(self, out: Outbox) -> None:
+        self.records += out.records
+        self.events += out.events
+        messages = [decode_control(data).message for peer, data in out.control if peer == 1]
+        self.told += [message for message in messages if message is not None]
+        if out.batch is not None:
+            self.held = self.host.run(out.batch)
+            if not self.holds_replies:
+                self.reply()
+
+    def reply(self) -> None:
+        results, self.held = self.held, None
+        assert results is not None
+        self.carry_out(self.match.batch_done(results, now=self.now))
+
+    def tick(self, count: int = 1) -> None:
+        for _ in range(count):
+            self.now += TICK
+            self.carry_out(self.match.tick(now=self.now))
+
+    def say(self, peer: int, message: AnyMessage) -> None:
+        self._numbers[peer] += 1
+        data = encode_control(Envelope(1, self._numbers[peer], 0, message))
+        self.match.receive(peer, "control", data, now=self.now)
+
+    def send(self, peer: int, **changes: Any) -> None:
+        """Send a datagram that acknowledges everything; without changes, one without inputs."""
+        episode = self.match.episode
+        fields: dict[str, Any] = {
+            "connection": self.plan.connection_id(peer),
+            "episode": self.match.number & 0xFF,
+            "sent": int(self.now * 4000),
+            "echo": None,
+            "held": 0,
+            "lead": 0.0,
+            "next_expected": episode.session.last_input_frame(0) + 1 if episode is not None else 0,
+            "chain": None,
+            "first_frame": self.frame,
+            "inputs": (),
+        }
+        self.match.receive(peer, "inputs", encode_datagram(Datagram(**{**fields, **changes})), now=self.now)
+
+    def greet(self) -> None:
+        for peer in self.others:
+            self.say(peer, Hello(self.match._facts()))
+        self.tick()
+
+    def begin(self) -> None:
+        """Stand at the barrier with everybody, and pass it."""
+        assert self.match.episode is not None
+        assert self.match.phase is Phase.BARRIER
+        for peer in self.others:
+            self.say(peer, EpisodeReady(self.match.number, self.match.episode.first_checksum))
+        self.tick()
+        assert self.match.phase is Phase.PLAYING
+
+    def play(self, frames: int) -> None:
+        for _ in range(frames):
+            for peer in self.others:
+                if peer in self.match.peers:
+                    self.send(peer, inputs=(b"\x00\x01",))
+            self.frame += 1
+            self.tick()
+
+    def agree(self) -> int:
+        """Let all others verify what is recorded; returns the newest such frame."""
+        assert self.match.episode is not None
+        value = start_chain(self.match.episode.first_checksum)
+        frames = self.frames
+        for frame in frames:
+            value = extend_chain(value, frame.frame, frame.checksum)
+        for peer in self.others:
+            self.send(peer, chain=(frames[-1].frame, value))
+        self.tick()
+        return frames[-1].frame
+
+    @property
+    def frames(self) -> list[FrameRecorded]:
+        return [r for r in self.records if isinstance(r, FrameRecorded) and r.episode == self.match.number]
+
+    def told_checksums(self, number: int) -> list[Checksums]:
+        """The lists that the first of the others was told in a round."""
+        return [message for message in self.told if isinstance(message, Checksums) and message.round == number]
+
+    def notes(self, name: str) -> list[dict[str, Any]]:
+        return [r.details for r in self.records if isinstance(r, EventRecorded) and r.name == name]
+
+
+def playing(count: int, *, frames: int = 20, **plan: Any) -> Strangers:
+    """A match in mid-play, of which the given number of frames are recorded and verified."""
+    strangers = Strangers(count, **plan)
+    strangers.greet()
+    strangers.begin()
+    strangers.play(frames)
+    strangers.tick()
+    assert strangers.agree() == frames - 1
+    return strangers
+
+
+__all__ = ["TICK", "Strangers", "playing"]

@@ -1,0 +1,322 @@
+"""What a side does when others, written by hand, say in words what real ones hardly ever come to say."""
+
+from __future__ import annotations
+
+import pytest
+from strangers_rig import TICK, Strangers, playing
+
+from p2pclient.envhost.values import encode
+from p2pclient.match.desync import LONGEST, PATIENCE
+from p2pclient.match.plan import Phase, ViewReady
+from p2pclient.protocol.control import Checksums, Leave, LostInputs, PeersLost, StatePart
+from p2pclient.recorder.records import DesyncReported, FramesWithdrawn
+
+A, B, C = b"a" * 8, b"b" * 8, b"c" * 8
+TWO = {"state": b"two", "ended": False}
+
+
+def report(strangers: Strangers) -> DesyncReported:
+    (found,) = [r for r in strangers.records if isinstance(r, DesyncReported)]
+    return found
+
+
+def reason(strangers: Strangers) -> str | None:
+    return strangers.match.ended.reason if strangers.match.ended is not None else None
+
+
+def tell_states(strangers: Strangers, frame: int) -> None:
+    strangers.say(1, StatePart(0, frame, 0, 1, b""))
+    strangers.say(2, StatePart(0, frame, 0, 1, encode(TWO)))
+    strangers.tick()
+
+
+def differ_behind_us(strangers: Strangers, frame: int) -> None:
+    """Both others tell of a frame that we have not recorded, with different checksums."""
+    strangers.say(1, Checksums(0, frame, [A]))
+    strangers.say(2, Checksums(0, frame, [B]))
+    strangers.tick(2)
+    assert strangers.match.phase is Phase.DIVERGED
+
+
+# -- desyncs -------------------------------------------------------------------------------------------------------
+
+
+def test_who_has_simulated_nothing_that_differs_has_no_state_and_compares_at_once() -> None:
+    strangers = playing(2, window=0, on_desync="resimulate")
+    differ_behind_us(strangers, 20)
+    assert [m for m in strangers.told if isinstance(m, StatePart)] == [StatePart(0, 20, 0, 1, b"")]
+    assert strangers.told_checksums(1) == []
+    tell_states(strangers, 20)
+    assert strangers.told_checksums(1) == [Checksums(0, 20, [], 1)]
+    for peer in strangers.others:
+        strangers.say(peer, Checksums(0, 20, [C], 1))
+    strangers.tick()
+    assert strangers.match.phase is Phase.PLAYING
+    found = report(strangers)
+    assert (found.frame, found.peer, found.ours, found.theirs, found.verdict) == (20, 2, None, TWO, "agreed")
+    assert not any(isinstance(r, FramesWithdrawn) for r in strangers.records)
+    strangers.play(10)
+    assert [f.frame for f in strangers.frames] == list(range(30))
+
+
+def test_what_was_only_predicted_is_simulated_again_and_nothing_is_withdrawn() -> None:
+    strangers = playing(2, on_desync="resimulate", render=True)
+    strangers.tick(3)
+    episode = strangers.match.episode
+    assert episode is not None
+    current = episode.session.current_frame
+    assert current > 22
+    steps, views = strangers.host.steps, len(strangers.events)
+    differ_behind_us(strangers, 20)
+    tell_states(strangers, 20)
+    assert strangers.host.steps == steps + current - 20
+    shown = [e.view["frame"] for e in strangers.events[views:] if isinstance(e, ViewReady)]
+    assert shown == [current]
+    assert strangers.told_checksums(1) == [Checksums(0, 20, [], 1)]
+    assert not any(isinstance(r, FramesWithdrawn) for r in strangers.records)
+    assert strangers.match.counters.withdrawn_frames == 0
+
+
+def diverge_behind_the_verified(strangers: Strangers) -> int:
+    """Record three frames more, of which the others have another checksum; returns the first."""
+    strangers.play(3)
+    strangers.tick()
+    first = strangers.frames[-3].frame
+    for peer in strangers.others:
+        strangers.say(peer, Checksums(0, first, [A]))
+    strangers.tick()
+    assert strangers.match.phase is Phase.DIVERGED
+    return first
+
+
+def test_a_list_tells_all_that_was_recorded_since_the_last_verified_frame() -> None:
+    strangers = playing(2)
+    first = diverge_behind_the_verified(strangers)
+    assert strangers.told_checksums(0) == [Checksums(0, first, [f.checksum for f in strangers.frames[-3:]], 0)]
+
+
+def test_frames_simulated_again_are_withdrawn_and_told_anew() -> None:
+    strangers = playing(2, on_desync="resimulate")
+    first = diverge_behind_the_verified(strangers)
+    before = [f.checksum for f in strangers.frames]
+    tell_states(strangers, first)
+    assert [r for r in strangers.records if isinstance(r, FramesWithdrawn)] == [FramesWithdrawn(0, first)]
+    assert strangers.match.counters.withdrawn_frames == 3
+    assert [f.checksum for f in strangers.frames[-3:]] == before[-3:]
+    assert strangers.told_checksums(1) == [Checksums(0, first, before[-3:], 1)]
+    assert strangers.match.phase is Phase.DIVERGED
+    for peer in strangers.others:
+        strangers.say(peer, Checksums(0, first, before[-3:], 1))
+    strangers.tick()
+    assert strangers.match.phase is Phase.PLAYING
+    assert report(strangers).verdict == "agreed"
+    # A second one has rounds of its own, and what was told in the first counts no more.
+    again = diverge_after(strangers, round_number=2)
+    assert strangers.told_checksums(2)[0].first_frame <= again
+    assert strangers.match.counters.desyncs == 1
+
+
+def diverge_after(strangers: Strangers, *, round_number: int) -> int:
+    strangers.play(2)
+    frame = strangers.frames[-1].frame
+    strangers.say(1, Checksums(0, frame, [A], 0))
+    strangers.tick()
+    assert strangers.match.phase is Phase.PLAYING
+    strangers.say(1, Checksums(0, frame, [A], round_number))
+    strangers.tick()
+    assert strangers.match.phase is Phase.DIVERGED
+    return frame
+
+
+def test_lists_that_differ_after_the_resimulation_end_the_match() -> None:
+    strangers = playing(2, on_desync="resimulate")
+    first = diverge_behind_the_verified(strangers)
+    tell_states(strangers, first)
+    strangers.say(1, strangers.told_checksums(1)[0])
+    strangers.tick()
+    assert reason(strangers) is None
+    strangers.say(2, Checksums(0, first, [A], 1))
+    strangers.tick()
+    assert reason(strangers) == "desync"
+    assert report(strangers).verdict == "differed"
+
+
+def test_lists_without_a_difference_end_the_match_as_undecided() -> None:
+    strangers = playing(2)
+    for peer in strangers.others:
+        strangers.say(peer, Checksums(0, 20, []))
+    strangers.tick(2)
+    assert reason(strangers) == "desync"
+    found = report(strangers)
+    assert (found.frame, found.peer, found.verdict, found.theirs) == (20, 1, "interrupted", None)
+
+
+@pytest.mark.parametrize("number", [1 << 30, 2, 3])
+def test_a_list_of_another_round_is_no_desync(number: int) -> None:
+    strangers = playing(2)
+    strangers.say(1, Checksums(0, 5, [A], number))
+    strangers.tick()
+    assert strangers.match.phase is Phase.PLAYING
+
+
+def test_a_list_or_state_of_another_episode_is_nothing_to_us() -> None:
+    strangers = playing(2)
+    strangers.say(1, Checksums(1, 5, [A]))
+    strangers.say(1, StatePart(1, 5, 0, 1, b"x"))
+    strangers.tick()
+    assert strangers.match.phase is Phase.PLAYING
+
+
+def test_a_state_that_nobody_asked_for_is_forgotten() -> None:
+    strangers = playing(2)
+    strangers.say(2, StatePart(0, 20, 0, 1, encode({"state": b"of nothing"})))
+    strangers.play(1)
+    differ_behind_us(strangers, 40)
+    tell_states(strangers, 40)
+    assert reason(strangers) == "desync"
+    assert report(strangers).theirs == TWO
+
+
+def test_pieces_out_of_order_are_counted_and_a_state_that_is_none_is_left_out() -> None:
+    strangers = playing(2)
+    first = diverge_behind_the_verified(strangers)
+    strangers.say(1, StatePart(0, first, 1, 2, b"x"))
+    strangers.tick()
+    assert dict(strangers.match.peers[1].endpoint.drops) == {"bad-state-part": 1}
+    strangers.say(1, StatePart(0, first, 0, 1, b"\xff no value"))
+    strangers.tick()
+    assert reason(strangers) is None  # the other one has not answered
+    strangers.say(2, StatePart(0, first, 0, 1, encode(TWO)))
+    strangers.tick()
+    assert reason(strangers) == "desync"
+    found = report(strangers)
+    assert (found.peer, found.theirs, found.differences) == (1, None, ())
+    assert found.ours is not None
+
+
+@pytest.mark.parametrize("stage", ["play", "evidence", "resimulation"])
+def test_leaving_while_the_host_still_works_is_clean_and_its_reply_is_forgotten(stage: str) -> None:
+    strangers = playing(2, on_desync="resimulate")
+    if stage == "play":
+        strangers.holds_replies = True
+        strangers.play(1)
+    elif stage == "evidence":
+        strangers.holds_replies = False
+        strangers.play(3)
+        strangers.tick()
+        strangers.holds_replies = True
+        first = strangers.frames[-1].frame
+        for peer in strangers.others:
+            strangers.say(peer, Checksums(0, first, [A]))
+        strangers.tick()
+    else:
+        first = diverge_behind_the_verified(strangers)
+        strangers.holds_replies = True
+        tell_states(strangers, first)
+    assert strangers.held is not None
+    strangers.carry_out(strangers.match.leave(now=strangers.now))
+    assert reason(strangers) == ("left" if stage == "play" else "desync")
+    records = len(strangers.records)
+    strangers.reply()
+    assert len(strangers.records) == records
+    assert strangers.match.phase is Phase.ENDED
+
+
+def test_a_batch_that_was_out_when_states_were_found_to_differ_is_awaited_and_not_recorded() -> None:
+    strangers = playing(2)
+    strangers.play(3)
+    strangers.tick()
+    strangers.holds_replies = True
+    strangers.play(1)
+    frames = len(strangers.frames)
+    for peer in strangers.others:
+        strangers.say(peer, Checksums(0, 20, [A]))
+    strangers.tick()
+    assert strangers.match.phase is Phase.DIVERGED
+    strangers.reply()
+    assert len(strangers.frames) == frames
+    assert strangers.held is None
+    strangers.tick()
+    assert strangers.held is not None  # only now the host is asked for the state
+
+
+def test_words_keep_a_desync_open_but_not_for_ever() -> None:
+    strangers = playing(2)
+    first = diverge_behind_the_verified(strangers)
+    began = strangers.now
+    while reason(strangers) is None and strangers.now < began + 2 * LONGEST:
+        strangers.send(1)
+        strangers.send(2)
+        if int((strangers.now - began) / TICK) % 45 == 0:
+            strangers.say(1, Checksums(0, first, [A]))
+        strangers.tick()
+    assert reason(strangers) == "desync"
+    assert began + LONGEST - 2 * TICK <= strangers.now <= began + LONGEST + 2 * TICK
+
+
+def test_without_a_word_a_desync_ends_after_the_patience() -> None:
+    strangers = playing(2)
+    diverge_behind_the_verified(strangers)
+    began = strangers.now
+    while reason(strangers) is None and strangers.now < began + LONGEST:
+        strangers.send(1)
+        strangers.send(2)
+        strangers.tick()
+    assert began + PATIENCE - 2 * TICK <= strangers.now <= began + PATIENCE + 2 * TICK
+
+
+# -- losses --------------------------------------------------------------------------------------------------------
+
+
+def lost(strangers: Strangers, *inputs: LostInputs) -> PeersLost:
+    return PeersLost(strangers.match.number, [3], list(inputs))
+
+
+def test_two_different_inputs_of_a_lost_player_end_the_match() -> None:
+    strangers = playing(3, on_drop="go-on")
+    strangers.play(2)
+    strangers.say(3, Leave("left"))
+    strangers.tick()
+    assert 3 not in strangers.match.peers
+    strangers.say(1, lost(strangers, LostInputs(3, 21, [b"\x00\x02"])))
+    strangers.tick()
+    assert strangers.match.ended is not None
+    assert strangers.match.ended.reason == "desync"
+    assert "frame 21" in strangers.match.ended.text
+    assert strangers.notes("contradiction") == [{"peer": 3, "frame": 21}]
+    assert Leave("desync") in strangers.told
+
+
+@pytest.mark.parametrize("bad", [b"\x00\x09", b"\x00", b"\x00\x01\x00", b""], ids=["value", "short", "long", "empty"])
+def test_a_report_with_what_no_player_can_press_is_refused(bad: bytes) -> None:
+    strangers = playing(3, on_drop="go-on")
+    strangers.say(3, Leave("left"))
+    strangers.tick()
+    strangers.say(1, lost(strangers, LostInputs(3, 20, [bad])))
+    strangers.say(2, lost(strangers, LostInputs(3, 20, [b"\x00\x02", b"\x00\x03"])))
+    strangers.tick()
+    assert strangers.notes("dropped") == []
+    strangers.say(1, lost(strangers, LostInputs(3, 20, [b"\x00\x02", b"\x00\x03"])))
+    strangers.tick()
+    assert strangers.notes("dropped") == [{"peer": 3, "seats": [3], "last_frame": 21}]
+    strangers.play(4)
+    assert [f.inputs[3] for f in strangers.frames[19:23]] == [b"\x00\x01", b"\x00\x02", b"\x00\x03", b"\x00\x00"]
+
+
+def test_what_is_told_of_a_loss_is_what_not_all_had_verified() -> None:
+    strangers = playing(3, on_drop="go-on")
+    strangers.play(3)
+    strangers.say(3, Leave("left"))
+    strangers.tick()
+    (told,) = [m for m in strangers.told if isinstance(m, PeersLost)]
+    assert told == PeersLost(0, [3], [LostInputs(3, 20, [b"\x00\x01"] * 3)])
+    assert strangers.notes("lost") == [{"peer": 3, "reason": "partner-left", "inputs_until": 22}]
+
+
+def test_where_a_loss_ends_the_match_reports_of_one_are_nothing_to_us() -> None:
+    strangers = playing(3)
+    strangers.say(1, lost(strangers))
+    strangers.play(5)
+    assert strangers.match.phase is Phase.PLAYING
+    assert 3 in strangers.match.peers
+    assert len(strangers.frames) >= 24
