@@ -43,11 +43,13 @@ class Strangers:
         self.now = 0.0
         self.frame = 0
         """The next one for which the others send an input."""
+        self.command_us = 100
+        """What each command takes in the host."""
         self.holds_replies = False
         self.held: list[Any] | None = None
         """The results of a batch whose reply waits for :meth:`reply`."""
-        self.told: list[AnyMessage] = []
-        """What the first of the others was told."""
+        self.told_to: dict[int, list[AnyMessage]] = {other: [] for other in self.others}
+        """What each of the others was told."""
         self.records: list[Record] = []
         self.events: list[MatchEvent] = []
         self._numbers = dict.fromkeys(self.others, 0)
@@ -55,8 +57,10 @@ class Strangers:
     def carry_out(self, out: Outbox) -> None:
         self.records += out.records
         self.events += out.events
-        messages = [decode_control(data).message for peer, data in out.control if peer == 1]
-        self.told += [message for message in messages if message is not None]
+        for peer, data in out.control:
+            message = decode_control(data).message
+            if message is not None:
+                self.told_to[peer].append(message)
         if out.batch is not None:
             self.held = self.host.run(out.batch)
             if not self.holds_replies:
@@ -65,7 +69,7 @@ class Strangers:
     def reply(self) -> None:
         results, self.held = self.held, None
         assert results is not None
-        self.carry_out(self.match.batch_done(results, now=self.now))
+        self.carry_out(self.match.batch_done(results, now=self.now, costs_us=[self.command_us] * len(results)))
 
     def tick(self, count: int = 1) -> None:
         for _ in range(count):
@@ -118,15 +122,24 @@ class Strangers:
 
     def agree(self) -> int:
         """Let all others verify what is recorded; returns the newest such frame."""
+        newest = self.frames[-1].frame
+        for peer in self.others:
+            self.send(peer, chain=(newest, self.chain_at(newest)))
+        self.tick()
+        return newest
+
+    def chain_at(self, frame: int) -> bytes:
+        """The right value of the chain at a recorded frame."""
         assert self.match.episode is not None
         value = start_chain(self.match.episode.first_checksum)
-        frames = self.frames
-        for frame in frames:
-            value = extend_chain(value, frame.frame, frame.checksum)
-        for peer in self.others:
-            self.send(peer, chain=(frames[-1].frame, value))
-        self.tick()
-        return frames[-1].frame
+        for each in self.frames[: frame + 1]:
+            value = extend_chain(value, each.frame, each.checksum)
+        return value
+
+    @property
+    def told(self) -> list[AnyMessage]:
+        """What the first of the others was told."""
+        return self.told_to[1]
 
     @property
     def frames(self) -> list[FrameRecorded]:

@@ -585,12 +585,13 @@ def test_at_each_barrier_the_living_say_again_without_whom_they_go_on() -> None:
     mesh = Mesh(1, 1, 1)
     mesh.crash(2, _0=9, _1=12)
     mesh.exchange()
-    for peer in (0, 1):
-        mesh.of[peer].begin_episode(1, now=mesh.now)
-        assert mesh.undecided(peer) == {1 - peer}
-    mesh.exchange()
-    for peer in (0, 1):
-        assert mesh.agreed(peer) == Agreed(frozenset({2}), {2: NULL_FRAME}, {2: {}})
+    for episode in (1, 2):
+        for peer in (0, 1):
+            mesh.of[peer].begin_episode(episode, now=mesh.now)
+            assert mesh.undecided(peer) == {1 - peer}
+        mesh.exchange()
+        for peer in (0, 1):
+            assert mesh.agreed(peer) == Agreed(frozenset({2}), {2: NULL_FRAME}, {2: {}})
 
 
 def test_without_a_loss_a_barrier_needs_no_message() -> None:

@@ -171,3 +171,73 @@ def test_in_lockstep_without_the_others_inputs_the_first_frame_waits() -> None:
     assert len(match.sides[0].source.pressed) == read
     match.run(60)
     assert finished(match)
+
+
+def test_setting_the_delay_that_there_is_changes_nothing_and_is_no_event() -> None:
+    match = VirtualMatch(seed=3, link=NEAR, input_delay=2)
+    play_until(match, 20)
+    match.sides[0].match.delays.set(0, 2)
+    assert changes(match.sides[0]) == []
+    match.sides[0].match.delays.set(0, 3)
+    assert changes(match.sides[0]) == []  # not before the next tick hands it out
+    match.run(match.now + 0.2)
+    assert changes(match.sides[0]) == [{"seat": 0, "from": 2, "to": 3, "repeated": 1, "left_out": 0}]
+
+
+def test_a_change_for_a_frame_that_never_comes_takes_effect_as_the_next_episode_begins() -> None:
+    match = VirtualMatch(seed=3, link=NEAR, delay_range=(0, 8), episodes=2, env=toy_env(max_steps=60))
+    play_until(match, 40)
+    for side in match.sides:
+        side.match.delays.receive_change(0, DelayChange(0, 500, 2))
+    match.run(120)
+    assert finished(match)
+    for side in match.sides:
+        made = [r for r in side.records if isinstance(r, EventRecorded) and r.name == "input-delay"]
+        assert (made[0].episode, made[0].frame, made[0].details["to"]) == (1, 0, 2)
+        delays = [(r.episode, r.input_delay) for r in side.records if isinstance(r, FrameTimed)]
+        assert delays[:60] == [(0, 0)] * 60
+        assert delays[60] == (1, 2)
+
+
+def test_a_change_lies_far_enough_ahead_to_be_made_by_all_at_the_same_frame() -> None:
+    match = VirtualMatch(
+        seed=3, link=FAR, rate_hz=60.0, window=6, delay_range=(2, 10), input_delay=2, env=toy_env(max_steps=600)
+    )
+    match.run(120)
+    assert finished(match)
+    made = [
+        [(r.frame, r.details["to"]) for r in side.records if isinstance(r, EventRecorded) and r.name == "input-delay"]
+        for side in match.sides
+    ]
+    assert made[0] == made[1]
+    assert made[0]
+    for side in match.sides:
+        agreed = changes(side, "input-delay-agreed")
+        assert [(c["frame"], c["delay"]) for c in agreed] == made[0]
+
+
+def test_the_largest_wish_holds_for_all() -> None:
+    match = VirtualMatch(
+        seed=3, players=3, link=NEAR, rate_hz=60.0, window=6, delay_range=(0, 10), env=toy_env(3, max_steps=1200)
+    )
+    match.links[1, 2] = match.links[2, 1] = Link(delay=0.2)
+    match.run(8)
+    assert [side.match.delays.longest for side in match.sides] == [match.sides[2].match.delays.longest] * 3
+    assert match.sides[0].match.delays.longest >= 5
+
+
+def test_a_delay_below_what_the_study_allows_is_not_taken() -> None:
+    match = VirtualMatch(seed=3, link=NEAR, delay_range=(2, 8), input_delay=2)
+    play_until(match, 20)
+    match.sides[1].match.delays.receive_change(0, DelayChange(0, 30, 1))
+    assert changes_now(match, 1) == []
+
+
+def test_a_wish_is_told_once_and_not_in_every_look() -> None:
+    match = VirtualMatch(seed=3, link=Link(delay=0.04), rate_hz=60.0, delay_range=(0, 8), env=toy_env(max_steps=1200))
+    match.run(15)
+    told = match.sides[0].match.counters.control_sent
+    match.run(19)
+    assert match.sides[0].match.counters.control_sent == told
+    match.run(60)
+    assert_right(match)

@@ -1,4 +1,4 @@
-"""Moments of a match that hardly ever come: losses during a reset, what others accuse, seats of nobody, faulty hosts."""
+"""Rare moments of a match: losses during a reset, what others accuse, seats of nobody, large states."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from p2pclient.match.plan import Phase
 from p2pclient.match.sources import Sample
 from p2pclient.protocol.control import Checksums
 from p2pclient.protocol.endpoint import LOST_AFTER
-from p2pclient.recorder.records import DesyncReported, EventRecorded
+from p2pclient.recorder.records import DesyncReported, EpisodeEnded, EventRecorded
 
 NEAR = Link(delay=0.02)
 
@@ -83,6 +83,57 @@ def test_who_is_heard_is_not_given_up_on_anothers_word() -> None:
     match.run(began + 4.5)
     assert 3 not in match.sides[0].match.peers
     assert all(3 in match.sides[own].match.peers for own in (1, 2))
+
+
+def test_a_silence_that_nobody_speaks_of_is_no_loss_before_its_time() -> None:
+    match = VirtualMatch(seed=4, players=3, link=NEAR, env=toy_env(3), on_drop="go-on", drop_after=15.0)
+    play_until(match, 20)
+    match.sides[2].paused = (match.now, match.now + LOST_AFTER + 3.0)
+    match.run(120)
+    assert finished(match)
+    assert all(dropped(match, own) == [] for own in range(3))
+
+
+def test_figures_of_a_lost_peer_stay_as_they_were() -> None:
+    match = VirtualMatch(seed=4, players=3, link=NEAR, env=toy_env(3), on_drop="go-on")
+    play_until(match, 20)
+    match._carry_out(2, match.sides[2].match.leave(now=match.now))
+    match.run(match.now + 1.0)
+    peers = match.sides[0].match.telemetry.peers
+    assert dropped(match, 0) == [2]
+    lost, here = peers[2].lead.count, peers[1].lead.count
+    match.run(match.now + 2.0)
+    assert peers[2].lead.count == lost
+    assert peers[1].lead.count > here + 20
+
+
+class LargeHost(ToyHost):
+    """Has a state of 2 MB."""
+
+    def do_get_state(self) -> dict[str, Any]:
+        state = super().do_get_state()
+        state["data"]["filler"] = bytes(2 * 1024 * 1024)
+        return state
+
+
+def test_a_large_state_is_sent_to_its_end_and_leaves_room_for_the_goodbye() -> None:
+    match = VirtualMatch(seed=5, link=Link(delay=0.1), on_desync="end")
+    match.sides[0].host = LargeHost(2)  # the other one's state is here long before this one is sent
+    match.sides[1].host.corrupt_at = 30
+    most = 0
+
+    def is_over() -> bool:
+        nonlocal most
+        most = max(most, *(side.match.peers[1 - own].endpoint.open_control for own, side in enumerate(match.sides)))
+        return all(side.ended is not None for side in match.sides)
+
+    run_until(match, is_over)
+    assert 16 <= most < 30
+    first, second = [r for side in match.sides for r in side.records if isinstance(r, DesyncReported)]
+    assert first.frame == second.frame == 30
+    assert first.ours == second.theirs
+    assert first.theirs == second.ours
+    assert len(first.ours["filler"]) == 2 * 1024 * 1024
 
 
 def test_all_name_the_same_frame_though_one_has_not_come_so_far() -> None:
@@ -180,6 +231,35 @@ def test_a_machine_without_a_seat_plays_along_and_verifies() -> None:
     assert finished(match)
     for side in match.sides:
         assert len(side.frames()) == 100
+
+
+def test_who_is_said_to_be_gone_and_is_heard_is_played_with() -> None:
+    match = VirtualMatch(seed=13, link=NEAR)
+    play_until(match, 20)
+    match.sides[0].match.peer_gone(1)
+    match.run()
+    assert finished(match)
+
+
+def test_the_longest_round_trip_counts() -> None:
+    match = VirtualMatch(seed=14, players=3, link=NEAR, env=toy_env(3))
+    match.links[0, 2] = match.links[2, 0] = Link(delay=0.15)
+    play_until(match, 30)
+    rtts = [side.match.peers.rtt for side in match.sides]
+    assert rtts[0] == pytest.approx(0.3, abs=0.1)
+    assert rtts[1] == pytest.approx(0.04, abs=0.1)
+    assert rtts[2] == pytest.approx(0.3, abs=0.1)
+
+
+@pytest.mark.parametrize(("ends_when", "reason"), [(9, "ended"), (None, "limit")])
+def test_it_is_recorded_whether_the_environment_ended_or_its_time_was_over(ends_when: int | None, reason: str) -> None:
+    match = VirtualMatch(seed=12, link=NEAR, ends_when=ends_when)
+    match.run()
+    assert finished(match)
+    for side in match.sides:
+        (end,) = [r for r in side.records if isinstance(r, EpisodeEnded)]
+        assert end.reason == reason
+        assert (end.last_frame < 199) == (reason == "ended")
 
 
 @pytest.mark.parametrize("kind", ["shorter", "longer"])

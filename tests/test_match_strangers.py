@@ -8,7 +8,7 @@ from strangers_rig import TICK, Strangers, playing
 from p2pclient.envhost.values import encode
 from p2pclient.match.desync import LONGEST, PATIENCE
 from p2pclient.match.plan import Phase, ViewReady
-from p2pclient.protocol.control import Checksums, Leave, LostInputs, PeersLost, StatePart
+from p2pclient.protocol.control import Checksums, EpisodeOver, Leave, LostInputs, PeersLost, StatePart
 from p2pclient.recorder.records import DesyncReported, FramesWithdrawn
 
 A, B, C = b"a" * 8, b"b" * 8, b"c" * 8
@@ -116,6 +116,20 @@ def test_frames_simulated_again_are_withdrawn_and_told_anew() -> None:
     assert strangers.match.counters.desyncs == 1
 
 
+@pytest.mark.parametrize(("ahead", "phase"), [(0, Phase.PLAYING), (1, Phase.DIVERGED)])
+def test_a_withdrawn_value_that_was_under_way_is_ignored_and_no_other(ahead: int, phase: Phase) -> None:
+    strangers = playing(2, on_desync="resimulate")
+    first = diverge_behind_the_verified(strangers)  # of which the others told nothing beyond the first frame
+    tell_states(strangers, first)
+    for peer in strangers.others:
+        strangers.say(peer, Checksums(0, first, [f.checksum for f in strangers.frames[-3:]], 1))
+    strangers.tick()
+    assert strangers.match.phase is Phase.PLAYING
+    strangers.send(1, chain=(first + ahead, B))
+    strangers.tick()
+    assert strangers.match.phase is phase
+
+
 def diverge_after(strangers: Strangers, *, round_number: int) -> int:
     strangers.play(2)
     frame = strangers.frames[-1].frame
@@ -126,6 +140,34 @@ def diverge_after(strangers: Strangers, *, round_number: int) -> int:
     strangers.tick()
     assert strangers.match.phase is Phase.DIVERGED
     return frame
+
+
+def test_inputs_that_are_here_ahead_of_their_frame_are_not_settled_by_a_resimulation() -> None:
+    strangers = playing(2, input_delay=4, on_desync="resimulate")
+    for peer in strangers.others:
+        strangers.send(peer, inputs=(b"\x00\x01",) * 8)
+    strangers.frame += 8
+    strangers.tick()
+    assert strangers.match.episode is not None
+    session = strangers.match.episode.session
+    assert session.confirmed_frame > session.current_frame
+    newest = strangers.frames[-1].frame
+    for peer in strangers.others:
+        strangers.say(peer, Checksums(0, newest, [A]))
+    strangers.tick(2)
+    tell_states(strangers, newest)
+    assert len(strangers.told_checksums(1)) == 1
+    assert strangers.match.episode.recorded == session.current_frame - 1
+
+
+def test_while_states_differ_what_was_agreed_on_stands_still() -> None:
+    strangers = playing(2, on_desync="resimulate")
+    first = diverge_behind_the_verified(strangers)
+    assert strangers.agree() == first + 2  # values that were under way
+    assert strangers.match.episode is not None
+    assert strangers.match.episode.chain.verified_frame == first - 1
+    tell_states(strangers, first)
+    assert [m.first_frame for m in strangers.told_checksums(1)] == [first]
 
 
 def test_lists_that_differ_after_the_resimulation_end_the_match() -> None:
@@ -320,3 +362,70 @@ def test_where_a_loss_ends_the_match_reports_of_one_are_nothing_to_us() -> None:
     assert strangers.match.phase is Phase.PLAYING
     assert 3 in strangers.match.peers
     assert len(strangers.frames) >= 24
+
+
+def test_who_is_given_up_is_told_so_once() -> None:
+    strangers = playing(3, on_drop="go-on")
+    strangers.say(3, Leave("left"))
+    strangers.tick(5)
+    assert [m for m in strangers.told_to[3] if isinstance(m, PeersLost)] == [PeersLost(0, [3], [])]
+
+
+def test_a_loss_while_states_differ_ends_the_match() -> None:
+    strangers = playing(3, on_drop="go-on", on_desync="resimulate")
+    diverge_behind_the_verified(strangers)
+    strangers.say(3, Leave("left"))
+    strangers.tick()
+    assert reason(strangers) == "desync"
+    assert report(strangers).verdict == "interrupted"
+
+
+@pytest.mark.parametrize(("named", "phase"), [(19, Phase.DIVERGED), (29, Phase.FINISHING)])
+def test_an_end_at_an_earlier_frame_is_a_desync_even_if_all_agreed_there(named: int, phase: Phase) -> None:
+    strangers = playing(2, max_steps=30)
+    strangers.play(10)
+    strangers.tick()
+    assert strangers.match.phase is Phase.EPISODE_OVER
+    for peer in strangers.others:
+        strangers.say(peer, EpisodeOver(0, named, strangers.chain_at(named)))
+    strangers.tick()
+    assert strangers.match.phase is phase
+
+
+def test_who_has_finished_may_be_gone_while_another_is_waited_for() -> None:
+    strangers = playing(2, max_steps=30)
+    strangers.play(10)
+    strangers.tick()
+    over = EpisodeOver(0, 29, strangers.chain_at(29))
+    strangers.say(1, over)
+    strangers.say(1, Leave("finished"))
+    strangers.tick()
+    strangers.match.peer_gone(1)
+    for _ in range(30):
+        strangers.send(2)
+        strangers.tick()
+    assert strangers.match.phase is Phase.EPISODE_OVER
+    strangers.say(2, over)
+    strangers.tick()
+    assert strangers.match.phase is Phase.FINISHING
+
+
+# -- costs ---------------------------------------------------------------------------------------------------------
+
+
+def test_where_steps_are_costly_the_window_is_narrower_and_a_full_one_stalls() -> None:
+    windows = []
+    for microseconds in (100, 12_000):
+        strangers = Strangers(1)
+        strangers.command_us = microseconds
+        strangers.greet()
+        strangers.begin()
+        strangers.play(40)
+        strangers.tick(20)
+        assert strangers.match.episode is not None
+        session = strangers.match.episode.session
+        windows.append(session.window)
+        assert session.current_frame - (session.confirmed_frame + 1) <= max(session.window, 1)
+        assert strangers.match.stalled
+    assert windows[0] == 8
+    assert 1 <= windows[1] <= 4

@@ -203,6 +203,8 @@ def test_the_longest_list_of_checksums_fits() -> None:
         PeersLost(0, list(range(MAX_LOST_PEERS)), [LostInputs(n, 0, [b""] * 600) for n in range(MAX_LOST_PEERS)]),
         PeersLost(0, [1], [LostInputs(1, 0, [bytes(64)] * MAX_LOST_FRAMES)]),
         PeersLost(0, [1], [LostInputs(1, 0, [bytes(512)] * 100)]),
+        Watch(1 << 30, 1 << 30, 1 << 30),
+        FeedStart(1 << 30, 1 << 30, 1 << 30, 1 << 30, bytes(8), bytes(8), [-1e300] * MAX_LOST_PEERS, True),
     ],
 )
 def test_what_is_at_its_bounds_is_taken(message: AnyMessage) -> None:
@@ -264,6 +266,19 @@ def test_an_oversized_message_is_refused_unread() -> None:
         EpisodeReady(0, "12345678"),  # type: ignore[arg-type]
         EpisodeReady(True, bytes(8)),
         Checksums(0, 0, bytes(8)),  # type: ignore[arg-type]
+        Watch(-1, 0, 0),
+        Watch(0, -1, 0),
+        Watch(0, 0, -1),
+        Watch(0, 0, (1 << 30) + 1),
+        FeedStart(-1, 0, 0, 0, bytes(8), bytes(8), [], False),
+        FeedStart(0, -1, 0, 0, bytes(8), bytes(8), [], False),
+        FeedStart(0, 0, -1, 0, bytes(8), bytes(8), [], False),
+        FeedStart(0, 0, 0, -1, bytes(8), bytes(8), [], False),
+        FeedStart(0, 0, 0, 0, bytes(7), bytes(8), [], False),
+        FeedStart(0, 0, 0, 0, bytes(8), bytes(9), [], False),
+        FeedStart(0, 0, 0, 0, bytes(8), bytes(8), [0.0] * (MAX_LOST_PEERS + 1), False),
+        FeedStart(0, 0, 0, 0, bytes(8), bytes(8), [], 1),  # type: ignore[arg-type]
+        FeedEnd(3),  # type: ignore[arg-type]
         Leave(3),  # type: ignore[arg-type]
         Hello([1]),  # type: ignore[arg-type]
     ],

@@ -212,3 +212,12 @@ def test_a_delay_that_the_network_does_not_need_is_not_added_in_play() -> None:
     for side in play_match(seconds=30.0, delay=0.03, step=0.5 * MS, save=0.1 * MS, budgeted=True, highest=15):
         assert set(side.delays) == {0}
         assert max(side.depths) > 0
+
+
+@pytest.mark.parametrize("step_seconds", [0.0, 0.0001])
+def test_a_rollback_stays_a_frame_short_of_the_window_whether_steps_are_known_or_not(step_seconds: float) -> None:
+    chooser = DelayChooser(0, 10, frame=1 / 60, window=4)
+    wish = 0
+    for tick in range(120):
+        wish = chooser.wish(rtt=8.0 / 60, jitter=0.0, loss=0.0, step_seconds=step_seconds, window=4, now=tick / 60)
+    assert wish == 1

@@ -76,3 +76,11 @@ def test_two_clocks_that_differ_settle_near_each_other() -> None:
         steps = [1.0 / pacers[0].stretch(lead, -lead), 1.002 / pacers[1].stretch(-lead, lead)]
         frames = [at + step for at, step in zip(frames, steps, strict=True)]
     assert abs(frames[0] - frames[1]) < 0.5
+
+
+def test_who_is_far_behind_hurries_as_much_as_who_is_far_ahead_waits() -> None:
+    ahead, behind = Pacer(), Pacer()
+    for _ in range(10):
+        slower, faster = ahead.stretch(6.0, 0.0), behind.stretch(0.0, 6.0)
+    assert slower == 1.05
+    assert faster == 0.95

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from p2pclient.common.errors import LocalMisuseError
+from p2pclient.common.frames import NULL_FRAME
 from p2pclient.rollback.prediction import PREDICT, neutral, repeat_last
 from p2pclient.rollback.session import RollbackSession, SeatConfig
 from tests.rollback_rig import BLANK, World, make_session, play, shape, steps, straight_run, value
@@ -197,3 +198,18 @@ def test_a_match_predicted_by_the_host_is_what_was_pressed() -> None:
     assert world.resimulated > 100
     assert len(inputs) > 290
     assert [world.result[frame] for frame in range(len(inputs))] == straight_run(inputs)
+
+
+def test_a_held_input_is_corrected_with_even_if_the_session_was_asked_in_between() -> None:
+    seats = [
+        SeatConfig(neutral=b"\x00\x00", predict=repeat_last, local=True),
+        SeatConfig(neutral=b"\x00\x00", predict=None, local=False),
+    ]
+    session = RollbackSession(seats, window=8)
+    session.add_local_input(0, b"\x00\x01")
+    session.advance()
+    session.add_local_input(0, b"\x00\x01")
+    assert session.add_remote_input(1, 0, b"\x00\x02")  # the host has not said what it assumed
+    assert session.confirmed_frame == NULL_FRAME
+    step = session.advance()
+    assert (step.depth, step.cause, step.settled) == (1, (1,), 0)

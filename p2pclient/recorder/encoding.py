@@ -130,10 +130,7 @@ _KINDS: dict[int, tuple[type[LogRecord], tuple[Check, ...]]] = {
 }
 """Kind byte -> class and one check per field. A kind's fields never change: a new shape gets a new number."""
 
-_SHAPES = {
-    cls: (bytes((kind,)), cls.__struct_fields__, checks)
-    for kind, (cls, checks) in _KINDS.items()
-}
+_SHAPES = {cls: (bytes((kind,)), cls.__struct_fields__, checks) for kind, (cls, checks) in _KINDS.items()}
 
 
 def encode_record(record: LogRecord) -> bytes:
