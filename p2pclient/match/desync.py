@@ -255,7 +255,10 @@ class DesyncCourse:
         core.end("desync", text, leave="desync", now=now)
 
     def _report_as_known(self, now: float) -> None:
-        self._close("interrupted", now)
+        case = self._case
+        # The goodbye of a side that was done first may come together with the last piece of its state.
+        is_done = case is not None and case.stage is Stage.EXCHANGING and self._has_all_states(case)
+        self._close("ended" if is_done and self._core.plan.on_desync == "end" else "interrupted", now)
 
     def _write_report(self, case: _Case, verdict: str) -> int:
         """Hand out the event and the report; return the frame that they name."""
