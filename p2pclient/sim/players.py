@@ -39,9 +39,9 @@ class Player:
         self._hold = hold
         self._acts_once = acts_once
         self._neutral = bytes(width)
-        self._samples = [
-            [Sample(bytes([key]) + bytes(width - 1), focused, None) for key in range(KEYS)] for focused in (False, True)
-        ]
+        # Every byte differs from press to press, so that wide inputs cost on the wire what they can cost at most.
+        payloads = [bytes([key * (1 + 37 * at) & 0xFF for at in range(width)]) for key in range(KEYS)]
+        self._samples = [[Sample(payload, focused, None) for payload in payloads] for focused in (False, True)]
         self._inputs = [
             [pack_seat_input(sample.payload, focused=bool(focused)) for sample in samples]
             for focused, samples in enumerate(self._samples)
