@@ -318,6 +318,8 @@ class Soak:
             self.ledger.problem(f"seat {seat} was given to two clients", match_id)
         course.sides[seat] = Side(seat, child.name, seeds)
         slot.course, slot.was_matched = course, True
+        # At the soak's end, who waits is told to leave, and may just have been matched.
+        course.is_cut_short |= child.is_stopping
         self.watch.note_children([child.id])
         self.watch.sample(child.name, child.pid)
         if self._server.child is not None and seat == 0:
