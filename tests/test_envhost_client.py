@@ -264,7 +264,7 @@ async def test_closing_leaves_nothing_behind(tmp_path: Path) -> None:
         await host.start()
         await host.submit([["reset", 0]])
         pid = host.pid
-        pending = host.submit([["reset", 1]])
+        pending = host.submit([["reset", seed] for seed in range(200)])  # far from done when it is closed
         begin = now()
         await asyncio.gather(host.close(), host.close())
         await host.close()
