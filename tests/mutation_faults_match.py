@@ -7,6 +7,7 @@ from mutation_rig import faults_in
 DESYNC = faults_in(
     "match/desync.py",
     "match_strangers match_desync match_edges match_hostile",
+    ("a state of any frame", "parts is not None and parts.frame == named.frame", "parts is not None"),
     (
         "old rounds count",
         "if message.round not in (2 * self._attempts, 2 * self._attempts + 1):",
@@ -81,9 +82,10 @@ COURSES = [
         ("a change that is none", "        if frames == before:\n            return\n", ""),
         (
             "the smallest wish",
-            "min(max([*self._wishes.values(), allowed[0]]), allowed[1])",
-            "min(*self._wishes.values(), allowed[1])",
+            "min(max([*wishes, allowed[0]]), allowed[1])",
+            "min(*wishes, allowed[1])",
         ),
+        ("who is gone still wishes", " if side == core.plan.own_id or side in core.peers]", "]"),
         ("named again and again", "if delay != self._agreed:", "if delay != core.plan.input_delay:"),
         ("everybody names", "core.plan.own_id != self._leader() or ", ""),
         ("anybody is heard", "peer != self._leader() or ", ""),
@@ -187,7 +189,7 @@ COURSES = [
     *faults_in(
         "match/evidence.py",
         "match_evidence",
-        ("pieces in any order", "part.index != len(self.pieces) or ", ""),
+        ("pieces in any order", "part.index == len(self.pieces) and ", ""),
         ("one piece is missing", "len(self.pieces) == self.count", "len(self.pieces) >= self.count - 1"),
         (
             "the longest is too long",
@@ -196,7 +198,16 @@ COURSES = [
         ),
         ("frames in their order of arrival", "for frame in sorted({", "for frame in reversed({"),
         ("only ours count", "(ours, *lists.values()) for frame in each}", "(ours,) for frame in each}"),
-        ("whatever number of pieces", "(self.count and part.count != self.count) or ", ""),
+        (
+            "whatever number of pieces",
+            "(part.count, part.frame) != (self.count, self.frame)",
+            "part.frame != self.frame",
+        ),
+        (
+            "pieces of several frames",
+            "(part.count, part.frame) != (self.count, self.frame)",
+            "part.count != self.count",
+        ),
     ),
     *faults_in(
         "match/agreement.py",
@@ -264,6 +275,12 @@ PLAY = [
     *faults_in(
         "match/match.py",
         "match_strangers match match_hostile match_edges",
+        ("all are given up for one", "episode.chain.agreed_with(peer.id) > MOST_UNVERIFIED", "episode.verified > 0"),
+        (
+            "who verifies is given up",
+            "episode.recorded - episode.verified <= MOST_UNVERIFIED",
+            "episode.recorded < 512",
+        ),
         (
             "a reply after the end",
             "if self.phase is not (Phase.DIVERGED if batch.withdraws else Phase.PLAYING):",

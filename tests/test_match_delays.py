@@ -226,6 +226,29 @@ def test_the_largest_wish_holds_for_all() -> None:
     assert match.sides[0].match.delays.longest >= 5
 
 
+def test_the_wish_of_who_is_gone_holds_for_nobody() -> None:
+    far = Link(delay=0.2)
+    match = VirtualMatch(
+        seed=3,
+        players=3,
+        link=NEAR,
+        rate_hz=60.0,
+        window=6,
+        delay_range=(0, 10),
+        env=toy_env(3, max_steps=3600),
+        on_drop="go-on",
+        drop_after=3.0,
+    )
+    for pair in ((0, 2), (2, 0), (1, 2), (2, 1)):
+        match.links[pair] = far
+    match.run(8)
+    assert match.sides[0].match.delays.longest >= 5
+    match.sides[2].dead_from = match.now
+    match.run(40)
+    assert 2 not in match.sides[0].match.peers
+    assert [side.match.delays.longest for side in match.sides[:2]] == [0, 0]
+
+
 def test_a_delay_below_what_the_study_allows_is_not_taken() -> None:
     match = VirtualMatch(seed=3, link=NEAR, delay_range=(2, 8), input_delay=2)
     play_until(match, 20)

@@ -71,8 +71,9 @@ def test_the_longest_state_is_split_into_as_many_pieces_as_are_allowed() -> None
         StatePart(0, 7, 2, 3, b"x"),
         StatePart(0, 7, 1, 4, b"x"),
         StatePart(0, 7, 1, 2, b"x"),
+        StatePart(0, 8, 1, 3, b"x"),
     ],
-    ids=["again", "gap", "more", "fewer"],
+    ids=["again", "gap", "more", "fewer", "frame"],
 )
 def test_a_piece_that_is_not_the_next_one_is_refused(part: StatePart) -> None:
     together = StateParts()

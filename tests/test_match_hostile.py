@@ -11,7 +11,7 @@ from virtual import INPUTS, RandomSource, ToyHost, toy_env
 
 from p2pclient.match.barriers import GOODBYE
 from p2pclient.match.desync import PATIENCE
-from p2pclient.match.match import Match
+from p2pclient.match.match import MOST_UNVERIFIED, Match
 from p2pclient.match.plan import Desync, Ended, MatchEvent, MatchPlan, Outbox, Phase
 from p2pclient.protocol.control import (
     MAX_CHECKSUMS,
@@ -26,7 +26,6 @@ from p2pclient.protocol.control import (
 )
 from p2pclient.protocol.datagram import Datagram, encode_datagram
 from p2pclient.protocol.endpoint import MAX_AHEAD, MAX_OPEN_CONTROL, MAX_UNACKNOWLEDGED
-from p2pclient.rollback.chain import MAX_KEPT
 
 TICK = 1 / 15
 
@@ -517,14 +516,29 @@ def test_who_never_acknowledges_messages_is_dropped() -> None:
     assert stranger.match.peers[1].endpoint.open_control < MAX_OPEN_CONTROL
 
 
-def test_who_never_verifies_costs_bounded_memory() -> None:
+def test_who_never_verifies_costs_bounded_memory_and_is_given_up() -> None:
     stranger = playing(max_steps=10_000)
-    stranger.play(MAX_KEPT + 300)
+    most = 0
+    while stranger.ended is None:
+        stranger.play(1)
+        most = max(most, len(stranger.host.saved))
+        assert stranger.frame < 1_000
     episode = stranger.match.episode
     assert episode is not None
-    assert episode.recorded > MAX_KEPT + 300
-    assert episode.verified == -1
-    assert len(episode.chain.checksums_since(-1)) == MAX_KEPT
+    assert (episode.recorded, episode.verified) == (MOST_UNVERIFIED, -1)
+    assert stranger.ended.reason == "partner-gone"
+    assert "does not confirm" in stranger.ended.text
+    assert MOST_UNVERIFIED - 20 <= most <= MOST_UNVERIFIED + 20
+
+
+def test_who_verifies_far_behind_but_does_is_no_stranger() -> None:
+    stranger = playing(max_steps=10_000)
+    for _ in range(3):
+        stranger.play(MOST_UNVERIFIED - 100)
+        assert stranger.match.episode is not None
+        stranger.send(chain=(stranger.match.episode.chain.frame, stranger.match.episode.chain.value))
+        stranger.tick()
+        assert stranger.match.episode.verified == stranger.match.episode.recorded
     assert stranger.ended is None
 
 

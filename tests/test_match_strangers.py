@@ -7,6 +7,7 @@ from strangers_rig import TICK, Strangers, playing
 
 from p2pclient.envhost.values import encode
 from p2pclient.match.desync import LONGEST, PATIENCE
+from p2pclient.match.match import MOST_UNVERIFIED
 from p2pclient.match.plan import Phase, ViewReady
 from p2pclient.protocol.control import Checksums, EpisodeOver, Leave, LostInputs, PeersLost, StatePart
 from p2pclient.recorder.records import DesyncReported, FramesWithdrawn
@@ -217,6 +218,36 @@ def test_a_state_that_nobody_asked_for_is_forgotten() -> None:
     tell_states(strangers, 40)
     assert reason(strangers) == "desync"
     assert report(strangers).theirs == TWO
+
+
+def test_a_state_of_another_frame_is_not_shown_as_that_of_the_named_one() -> None:
+    strangers = playing(2)
+    differ_behind_us(strangers, 40)
+    strangers.say(1, StatePart(0, 40, 0, 1, b""))
+    strangers.say(2, StatePart(0, 39, 0, 1, encode(TWO)))
+    strangers.tick()
+    assert reason(strangers) == "desync"
+    found = report(strangers)
+    assert (found.frame, found.peer, found.theirs) == (40, 2, None)
+
+
+def test_who_confirms_nothing_is_given_up_and_the_others_go_on() -> None:
+    strangers = playing(2, on_drop="go-on")
+    while 2 in strangers.match.peers:
+        strangers.play(1)
+        newest = strangers.frames[-1].frame
+        strangers.send(1, chain=(newest, strangers.chain_at(newest)))
+        assert newest < 1_000
+    assert strangers.match.episode is not None
+    recorded = strangers.match.episode.recorded  # noticed in the tick after, in which play goes on
+    assert recorded == 19 + MOST_UNVERIFIED + 2
+    assert [(note["peer"], note["reason"]) for note in strangers.notes("lost")] == [(2, "partner-gone")]
+    assert strangers.match.phase is Phase.PLAYING
+    strangers.say(1, PeersLost(0, [2], [LostInputs(2, recorded, [b"\x00\x01"])]))
+    strangers.play(50)
+    assert [note["peer"] for note in strangers.notes("dropped")] == [2]
+    newest = strangers.agree()
+    assert strangers.match.episode.verified == newest > recorded + 40
 
 
 def test_pieces_out_of_order_are_counted_and_a_state_that_is_none_is_left_out() -> None:

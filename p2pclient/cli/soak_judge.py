@@ -71,7 +71,8 @@ class MatchCourse:
     has_lost_server: bool = False
     """The server ended during the match. The next one does not know of it, and cannot tell who is gone."""
     disturbed: bool = False
-    """The server ended while the two connected: that the match did not come about is right then."""
+    """The server, or a client that had not told us yet, ended while the two connected: that the match did not come
+    about is right then."""
     is_cut_short: bool = False
     """The soak ended while it was played."""
 
@@ -130,7 +131,9 @@ def _judge_ends(course: MatchCourse, plan: SoakPlan) -> list[str]:
 def _what_was_done(course: MatchCourse) -> str:
     if course.is_cut_short:
         return "the end of the soak"
-    return course.fault_kind or ("the server's end" if course.disturbed else "an undisturbed match")
+    return course.fault_kind or (
+        "an end of the server or of the partner" if course.disturbed else "an undisturbed match"
+    )
 
 
 def _allowed(course: MatchCourse, side: Side) -> set[str]:

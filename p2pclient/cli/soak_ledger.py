@@ -40,6 +40,8 @@ class Ledger:
         """Matches that both played to the planned end."""
         self.not_begun = 0
         """Matches that did not come about because of what was done to them."""
+        self.cut_short = 0
+        """Matches that the end of the soak kept from their planned end."""
         self.replayed = 0
         self.failed = 0
         self.faults: Counter[str] = Counter()
@@ -84,6 +86,7 @@ class Ledger:
         self.matches += 1
         self.whole += course.is_whole
         self.not_begun += not any(side.ending == PLAYED for side in course.sides.values())
+        self.cut_short += course.is_cut_short and not course.is_whole
         self.replayed += bool(check.get("replays"))
         if course.fault_kind != PAUSE:  # there, being late was our doing
             self.lateness += [side["lateness_ms"] for side in found]

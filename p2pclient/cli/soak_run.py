@@ -25,6 +25,8 @@ _HOSTS_GONE_SECONDS = 8.0
 """Within which the hosts of a client are gone after it, however it ended. Their own grace is 2 s."""
 _ALONE_SECONDS = 8.0
 """After which nobody else will say that it is in a match that one client was told of."""
+_UNHEARD_SECONDS = 1.0
+"""A client that was killed or told to leave may until then be given to another one, without having told us."""
 _LOOK_SECONDS = 1.0
 _RESTART_SECONDS = 0.5
 _LONGEST_CHECK = CHECK_SECONDS + _ALONE_SECONDS
@@ -84,6 +86,8 @@ class Soak:
         self._courses: dict[str, MatchCourse] = {}
         """Matches that are not checked yet."""
         self._numbers = 0
+        self._struck_at: list[float] = []
+        """When clients were killed or told to leave in mid-soak."""
         self._changed = asyncio.Condition()
         self._tasks: set[asyncio.Task[None]] = set()
         self._checker = Checker()
@@ -167,6 +171,8 @@ class Soak:
                 raise error if isinstance(error, SoakFailed) else SoakFailed(f"a bug of the soak: {error!r}") from error
 
     async def _let_matches_end(self, stop: asyncio.Event) -> None:
+        for course in self._courses.values():
+            course.is_cut_short |= len(course.sides) < 2  # the other one is told to leave before it can tell us
         for slot in self._slots:
             if slot.child is not None and slot.course is None:
                 slot.child.leave()
@@ -319,7 +325,7 @@ class Soak:
         course.sides[seat] = Side(seat, child.name, seeds)
         slot.course, slot.was_matched = course, True
         # At the soak's end, who waits is told to leave, and may just have been matched.
-        course.is_cut_short |= child.is_stopping
+        course.is_cut_short |= child.is_stopping or self._ending
         self.watch.note_children([child.id])
         self.watch.sample(child.name, child.pid)
         if self._server.child is not None and seat == 0:
@@ -338,9 +344,14 @@ class Soak:
         while not (course.is_over and len(course.sides) == 2):
             nobody_left = self._ending and not any(slot.child for slot in self._slots)
             if course.is_over and (nobody_left or self._loop.time() > course.began_at + _ALONE_SECONDS):
-                break  # the other one was killed before it could say a word
+                course.disturbed |= self._was_partner_struck(course)
+                break
             await asyncio.sleep(0.1)
         await self._checks.put(course)
+
+    def _was_partner_struck(self, course: MatchCourse) -> bool:
+        """Was a client killed, or told to leave, just when another one was told that it is to play with it?"""
+        return any(abs(at - course.began_at) <= _UNHEARD_SECONDS for at in self._struck_at)
 
     async def _inflict(self, course: MatchCourse, fault: Fault) -> None:
         """Do to the match what is planned, unless it is over before."""
@@ -366,6 +377,8 @@ class Soak:
         self.watch.note_children([victim.id])
         if strike(victim, fault):
             course.fired_at, course.victim = self._loop.time(), seats[0]
+            if fault.kind in (KILL_CLIENT, LEAVE):
+                self._struck_at.append(course.fired_at)
             self.ledger.faults[fault.kind] += 1
             await relent(victim, fault)
 

@@ -30,6 +30,7 @@ def summarize(plan: SoakPlan, ledger: Ledger, watch: Watch, *, seconds: float) -
         "matches": ledger.matches,
         "whole": ledger.whole,
         "not_begun": ledger.not_begun,
+        "cut_short": ledger.cut_short,
         "replayed": ledger.replayed,
         "failed": ledger.failed,
         "problems": [asdict(problem) for problem in ledger.problems],

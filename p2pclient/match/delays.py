@@ -95,9 +95,13 @@ class DelayCourse:
     def _name(self, frame: int) -> None:
         """If it is for us to name: name the largest wish, for a frame that lies ahead of all."""
         core, allowed = self._core, self._core.plan.delay_range
-        if allowed is None or core.plan.own_id != self._leader() or self._due is not None or not self._wishes:
+        if allowed is None or core.plan.own_id != self._leader() or self._due is not None:
             return
-        delay = min(max([*self._wishes.values(), allowed[0]]), allowed[1])
+        # Whoever is gone needs no delay any more.
+        wishes = [wish for side, wish in self._wishes.items() if side == core.plan.own_id or side in core.peers]
+        if not wishes:
+            return
+        delay = min(max([*wishes, allowed[0]]), allowed[1])
         if delay != self._agreed:
             ahead = _LEAD_TIME + (core.peers.rtt or 0.0)
             change = DelayChange(core.number, frame + round(ahead * core.plan.rate_hz), delay)

@@ -266,7 +266,7 @@ class DesyncCourse:
         peers = [peer.id for peer in core.peers]
         if named is None:  # the first that is not known to be equal
             named = FirstDifference(case.after + 1, peers[0], b"", b"")
-        ours, theirs = _decoded(case.state), _decoded(_joined(case, named.peer))
+        ours, theirs = _decoded(case.state), _decoded(_joined(case, named))
         found = [] if ours is None or theirs is None else find_differences(ours, theirs)
         core.counters.desyncs += 1
         core.out.events.append(Desync(named.peer, core.number, named.frame, named.ours, named.theirs))
@@ -287,8 +287,10 @@ class DesyncCourse:
         core.end("desync", text, leave="desync", now=now)
 
 
-def _joined(case: _Case, peer: int) -> bytes:
-    return case.states[peer].joined() if peer in case.states else b""
+def _joined(case: _Case, named: FirstDifference) -> bytes:
+    """Return what the named peer sent as its state after the named frame; empty if it sent none, or another one."""
+    parts = case.states.get(named.peer)
+    return parts.joined() if parts is not None and parts.frame == named.frame else b""
 
 
 def _decoded(state: bytes) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from p2pclient.common.errors import RemoteProtocolError
+from p2pclient.common.frames import NULL_FRAME
 from p2pclient.protocol.control import MAX_PART_BYTES, MAX_STATE_PARTS, Checksums, StatePart
 
 
@@ -52,6 +53,8 @@ class StateParts:
 
     pieces: list[bytes] = field(default_factory=list)
     count: int = 0
+    frame: int = NULL_FRAME
+    """The frame that the peer says it is of."""
 
     def add(self, part: StatePart) -> None:
         """Take the next piece.
@@ -59,9 +62,10 @@ class StateParts:
         Raises:
             RemoteProtocolError: it is not the next one.
         """
-        if part.index != len(self.pieces) or (self.count and part.count != self.count) or part.index >= part.count:
-            raise RemoteProtocolError("bad-state-part", f"{part.index} of {part.count}")
-        self.count = part.count
+        is_next = part.index == len(self.pieces) and part.index < part.count
+        if not is_next or (self.count and (part.count, part.frame) != (self.count, self.frame)):
+            raise RemoteProtocolError("bad-state-part", f"{part.index} of {part.count}, frame {part.frame}")
+        self.count, self.frame = part.count, part.frame
         self.pieces.append(part.data)
 
     @property

@@ -56,6 +56,9 @@ from p2pclient.telemetry.match import MatchTelemetry
 _STANDSTILL = 90.0
 """Seconds that a side which keeps alive may leave the others waiting at a handshake or barrier: above the time that a
 host is given for a reset."""
+MOST_UNVERIFIED = 512
+"""Recorded frames that a peer may leave unverified: honest ones lag by two windows and a round trip. Each such frame
+keeps its inputs, and may keep a snapshot, because all may have to go back behind it."""
 _LATE_TICK = 0.5
 """After a pause of our own this long, what the others sent meanwhile is read before their silence is judged."""
 
@@ -347,6 +350,8 @@ class Match:
             lost = peer.why_lost(now=now, drop_after=self.plan.drop_after)
             if lost is None and self._drops.is_accused(peer, now=now):
                 lost = "partner-gone", "The connection to the other player was lost."
+            if lost is None and self._leaves_unverified(peer):
+                lost = "partner-gone", "The other player's program does not confirm what was played."
             if lost is None:
                 continue
             if lost[0] != "desync" and self._drops.can_survive():
@@ -358,6 +363,12 @@ class Match:
             self._waiting_since = now
         elif now - self._waiting_since > _STANDSTILL:
             self._core.end("partner-gone", "The other player's program does not go on.", leave="left", now=now)
+
+    def _leaves_unverified(self, peer: Peer) -> bool:
+        episode = self.episode
+        if episode is None or episode.recorded - episode.verified <= MOST_UNVERIFIED:
+            return False
+        return episode.recorded - episode.chain.agreed_with(peer.id) > MOST_UNVERIFIED
 
     # -- play ---------------------------------------------------------------------------------------------------
 

@@ -71,6 +71,10 @@ class ChecksumChain:
         """Newest frame on which all peers agree; :attr:`frame` when there are none."""
         return self.frame if self._verified is None else self._verified
 
+    def agreed_with(self, peer: int) -> int:
+        """Newest frame on which we and ``peer`` agree, or ``NULL_FRAME``."""
+        return self._agreed[peer]
+
     def remove(self, peer: int) -> None:
         """A peer is gone: nothing waits for its agreement any more."""
         del self._agreed[peer], self._waiting[peer]
