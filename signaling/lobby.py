@@ -10,6 +10,8 @@ Rules:
    may be called for a client in any state, any number of times.
 4. Descriptions pass between present members of one match, and between them and its spectators; nowhere else.
 5. Spectators keep no match alive, and nobody is told that one is there but the players.
+6. Who went from a match without finishing it, and joins again naming it, is sent to watch it while it goes on. It
+   proves nothing thereby, and gets nothing that anybody could not ask for.
 
 Methods change the state and return what is to be done, in order; refusals raise :class:`SignalingError` and change
 nothing. Time, randomness and client ids come from outside.
@@ -21,12 +23,16 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
+from msgspec.structs import replace
+
+from p2pclient.common.errors import SignalingError
 from p2pclient.common.lobby_messages import (
     Admitted,
     Closing,
     Finished,
     GoneReason,
     Join,
+    LastMatch,
     Leave,
     Matched,
     MatchSettings,
@@ -41,6 +47,9 @@ from p2pclient.common.lobby_messages import (
     refusal,
 )
 from signaling.effects import Disconnect, Effect, Noted, Send
+
+_LEAST_TO_GO_ON = 3
+"""Seats of a match that can go on when a player is lost: of two, one alone is no majority."""
 
 FIRST_SPECTATOR = 100
 """Ids of spectators in a match begin here: seats have lower ones."""
@@ -91,6 +100,8 @@ class _Match:
     """Id in the match by client."""
     let_in: int = 0
     """Spectators so far."""
+    gone: set[str] = field(default_factory=set)
+    """Players who went without finishing it."""
 
 
 class Lobby:
@@ -154,6 +165,8 @@ class Lobby:
     def join(self, client: str, join: Join, *, now: float) -> list[Effect]:
         """A client wants to play. While waiting it keeps its place.
 
+        If its last match goes on without it, it is told to watch that, and stays idle.
+
         Raises:
             SignalingError: ``protocol-version`` or ``already-matched``.
         """
@@ -163,12 +176,21 @@ class Lobby:
             raise refusal("already-matched")
         known.label = join.label
         known.told = None
+        welcome = Welcome(client_id=client, settings=self.settings, server_version=self._server_version)
+        effects: list[Effect] = []
+        if known.state is State.IDLE and join.last_match is not None:
+            last = join.last_match
+            why_not = self._why_not_watched(last)
+            facts = {"match": last.match_id, "was": last.client_id, "client": client, "why_not": why_not}
+            effects.append(Noted("returned", {**facts}))
+            if not why_not:
+                return [*effects, Send(client, replace(welcome, watch=last.match_id))]
+            welcome = replace(welcome, not_watched=why_not)
         if known.state is State.IDLE:
             known.state = State.WAITING
             known.waiting_since = now
             self._queue.append(client)
-        welcome = Welcome(client_id=client, settings=self.settings, server_version=self._server_version)
-        return [Send(client, welcome), *self._seat(now), *self._tell_waiting()]
+        return [*effects, Send(client, welcome), *self._seat(now), *self._tell_waiting()]
 
     def watch(self, client: str, watch: Watch) -> list[Effect]:
         """A client wants to watch a match that runs: tell it who plays, and the players that it comes.
@@ -181,14 +203,8 @@ class Lobby:
         known = self._clients[client]
         if known.state is not State.IDLE:
             raise refusal("already-matched")
-        if not self.settings.spectators:
-            raise refusal("no-spectators")
         match_id = watch.match_id or next(reversed(self._matches), "")
-        match = self._matches.get(match_id)
-        if match is None:
-            raise refusal("no-match")
-        if len(match.spectators) >= self._limits.spectators:
-            raise refusal("too-many-spectators")
+        match = self._open_to_spectators(match_id)
         own = FIRST_SPECTATOR + match.let_in
         match.let_in += 1
         match.spectators[client] = own
@@ -200,6 +216,27 @@ class Lobby:
         came = SpectatorCame(match_id=match_id, client_id=client, spectator=own)
         noted = Noted("watching", {"match": match_id, "client": client, "spectator": own})
         return [noted, *[Send(other, came) for other in match.present], Send(client, admitted)]
+
+    def _open_to_spectators(self, match_id: str) -> _Match:
+        """Return a match that one more may watch, or raise :class:`SignalingError`."""
+        if not self.settings.spectators:
+            raise refusal("no-spectators")
+        match = self._matches.get(match_id)
+        if match is None:
+            raise refusal("no-match")
+        if len(match.spectators) >= self._limits.spectators:
+            raise refusal("too-many-spectators")
+        return match
+
+    def _why_not_watched(self, last: LastMatch) -> str:
+        """Return the code of what is against sending a client that returns to its last match; empty for nothing."""
+        if self.settings.on_drop != "go-on" or self.settings.seats < _LEAST_TO_GO_ON:
+            return "match-ends"
+        try:
+            match = self._open_to_spectators(last.match_id)
+        except SignalingError as error:
+            return error.code
+        return "" if last.client_id in match.gone else "not-gone"
 
     def signal(self, client: str, signal: Signal) -> list[Effect]:
         """Relay a description to a partner in the same match, or between a player and a spectator.
@@ -313,6 +350,8 @@ class Lobby:
             return []
         effects: list[Effect] = []
         if why is not None:
+            if not was_spectator:
+                match.gone.add(client)
             effects.append(Noted("gone", {"match": match_id, "client": client, "why": why}))
             gone = PeerGone(match_id=match_id, client_id=client, why=why)
             effects += [Send(other, gone) for other in match.present]

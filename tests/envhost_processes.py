@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import select
 import time
@@ -10,6 +11,8 @@ import psutil
 
 ENV = "test:counter_v0"
 """A registered environment that is ready at once."""
+
+_OPEN_FILES = "/dev/fd"
 
 
 def wait_gone(pid: int, seconds: float) -> bool:
@@ -42,3 +45,20 @@ def batch_of(frames: int, start: int = 0) -> list[list[object]]:
 
 def now() -> float:
     return time.perf_counter()
+
+
+def holdings() -> set[object]:
+    """Return what this process has: child processes, and open files where they can be listed (not on Windows).
+
+    For a look before and one after: what is in the second one only is new. What earlier tests left to the garbage
+    collector is not in either.
+    """
+    gc.collect()
+    found: set[object] = set(psutil.Process().children())
+    for name in os.listdir(_OPEN_FILES) if os.path.isdir(_OPEN_FILES) else ():
+        try:
+            status = os.fstat(int(name))
+        except OSError:  # that with which the folder was listed
+            continue
+        found.add((int(name), status.st_dev, status.st_ino))
+    return found

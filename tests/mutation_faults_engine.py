@@ -66,7 +66,7 @@ ROLLBACK = [
         "rollback/pacing.py",
         "rollback_pacing",
         ("swapped sides", "(own_lead - peer_lead) / 2", "(peer_lead - own_lead) / 2"),
-        ("wind-up", "            self._sum -= error  #", "            pass  #"),
+        ("wind-up", "        self._sum -= error  #", "        pass  #"),
         ("fast only when ahead", "if abs(error) > _FAST_BEYOND:", "if error > _FAST_BEYOND:"),
     ),
     *faults_in(
@@ -112,7 +112,7 @@ PROTOCOL = [
         "protocol/compress.py",
         "protocol_datagram",
         ("a token that says more", "if skip < _MANY_ZEROS and", "if skip <= _MANY_ZEROS and"),
-        ("cut short", "if end != size or at > len(packed):", "if end != size:"),
+        ("cut short", "if len(mixed) != size or at > packed_size:", "if len(mixed) != size:"),
         ("undone in wrong steps", "shift *= 2", "shift += 8 * width"),
     ),
     *faults_in(
@@ -182,8 +182,8 @@ TELEMETRY = [
         "telemetry/histogram.py",
         "telemetry_histogram",
         ("a rank too low", "bisect_right(up_to, rank)", "bisect_right(up_to, rank - 1)"),
-        ("no negatives", "return bucket if value > 0 else -bucket", "return bucket"),
-        ("what waits is not included", "            other._sort_in()\n", ""),
+        ("no negatives", "return -_bucket_of(-value)", "return _bucket_of(-value)"),
+        ("what waits is not included", "            other.sort_in()\n", ""),
     ),
     *faults_in(
         "telemetry/match.py",

@@ -76,8 +76,8 @@ COURSES = [
         "match_delays match_edges",
         (
             "episodes do not count",
-            "(due.episode, due.frame) <= (core.number, core.episode.session.current_frame)",
-            "due.frame <= core.episode.session.current_frame",
+            "(due[0].episode, due[0].frame) <= (core.number, core.episode.session.current_frame)",
+            "due[0].frame <= core.episode.session.current_frame",
         ),
         ("a change that is none", "        if frames == before:\n            return\n", ""),
         (
@@ -94,7 +94,9 @@ COURSES = [
         ("below what is allowed", "not allowed[0] <= message.delay <= allowed[1]", "message.delay > allowed[1]"),
         ("a wish in every look", "        if self._wishes.get(core.plan.own_id) != wish:\n", "        if wish >= 0:\n"),
         ("filled is left out", "max(0, -filled)", "max(0, filled)"),
-        ("due for ever", "            self._due = None\n", ""),
+        ("due for ever", "change = due.pop(0)", "change = due[0]"),
+        ("any number is due", "len(self._due) < _MOST_DUE and ", ""),
+        ("as close together as named", "newest.frame + apart)", "newest.frame)"),
         (
             "the session is not told",
             "filled = episode.session.set_delay(seat, frames) if episode is not None else 0",
@@ -127,8 +129,14 @@ COURSES = [
         ),
         (
             "the lost are not told",
-            "core.peers.even_lost(peer_id).endpoint.queue_control(message)",
-            "peer_id in core.peers and core.peers[peer_id].endpoint.queue_control(message)",
+            "                peers.even_lost(peer_id).endpoint.queue_control(message)\n",
+            "                pass\n",
+        ),
+        ("reports without end", "endpoint.open_control < _OPEN_MESSAGES:", "peer_id:"),
+        (
+            "told again in every tick",
+            "                del self._untold[peer_id]\n                for",
+            "                for",
         ),
         ("one frame late", "after=cut, inputs=", "after=cut - 1, inputs="),
         (
@@ -251,7 +259,7 @@ PLAY = [
         ("a frame past the limit", "frame == limit - 1)", "frame == limit)"),
         ("rewards twice", "        self.totals = self._totals_after[after]\n", ""),
         ("the end stays", "        self.last_frame = None\n        self.totals", "        self.totals"),
-        ("an input stays here", "while self._sent_inputs <= newest:", "while self._sent_inputs < newest:"),
+        ("an input stays here", "local_inputs(self._sent_inputs), self", "local_inputs(self._sent_inputs)[:-1], self"),
         (
             "tells what is verified",
             "session, first = self.session, self.verified + 1",
@@ -283,19 +291,19 @@ PLAY = [
         ),
         (
             "a reply after the end",
-            "if self.phase is not (Phase.DIVERGED if batch.withdraws else Phase.PLAYING):",
-            "if self.phase is not Phase.PLAYING and not batch.withdraws:",
+            "if core.phase is not (_DIVERGED if batch.withdraws else _PLAYING):",
+            "if core.phase is not _PLAYING and not batch.withdraws:",
         ),
         (
             "owed for ever",
-            "self._owed = max(0, self._owed - max(1, batch.advanced))",
-            "self._owed = max(0, self._owed - 1)",
+            "self._owed -= batch.advanced or 1",
+            "self._owed -= 1",
         ),
         ("finished is lost", ' or peer.left == "finished":', ":"),
         ("a pause of our own", "if now - self._ticked_at < _LATE_TICK:", "if now >= self._ticked_at:"),
         (
             "chain values in a desync",
-            "if episode is not None and core.phase is not Phase.DIVERGED:",
+            "if episode is not None and core.phase is not _DIVERGED:",
             "if episode is not None:",
         ),
     ),

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Sequence
 from typing import Any
 
-from virtual import RandomSource, ToyHost, toy_env
+from virtual import INPUTS, RandomSource, ToyHost, toy_env
 
 from p2pclient.match.match import Match
 from p2pclient.match.plan import MatchEvent, MatchPlan, Outbox, Phase
 from p2pclient.protocol.control import (
     AnyMessage,
     Checksums,
+    DelayChange,
+    DelayWish,
     Envelope,
+    EpisodeOver,
     EpisodeReady,
+    FeedEnd,
+    FeedStart,
     Hello,
+    Leave,
+    LostInputs,
+    PeersLost,
+    Refuse,
+    StatePart,
+    Unwatch,
+    Watch,
     decode_control,
     encode_control,
 )
@@ -22,6 +36,51 @@ from p2pclient.recorder.records import EventRecorded, FrameRecorded, Record
 from p2pclient.rollback.chain import extend_chain, start_chain
 
 TICK = 1 / 15
+
+
+class StrictHost(ToyHost):
+    """Refuses what is not an input of the environment, as a real one might crash on it."""
+
+    def do_step(self, frame: int, inputs: Sequence[bytes], observe: bool = False) -> list[Any]:
+        assert all(len(payload) == 1 and payload[0] < INPUTS for payload in inputs)
+        return super().do_step(frame, inputs, observe)
+
+
+def random_message(noise: random.Random, match: Match, *, frame: int) -> AnyMessage | None:
+    """Return any control message there is, often with what fits the match at hand and often with what does not.
+
+    Args:
+        frame: about where the match stands.
+    """
+    first = match.episode.first_checksum if match.episode is not None else b""
+    episode = noise.choice([match.number, match.number, match.number + 1, 0, 3, 1 << 30])
+    digest = noise.choice([bytes(8), first.ljust(8, b"\x00"), noise.randbytes(8)])
+    at = noise.choice([0, 9, frame, max(0, frame - 5), frame + 5, 1 << 30])
+    joined = [bytes([noise.randrange(2), noise.randrange(INPUTS + 1)]) for _ in range(noise.randrange(12))]
+    peers = [noise.choice([0, 1, 2, 3, 7, 1 << 30]) for _ in range(noise.randint(1, 3))]
+    count = noise.randint(1, 3)
+    facts: dict[str, Any] = noise.choice([match._facts(), match._facts(), {}])
+    return noise.choice(
+        [
+            Hello(facts),
+            EpisodeReady(episode, digest),
+            EpisodeReady(episode, digest),
+            EpisodeOver(episode, noise.choice([0, 9, 29, 1 << 30]), digest),
+            Checksums(episode, at, [digest] * noise.randrange(4), noise.randrange(3)),
+            DelayWish(noise.randrange(20)),
+            DelayChange(episode, at, noise.randrange(20)),
+            StatePart(episode, at, noise.randrange(count), count, noise.randbytes(noise.randrange(40))),
+            PeersLost(episode, peers, [LostInputs(peer, max(0, at - 6), joined) for peer in peers]),
+            PeersLost(episode, peers[:1], []),
+            Watch(noise.randrange(3), noise.choice([None, episode]), at),
+            Unwatch(),
+            FeedStart(0, 0, episode, at, digest, digest, [0.0], has_state=noise.random() < 0.5),
+            FeedEnd("behind"),
+            Leave(noise.choice(["finished", "left", "error", "desync", "?"])),
+            Refuse(["no"]),
+            None,
+        ]
+    )
 
 
 class Strangers:
@@ -39,7 +98,7 @@ class Strangers:
             **{"render": False, **plan},
         )
         self.match = Match(self.plan, {0: RandomSource(1)}, now=0.0)
-        self.host = ToyHost(count + 1)
+        self.host = StrictHost(count + 1)
         self.now = 0.0
         self.frame = 0
         """The next one for which the others send an input."""
@@ -76,9 +135,14 @@ class Strangers:
             self.now += TICK
             self.carry_out(self.match.tick(now=self.now))
 
-    def say(self, peer: int, message: AnyMessage) -> None:
+    def say(self, peer: int, message: AnyMessage | None) -> None:
         self._numbers[peer] += 1
         data = encode_control(Envelope(1, self._numbers[peer], 0, message))
+        self.match.receive(peer, "control", data, now=self.now)
+
+    def acknowledge(self, peer: int) -> None:
+        """Let a peer acknowledge every message that it was told."""
+        data = encode_control(Envelope(1, 0, len(self.told_to[peer]), None))
         self.match.receive(peer, "control", data, now=self.now)
 
     def send(self, peer: int, **changes: Any) -> None:
@@ -108,9 +172,14 @@ class Strangers:
         assert self.match.episode is not None
         assert self.match.phase is Phase.BARRIER
         for peer in self.others:
-            self.say(peer, EpisodeReady(self.match.number, self.match.episode.first_checksum))
+            self.be_ready(peer)
         self.tick()
         assert self.match.phase is Phase.PLAYING
+
+    def be_ready(self, peer: int) -> None:
+        """One of them stands at the barrier before the episode at hand."""
+        assert self.match.episode is not None
+        self.say(peer, EpisodeReady(self.match.number, self.match.episode.first_checksum))
 
     def play(self, frames: int) -> None:
         for _ in range(frames):
@@ -164,4 +233,4 @@ def playing(count: int, *, frames: int = 20, **plan: Any) -> Strangers:
     return strangers
 
 
-__all__ = ["TICK", "Strangers", "playing"]
+__all__ = ["TICK", "Strangers", "StrictHost", "playing", "random_message"]

@@ -136,6 +136,7 @@ def test_enter_answers_a_screen_that_offers_to_go_on(playing: Window) -> None:
     assert playing.heard("Continue")["at"] > 0
 
 
+@pytest.mark.alone
 def test_views_are_shown_within_a_frame_of_being_published(playing: Window) -> None:
     playing.order("measure")
     latencies = sorted(playing.heard("latencies")["ms"])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from envhost_processes import ENV, batch_of, now
+from envhost_processes import ENV, batch_of, holdings, now
 
 from p2pclient.common.errors import EnvHostError, EnvHostGone
 from p2pclient.envhost.blocking import BlockingEnvHost
@@ -36,6 +36,7 @@ def test_failed_batch_is_told_and_the_host_goes_on() -> None:
         assert len(host.run([["reset", 0]]).results) == 1
 
 
+@pytest.mark.alone
 def test_hung_host_is_killed() -> None:
     with BlockingEnvHost(HostSpec(ENV, allow_faults=True)) as host:
         begin = now()
@@ -46,13 +47,13 @@ def test_hung_host_is_killed() -> None:
 
 
 def test_environment_that_cannot_be_loaded_is_told(tmp_path: Path) -> None:
-    before = psutil.Process().children()  # such as what multiprocessing keeps for other tests
+    before = holdings()
     with pytest.raises(EnvHostGone, match=ENV) as caught:
         BlockingEnvHost(HostSpec("no:such-environment"))
     assert "Traceback" in caught.value.traceback
     with pytest.raises(EnvHostGone, match="no-python"):
         BlockingEnvHost(HostSpec(ENV, python=str(tmp_path / "no-python")))
-    assert psutil.Process().children() == before
+    assert holdings() - before == set()
 
 
 def test_died_host_is_told_with_its_end(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 import pytest
-from envhost_processes import ENV, batch_of, now, wait_gone
+from envhost_processes import ENV, batch_of, holdings, now, wait_gone
 
 from envs.registry import create
 from envs.simulation import Simulation
@@ -119,6 +119,7 @@ async def test_corruption_changes_the_state_each_time_its_frame_is_simulated(hos
         assert [a == b for a, b in zip(sound[1::2], corrupted[1::2], strict=True)] == [True, True, False, False, False]
 
 
+@pytest.mark.alone
 async def test_hung_host_is_killed_and_everything_pending_fails_with_the_cause(host: EnvHost) -> None:
     pid = host.pid
     assert pid is not None
@@ -134,6 +135,7 @@ async def test_hung_host_is_killed_and_everything_pending_fails_with_the_cause(h
         await host.submit([["reset", 0]])
 
 
+@pytest.mark.alone
 async def test_deadline_comes_from_measured_costs(host: EnvHost) -> None:
     await host.submit([["load", 0], ["fault", {"kind": "hang", "seconds": 0}]])
     begin = now()
@@ -235,6 +237,7 @@ async def test_command_that_cannot_be_sent_is_named_and_not_queued(host: EnvHost
     assert len((await host.submit([["compute_hash"]])).results) == 1
 
 
+@pytest.mark.alone
 async def test_large_requests_cross_without_holding_up_the_loop(host: EnvHost) -> None:
     fault = {"kind": "corrupt", "padding": bytes(20_000_000)}
     before = (await host.submit([["compute_hash"]])).results
@@ -255,11 +258,10 @@ async def test_cancelled_request_does_not_shift_the_replies(host: EnvHost) -> No
     assert (await host.submit([["compute_hash"]])).results == result
 
 
+@pytest.mark.alone
 async def test_closing_leaves_nothing_behind(tmp_path: Path) -> None:
-    this = psutil.Process()
-    children = this.children()  # such as what multiprocessing keeps for other tests
     for _ in range(2):  # the first round makes what stays by design: the thread that starts processes
-        descriptors, threads = this.num_fds() if hasattr(this, "num_fds") else 0, threading.active_count()
+        before, threads = holdings(), set(threading.enumerate())
         host = EnvHost(HostSpec(ENV, log_path=tmp_path / "host.log"))
         await host.start()
         await host.submit([["reset", 0]])
@@ -274,13 +276,13 @@ async def test_closing_leaves_nothing_behind(tmp_path: Path) -> None:
             await pending
     assert pid is not None
     assert not psutil.pid_exists(pid)
-    assert (this.num_fds() if hasattr(this, "num_fds") else 0) == descriptors
-    while threading.active_count() > threads and now() - begin < 5.0:  # noqa: ASYNC110 - the end of a thread is no event
+    assert holdings() - before == set()
+    while set(threading.enumerate()) - threads and now() - begin < 5.0:  # noqa: ASYNC110 - the end of a thread is no event
         await asyncio.sleep(0.01)  # a thread that has done its work still takes a moment to end
-    assert threading.active_count() <= threads
-    assert this.children() == children
+    assert set(threading.enumerate()) - threads == set()
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("lock", [False, True])
 async def test_host_that_is_loading_is_closed_at_once(lock: bool) -> None:
     faults = ({"at": "import", "seconds": 60, "hold_lock": lock},)

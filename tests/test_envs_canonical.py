@@ -123,6 +123,7 @@ def test_a_copy_shares_only_what_cannot_change() -> None:
     assert copy["tuple"] == ([2],)
 
 
+@pytest.mark.alone
 def test_a_state_of_a_grid_world_is_hashed_within_the_budget() -> None:
     state = {f"map {i}": np.arange(20, dtype=np.int32).reshape(4, 5) for i in range(13)}
     state["generator"] = {"name": "PCG64", "state": {"state": 2**127 - 1, "inc": 2**126 + 1}, "has": 0, "left": 7}  # type: ignore[assignment]

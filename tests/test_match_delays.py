@@ -127,6 +127,18 @@ def test_only_the_one_with_the_lowest_seat_names_a_delay() -> None:
     assert changes_now(match, 0) == []
 
 
+def test_who_names_delays_without_end_is_heard_as_seldom_as_an_honest_one() -> None:
+    match = VirtualMatch(seed=3, link=NEAR, delay_range=(0, 8))
+    play_until(match, 60)
+    delays = match.sides[1].match.delays
+    for number in range(10_000):
+        delays.receive_change(0, DelayChange(0, number, number % 9))
+    assert len(changes_now(match, 1)) == 2
+    match.run(60)
+    assert finished(match)
+    assert [c["to"] for c in changes(match.sides[1])][:2] == [1, 0]
+
+
 def test_where_the_delay_is_fixed_nobody_changes_it_from_afar() -> None:
     match = VirtualMatch(seed=3, link=NEAR)
     play_until(match, 20)

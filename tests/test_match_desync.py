@@ -9,7 +9,8 @@ import pytest
 from virtual import Link, ToyHost, VirtualMatch, finished, straight_run, toy_env
 
 from p2pclient.match.plan import Desync, Phase, PhaseChanged
-from p2pclient.recorder.records import DesyncReported, FrameRecorded, FramesVerified, FramesWithdrawn
+from p2pclient.recorder.desync import report_of
+from p2pclient.recorder.records import DesyncEvidence, DesyncReported, FrameRecorded, FramesVerified, FramesWithdrawn
 
 LINK = Link(delay=0.06, jitter=0.03, loss=0.05)
 
@@ -50,7 +51,7 @@ def recorded(match: VirtualMatch, side: int) -> list[FrameRecorded]:
 
 
 def reports(match: VirtualMatch, side: int) -> list[DesyncReported]:
-    return [r for r in match.sides[side].records if isinstance(r, DesyncReported)]
+    return [report_of(r) for r in match.sides[side].records if isinstance(r, DesyncEvidence)]
 
 
 @pytest.mark.parametrize("players", [2, 3, 4])
@@ -129,7 +130,7 @@ def test_a_match_that_slips_all_the_time_is_given_up() -> None:
             match.run(tenth / 10)
             if match.sides[1].match.phase is Phase.DIVERGED:
                 host.left = 0
-            if any(isinstance(r, DesyncReported) and r.frame == at for r in match.sides[1].records):
+            if any(isinstance(r, DesyncEvidence) and r.frame == at for r in match.sides[1].records):
                 break
     match.run(200)
     verdicts = [r.verdict for r in reports(match, 0)]

@@ -14,7 +14,8 @@ from p2pclient.match.plan import Phase
 from p2pclient.match.sources import Sample
 from p2pclient.protocol.control import Checksums
 from p2pclient.protocol.endpoint import LOST_AFTER
-from p2pclient.recorder.records import DesyncReported, EpisodeEnded, EventRecorded
+from p2pclient.recorder.desync import report_of
+from p2pclient.recorder.records import DesyncEvidence, EpisodeEnded, EventRecorded
 
 NEAR = Link(delay=0.02)
 
@@ -108,17 +109,20 @@ def test_figures_of_a_lost_peer_stay_as_they_were() -> None:
 
 
 class LargeHost(ToyHost):
-    """Has a state of 2 MB."""
+    """Has a state of 2 MB, or of ``filler`` bytes."""
+
+    filler = 2 * 1024 * 1024
 
     def do_get_state(self) -> dict[str, Any]:
         state = super().do_get_state()
-        state["data"]["filler"] = bytes(2 * 1024 * 1024)
+        state["data"]["filler"] = bytes(self.filler)
         return state
 
 
 def test_a_large_state_is_sent_to_its_end_and_leaves_room_for_the_goodbye() -> None:
     match = VirtualMatch(seed=5, link=Link(delay=0.1), on_desync="end")
-    match.sides[0].host = LargeHost(2)  # the other one's state is here long before this one is sent
+    match.sides[0].host, match.sides[1].host = LargeHost(2), LargeHost(2)
+    match.sides[1].host.filler = 1024 * 1024  # it is here long before the other one is sent
     match.sides[1].host.corrupt_at = 30
     most = 0
 
@@ -129,7 +133,8 @@ def test_a_large_state_is_sent_to_its_end_and_leaves_room_for_the_goodbye() -> N
 
     run_until(match, is_over)
     assert 16 <= most < 30
-    first, second = [r for side in match.sides for r in side.records if isinstance(r, DesyncReported)]
+    found = [r for side in match.sides for r in side.records if isinstance(r, DesyncEvidence)]
+    first, second = map(report_of, found)
     assert first.frame == second.frame == 30
     assert first.ours == second.theirs
     assert first.theirs == second.ours
@@ -149,7 +154,8 @@ def test_all_name_the_same_frame_though_one_has_not_come_so_far() -> None:
     for own, side in enumerate(match.sides):
         assert side.ended is not None
         assert side.ended.reason == "desync"
-        (report,) = [r for r in side.records if isinstance(r, DesyncReported)]
+        (evidence,) = [r for r in side.records if isinstance(r, DesyncEvidence)]
+        report = report_of(evidence)
         assert report.frame == wrong
         assert (report.ours is None) == (own == 0)
         assert (report.theirs is None) == (own != 0 and report.peer == 0)

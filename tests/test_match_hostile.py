@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from virtual import INPUTS, RandomSource, ToyHost, toy_env
+from strangers_rig import StrictHost, random_message
+from virtual import RandomSource, toy_env
 
 from p2pclient.match.barriers import GOODBYE
 from p2pclient.match.desync import PATIENCE
@@ -30,18 +30,10 @@ from p2pclient.protocol.endpoint import MAX_AHEAD, MAX_OPEN_CONTROL, MAX_UNACKNO
 TICK = 1 / 15
 
 
-class StrictHost(ToyHost):
-    """Refuses what is not an input of the environment, as a real one might crash on it."""
-
-    def do_step(self, frame: int, inputs: Sequence[bytes], observe: bool = False) -> list[Any]:
-        assert all(len(payload) == 1 and payload[0] < INPUTS for payload in inputs)
-        return super().do_step(frame, inputs, observe)
-
-
 class Stranger:
     """The other side, written by hand: says whatever a test wants, in valid envelopes with the next number."""
 
-    def __init__(self, *, max_steps: int = 2_000, episodes: int = 1, window: int = 8) -> None:
+    def __init__(self, *, max_steps: int = 2_000, episodes: int = 1, window: int = 8, **plan: Any) -> None:
         self.plan = MatchPlan(
             match_id="m",
             seed=1,
@@ -52,6 +44,7 @@ class Stranger:
             render=False,
             episodes=episodes,
             window=window,
+            **plan,
         )
         self.match = Match(self.plan, {0: RandomSource(1)}, now=0.0)
         self.host = StrictHost(2)
@@ -557,38 +550,23 @@ def test_who_is_far_ahead_is_bounded_and_heard_again() -> None:
 # -- everything at once -------------------------------------------------------------------------------------------
 
 
-def random_message(noise: random.Random, stranger: Stranger) -> Any:
-    episode = noise.choice([stranger.match.number, stranger.match.number + 1, 0, 3, 1 << 30])
-    digest = noise.choice([bytes(8), stranger.first_checksum.ljust(8, b"\x00"), noise.randbytes(8)])
-    return noise.choice(
-        [
-            Hello(noise.choice([stranger.match._facts(), {}])),
-            EpisodeReady(episode, digest),
-            EpisodeReady(episode, digest),
-            EpisodeOver(episode, noise.choice([0, 9, 29, 1 << 30]), digest),
-            Checksums(episode, noise.choice([0, 9]), [digest] * noise.randrange(4)),
-            Leave(noise.choice(["finished", "left", "error", "desync", "?"])),
-            Refuse(["no"]),
-            None,
-        ]
-    )
-
-
-@pytest.mark.parametrize("seed", range(60))
-def test_whatever_a_stranger_does_nothing_raises_and_everything_stays_bounded(seed: int) -> None:
+def disturbed(seed: int, **plan: Any) -> Stranger:
+    """A match after 13 s of a stranger that mixes play with whatever can be said, at any time."""
     noise = random.Random(seed)
-    stranger = Stranger(max_steps=30, episodes=3)
+    stranger = Stranger(max_steps=30, episodes=noise.choice([3, 20]), **plan)
     if noise.random() < 0.9:
         stranger.greet()
         if noise.random() < 0.9:
             stranger.stand_at_barrier()
+    talks = noise.choice([0.002, 0.01, 0.03])
     for _ in range(200):
         action = noise.random()
-        if action < 0.6 and stranger.match.phase is Phase.PLAYING:
-            stranger.play(1)
-        elif action < 0.63:
-            stranger.say(random_message(noise, stranger), acknowledged=noise.choice([0, stranger.heard]))
-        elif action < 0.8:
+        if action < 0.6:
+            go_along(stranger)
+        elif action < 0.6 + talks:
+            message = random_message(noise, stranger.match, frame=stranger.frame)
+            stranger.say(message, acknowledged=noise.choice([0, stranger.heard]))
+        elif 0.63 < action < 0.8:
             stranger.send(
                 first_frame=max(0, stranger.frame + noise.randint(-9, 3)),
                 next_expected=noise.choice([0, stranger.frame, stranger.frame + 99]),
@@ -600,14 +578,53 @@ def test_whatever_a_stranger_does_nothing_raises_and_everything_stays_bounded(se
                 lead=noise.choice([None, -31.75, 31.75]),
             )
         stranger.tick()
-        peer = stranger.match.peers[1]
-        assert len(peer.ready) <= 2
-        assert len(peer.over) <= 1
-        assert len(peer.endpoint._unacknowledged) <= MAX_UNACKNOWLEDGED + 10
-        assert peer.endpoint.open_control < MAX_OPEN_CONTROL
-        episode = stranger.match.episode
-        if episode is not None:
-            assert len(episode._results) <= 40
-            assert all(len(queue._assumed) <= 8 for queue in episode.session._queues)
-    assert sum(isinstance(e, Ended) for e in stranger.events) <= 1
-    assert stranger.match.phase in (Phase.ENDED, *Phase)
+        assert_bounded(stranger)
+    return stranger
+
+
+def go_along(stranger: Stranger) -> None:
+    """Do what an honest peer does where the match stands."""
+    match = stranger.match
+    if match.phase is Phase.PLAYING:
+        stranger.play(1)
+    elif match.phase is Phase.BARRIER:
+        stranger.frame = 0
+        stranger.say(EpisodeReady(match.number, stranger.first_checksum), acknowledged=stranger.heard)
+    elif match.phase is Phase.EPISODE_OVER and match.episode is not None:
+        stranger.say(EpisodeOver(match.number, 29, match.episode.chain.value), acknowledged=stranger.heard)
+
+
+def assert_bounded(stranger: Stranger) -> None:
+    peer = stranger.match.peers[1]
+    assert len(peer.ready) <= 2
+    assert len(peer.over) <= 1
+    assert len(peer.endpoint._unacknowledged) <= MAX_UNACKNOWLEDGED + 10
+    assert peer.endpoint.open_control < MAX_OPEN_CONTROL
+    episode = stranger.match.episode
+    if episode is not None:
+        assert len(episode._results) <= 40
+        assert all(len(queue._assumed) <= 8 for queue in episode.session._queues)
+
+
+VARIANTS: list[dict[str, Any]] = [{}, {"on_desync": "resimulate", "delay_range": (0, 8)}]
+
+
+@pytest.mark.parametrize("plan", VARIANTS, ids=["plain", "all that can be chosen"])
+@pytest.mark.parametrize("seed", range(60))
+def test_whatever_a_stranger_does_nothing_raises_and_everything_stays_bounded(seed: int, plan: dict[str, Any]) -> None:
+    stranger = disturbed(seed, **plan)
+    if stranger.match.phase is Phase.PLAYING:
+        frames = stranger.match.counters.frames
+        stranger.play(10)
+        assert stranger.match.counters.frames > frames or stranger.match.phase is not Phase.PLAYING
+    stranger.tick(int((stranger.plan.drop_after + PATIENCE + 2 * GOODBYE) / TICK))  # it says nothing any more
+    assert stranger.ended is not None
+    assert sum(isinstance(e, Ended) for e in stranger.events) == 1
+
+
+def test_what_random_strangers_do_ends_matches_in_many_ways_and_leaves_some_in_play() -> None:
+    strangers = [disturbed(seed, **plan) for seed in range(60) for plan in VARIANTS]
+    ends = {stranger.ended.reason if stranger.ended is not None else None for stranger in strangers}
+    assert ends >= {None, "finished", "desync", "partner-left", "refused"}
+    assert sum(stranger.match.phase is Phase.PLAYING for stranger in strangers) >= 10
+    assert sum(stranger.match.number > 0 for stranger in strangers) >= 50

@@ -10,15 +10,16 @@ from p2pclient.match.desync import LONGEST, PATIENCE
 from p2pclient.match.match import MOST_UNVERIFIED
 from p2pclient.match.plan import Phase, ViewReady
 from p2pclient.protocol.control import Checksums, EpisodeOver, Leave, LostInputs, PeersLost, StatePart
-from p2pclient.recorder.records import DesyncReported, FramesWithdrawn
+from p2pclient.recorder.desync import report_of
+from p2pclient.recorder.records import DesyncEvidence, DesyncReported, FramesWithdrawn
 
 A, B, C = b"a" * 8, b"b" * 8, b"c" * 8
 TWO = {"state": b"two", "ended": False}
 
 
 def report(strangers: Strangers) -> DesyncReported:
-    (found,) = [r for r in strangers.records if isinstance(r, DesyncReported)]
-    return found
+    (found,) = [r for r in strangers.records if isinstance(r, DesyncEvidence)]
+    return report_of(found)
 
 
 def reason(strangers: Strangers) -> str | None:
@@ -248,6 +249,36 @@ def test_who_confirms_nothing_is_given_up_and_the_others_go_on() -> None:
     assert [note["peer"] for note in strangers.notes("dropped")] == [2]
     newest = strangers.agree()
     assert strangers.match.episode.verified == newest > recorded + 40
+
+
+@pytest.mark.parametrize("count", [250, 256])
+def test_a_flood_of_reports_by_one_peer_costs_the_others_one_report_in_a_tick(count: int) -> None:
+    strangers = playing(3, on_drop="go-on")
+    strangers.play(2)
+    strangers.say(3, Leave("left"))
+    strangers.tick()
+    told = len(strangers.told_to[2])
+    for number in range(2, count + 2):
+        strangers.say(1, PeersLost(0, [3], [LostInputs(3, 20 + number, [b"\x00\x01"])]))
+    strangers.tick()
+    assert len(strangers.told_to[2]) - told == 1
+    assert strangers.match.peers[2].endpoint.open_control < 10
+    strangers.tick(5)
+    assert reason(strangers) is None
+    assert 2 in strangers.match.peers
+
+
+def test_who_does_not_read_its_reports_gets_no_more_and_the_others_do() -> None:
+    strangers = playing(3, on_drop="go-on")
+    strangers.play(2)
+    strangers.say(3, Leave("left"))
+    strangers.tick()
+    for number in range(2, 120):  # one report in each tick, and nothing that we say is acknowledged
+        strangers.say(1, PeersLost(0, [3], [LostInputs(3, 20 + number, [b"\x00\x01"])]))
+        strangers.acknowledge(2)
+        strangers.tick()
+    assert strangers.match.peers[1].endpoint.open_control <= 34
+    assert len([m for m in strangers.told_to[2] if isinstance(m, PeersLost)]) > 100
 
 
 def test_pieces_out_of_order_are_counted_and_a_state_that_is_none_is_left_out() -> None:

@@ -64,6 +64,7 @@ async def test_clients_that_lose_the_server_before_their_match_meet_again_when_i
         assert [client.of("played")[0]["reason"] for client in (a, b)] == ["finished", "finished"]
 
 
+@pytest.mark.alone
 async def test_client_without_a_server_says_so_in_one_sentence(tmp_path: Path) -> None:
     began = perf_counter()
     async with join("http://127.0.0.1:9", tmp_path) as client:
@@ -121,6 +122,7 @@ class BrokenMatch(Match):
         return super().tick(now=now, owed=owed)
 
 
+@pytest.mark.alone
 async def test_bug_in_a_match_leaves_a_report_and_the_partner_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,6 +28,7 @@ from signaling_rig import running_server
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("frames", [0, 1, 100])
 async def test_partner_of_a_killed_client_says_so_and_ends_with_a_whole_recording(frames: int, tmp_path: Path) -> None:
     async with running_server(LONG) as url, pair(url, tmp_path) as (a, b):
@@ -50,6 +51,7 @@ async def test_partner_of_a_killed_client_says_so_and_ends_with_a_whole_recordin
     assert a.errors == ""
 
 
+@pytest.mark.alone
 async def test_partner_of_a_client_killed_at_the_end_of_an_episode_ends_well(tmp_path: Path) -> None:
     short = settings(episodes=0, frames=36_000, env_args={"max_steps": 15})
     async with running_server(short) as url, pair(url, tmp_path) as (a, b):
@@ -63,6 +65,7 @@ async def test_partner_of_a_client_killed_at_the_end_of_an_episode_ends_well(tmp
     assert [episode.recorded for episode in run.episodes[:3]] == [15, 15, 15]
 
 
+@pytest.mark.alone
 async def test_partner_of_a_client_killed_while_connecting_waits_for_another_one(tmp_path: Path) -> None:
     async with running_server(settings(frames=30)) as url, pair(url, tmp_path) as (a, b):
         await a.until("matched")
@@ -76,6 +79,7 @@ async def test_partner_of_a_client_killed_while_connecting_waits_for_another_one
     assert len(a.run_folders()) == 1
 
 
+@pytest.mark.alone
 async def test_partner_of_a_stopped_client_is_told_that_it_is_lost_and_goes_on(tmp_path: Path) -> None:
     async with running_server(settings(frames=120)) as url, pair(url, tmp_path) as (a, b):
         await in_play(a, b)
@@ -91,6 +95,7 @@ async def test_partner_of_a_stopped_client_is_told_that_it_is_lost_and_goes_on(t
         assert [await a.end(), await b.end()] == [0, 0]
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("number", SIGNALS)
 async def test_partner_of_a_client_that_ends_by_signal_is_told_at_once(number: int, tmp_path: Path) -> None:
     async with running_server(LONG) as url, pair(url, tmp_path) as (a, b):
@@ -118,6 +123,7 @@ async def test_client_in_the_waiting_room_leaves_by_signal(number: int, tmp_path
         assert client.errors == ""
 
 
+@pytest.mark.alone
 async def test_both_sides_say_why_when_an_environment_host_is_killed(tmp_path: Path) -> None:
     async with running_server(LONG) as url, pair(url, tmp_path) as (a, b):
         await in_play(a, b)
@@ -157,6 +163,7 @@ async def test_lone_players_match_is_finished_and_recorded(tmp_path: Path) -> No
     assert [episode.verified for episode in run.episodes] == [30, 30]
 
 
+@pytest.mark.alone
 async def test_an_environment_host_that_hangs_ends_the_match(tmp_path: Path) -> None:
     async with running_server(LONG) as url, pair(url, tmp_path) as (a, b):
         await in_play(a, b)

@@ -21,13 +21,14 @@ from recorder_runs import make_header, match_records, write_run
 
 from p2pclient.common.errors import RecordingError
 from p2pclient.common.frames import NULL_FRAME
-from p2pclient.recorder.desync import MAX_REPORTS, read_report, render_report
+from p2pclient.envhost.values import encode
+from p2pclient.recorder.desync import MAX_REPORTS, read_report, render_report, report_of
 from p2pclient.recorder.exact import from_exact, to_exact
 from p2pclient.recorder.export import main as export
 from p2pclient.recorder.log import MAX_PAYLOAD_BYTES
 from p2pclient.recorder.manifest import ClockAnchor, read_manifest
 from p2pclient.recorder.reading import RunReader
-from p2pclient.recorder.records import DESYNC_VERDICTS, DesyncReported, EventRecorded, Record
+from p2pclient.recorder.records import DESYNC_VERDICTS, DesyncEvidence, DesyncReported, EventRecorded, Record
 from p2pclient.recorder.run import RunWriter
 from p2pclient.recorder.verify import SAME, is_same, main, verify_folders
 
@@ -208,6 +209,50 @@ def test_a_state_that_is_no_plain_data_is_told(tmp_path: Path, state: Any) -> No
     (problem,) = writer.problems()
     assert "not plain data" in problem
     assert not list(tmp_path.glob("desync-*"))
+
+
+def evidence(ours: Any, theirs: bytes | None = None) -> DesyncEvidence:
+    return DesyncEvidence(0, 12, 7, encode(ours), encode(THEIRS) if theirs is None else theirs, "agreed")
+
+
+def test_small_states_are_compared_at_once(tmp_path: Path) -> None:
+    writer = RunWriter(tmp_path, make_header())
+    writer.record(evidence(OURS))
+    (event,) = [r for r in RunReader(tmp_path).records() if isinstance(r, EventRecorded)]
+    assert event.details["first_difference"][0] == "environment.grid[0, 1]"
+    assert event.details["differences"] > 2
+    writer.finish({})
+    report = read_report(tmp_path / "desync-e0-f12.json")
+    assert (report.frame, report.peer, report.verdict) == (12, 7, "agreed")
+    assert is_same(report.ours, OURS)
+    assert is_same(report.theirs, THEIRS)
+    assert len(report.differences) == event.details["differences"]
+
+
+def test_large_states_are_compared_beside_the_match(tmp_path: Path) -> None:
+    ours, theirs = ({"grid": bytes(40_000), "x": x} for x in (1, 2))
+    writer = RunWriter(tmp_path, make_header())
+    writer.record(evidence(ours, encode(theirs)))
+    (event,) = RunReader(tmp_path).desyncs
+    assert (event.details["differences"], event.details["first_difference"]) == (None, None)
+    writer.finish({})
+    report = read_report(tmp_path / "desync-e0-f12.json")
+    assert report.differences == (("x", 1, 2),)
+    assert is_same(report.theirs, theirs)
+
+
+@pytest.mark.parametrize("size", [1 << 20, 16 << 20])
+def test_a_state_far_larger_than_ours_is_not_even_read(size: int) -> None:
+    nested = b"\x91" * 50 + b"\x80" * size  # small in bytes, large in memory
+    report = report_of(evidence(OURS, nested))
+    assert (report.theirs, report.differences) == (None, ())
+    assert is_same(report.ours, OURS)
+
+
+@pytest.mark.parametrize("theirs", [b"\xff no value", b"\x91" * 4000, b""])
+def test_what_is_no_state_is_left_out(theirs: bytes) -> None:
+    report = report_of(evidence(OURS, theirs))
+    assert (report.theirs, report.differences) == (None, ())
 
 
 def test_without_a_log_there_is_no_report(tmp_path: Path) -> None:

@@ -71,6 +71,7 @@ async def line(process: asyncio.subprocess.Process) -> str:
     return (await asyncio.wait_for(process.stdout.readline(), 20)).decode().strip()
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_server_process_tells_its_clients_and_ends_by_signal(number: int) -> None:
     async with python(SERVER) as server:
@@ -87,6 +88,7 @@ async def test_server_process_tells_its_clients_and_ends_by_signal(number: int) 
     assert server.returncode == 0
 
 
+@pytest.mark.alone
 async def test_killed_client_is_reported_at_once() -> None:
     async with running_server() as url, callers(url, 1) as (a,), python(CLIENT, url) as other:
         await a.client.join(Join())
@@ -100,6 +102,7 @@ async def test_killed_client_is_reported_at_once() -> None:
         assert gone.client_id == matched.peers[0].client_id
 
 
+@pytest.mark.alone
 async def test_blocked_client_stays_and_silent_one_is_noticed() -> None:
     keepalive = Keepalive(interval_s=1, timeout_s=2)
     async with running_server(keepalive=keepalive) as url, callers(url, 1) as (a,), python(CLIENT, url) as other:

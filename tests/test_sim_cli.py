@@ -22,6 +22,7 @@ REQUIRED = {
     "matches", "confirmed_frames", "wrong_frames", "false_desyncs", "missed_desyncs", "hangs", "rollbacks", "stalls",
     "skipped_frames", "trace_hash", "speed_x_realtime", "peers",
 }  # fmt: skip
+REQUIRED_OF_PEERS = {"resimulated_per_100", "bytes_per_s", "messages_per_s", "rate_error"}
 
 
 def simulate(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, dict[str, Any]]:
@@ -41,6 +42,66 @@ def test_json_holds_what_is_promised_and_the_code_is_0(capsys: pytest.CaptureFix
     assert told["confirmed_frames"] == 360
     assert told["failures"] == []
     assert told["ok"] is True
+    assert len(told["peers"]) == 2
+    assert all(set(peer) >= REQUIRED_OF_PEERS for peer in told["peers"])
+
+
+@pytest.mark.parametrize(
+    ("words", "setting"),
+    [
+        (("--matches", "0"), "--matches"),
+        (("--players", "1"), "--players"),
+        (("--players", "2-1000000000"), "--players"),
+        (("--players", "4-2"), "--players"),
+        (("--auto-delay", "90-100"), "--auto-delay"),
+        (("--episode-frames", "0"), "episode_frames"),
+        (("--ends-when", "0"), "ends_when"),
+        (("--start-offset-frames", "-4"), "start_offset_frames"),
+        (("--hitch-ms", "-100"), "--hitch-ms"),
+        (("--outage-ms", "1e300"), "--outage-ms"),
+        (("--prediction", "nonsense"), "--prediction"),
+        (("--seconds", "-5"), "seconds"),
+    ],
+)
+def test_a_value_out_of_range_is_named_before_anything_runs(words: tuple[str, ...], setting: str) -> None:
+    with pytest.raises(ConfigurationError, match=setting):
+        campaign_of(*words)
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (("--scenario", "@/no/such/file"), "--scenario"),
+        (("--trace", "/no/such/folder/trace.json"), "--trace"),
+        (("--jobs", "-3"), "--jobs"),
+        (("--jobs", "1000"), "--jobs"),
+        (("--scenario", '{"plan":{"nonsense":1}}'), "nonsense"),
+        (("--scenario", '{"plan":{"on_desync":5}}'), "on_desync"),
+        (("--scenario", '{"plan":{"delay_range":[3,1]}}'), "delay_range"),
+        (("--scenario", '{"plan":{"prediction":[]}}'), "prediction"),
+        (("--scenario", '{"spectators":[{"at":-5}]}'), "spectator: at"),
+        (("--scenario", '{"faults":[{"kind":"pause","seconds":-1}]}'), "pause: seconds"),
+    ],
+)
+def test_what_cannot_be_run_is_one_sentence(
+    words: tuple[str, ...], part: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["simulate", "--seconds", "1", *words]) == 1
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert part in told.err
+    assert "Traceback" not in told.err
+
+
+def test_faults_come_on_top_of_the_conditions_that_were_asked_for() -> None:
+    words = ("--skew-ppm", "777", "--input-bytes", "5", "--step-cost-ms", "3", "--input-delay", "3", "--matches", "30")
+    asked = [*words, "--hitch-ms", "400", "--outage-ms", "200", "--hold-frames", "9", "--on-drop", "go-on"]
+    scenarios = list(campaign_of(*asked, "--faults", "--players", "3").scenarios())
+    for scenario in scenarios:
+        assert (scenario.skew_ppm, scenario.input_bytes, scenario.step_ms) == (777, 5, 3)
+        assert (scenario.input_delays, scenario.hold_frames, scenario.plan["on_drop"]) == ((3,), 9, "go-on")
+        assert [(f.kind, f.seconds) for f in scenario.faults[:2]] == [("pause", 0.4), ("outage", 0.2)]
+    assert len({scenario.faults for scenario in scenarios}) > 20
 
 
 def test_trace_hash_is_the_same_with_one_process_and_with_two(capsys: pytest.CaptureFixture[str]) -> None:

@@ -69,7 +69,8 @@ def test_a_desync_that_nobody_notices_is_missed(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_frames_that_are_verified_without_being_equal_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ChecksumChain, "verified_frame", property(lambda self: self.frame))
+    hasty = property(lambda self: self.frame, lambda self, value: None)
+    monkeypatch.setattr(ChecksumChain, "verified_frame", hasty, raising=False)
     faults = (Fault("corrupt-step", peer=1, amount=100),)
     result = run_with(monkeypatch, ChecksumChain, "_compare", lambda *_: [], faults=faults)
     assert result.missed_desyncs == 1
@@ -136,6 +137,40 @@ def test_fault_plans_come_from_the_seed_and_are_all_different() -> None:
     assert kinds >= {"outage", "hold", "loss", "delay", "pause", "slow", "leave", "crash", "corrupt-step"}
     assert len({plan.faults for plan in plans}) > 150
     assert max(fault.seconds for plan in plans for fault in plan.faults) < BASE.drop_after / 2
+
+
+def test_kinds_of_matches_are_drawn_too() -> None:
+    base = dataclasses.replace(BASE, players=4, seconds=30.0)
+    plans = [plan_faults(dataclasses.replace(base, seed=seed)) for seed in range(300)]
+    assert 10 < sum(plan.window == 0 for plan in plans) < 60
+    assert 15 < sum(plan.seats_per_peer == 2 for plan in plans) < 80
+    assert 15 < sum(plan.plan.get("prediction") == ("held",) for plan in plans) < 80
+    assert 100 < sum(plan.plan.get("on_drop") == "go-on" for plan in plans) < 200
+    losses = [sum(fault.kind in ("leave", "crash") for fault in plan.faults) for plan in plans]
+    assert set(losses) == {0, 1, 2}
+    assert all(plan.plan.get("on_drop") == "go-on" for plan, count in zip(plans, losses, strict=True) if count == 2)
+
+
+def test_matches_that_go_on_without_a_peer_are_held_against_the_truth() -> None:
+    base = dataclasses.replace(BASE, seed=1, seconds=4.0, plan={"on_drop": "go-on"})
+    results = run_all(Campaign(base, matches=40, players=(3, 4, 5), with_faults=True).scenarios())
+    assert [problem for result in results for problem in result.problems] == []
+    assert sum(result.survived_losses for result in results) >= 5
+    assert sum(result.ends.get("finished", 0) for result in results) > 60
+
+
+def test_survivors_with_two_histories_of_a_lost_peer_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    crash = Fault("crash", at=1.0, peer=2, amount=0.5)
+    scenario = dataclasses.replace(BASE, players=3, seconds=3.0, faults=(crash,), plan={"on_drop": "go-on"})
+    assert run_scenario(scenario).survived_losses == 1
+    fill = EpisodePlay.disconnect
+
+    def invent(self: EpisodePlay, peer: int, seats: Any, *, after: int, inputs: Any) -> None:
+        fill(self, peer, seats, after=after - 3 * (self._plan.own_id == 0), inputs=inputs)
+
+    monkeypatch.setattr(EpisodePlay, "disconnect", invent)
+    result = run_scenario(scenario)
+    assert not result.is_right
 
 
 def test_a_campaign_with_faults_is_right_and_holds_everything_it_has_to() -> None:

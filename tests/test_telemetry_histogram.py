@@ -94,7 +94,7 @@ def test_memory_is_bounded_whatever_comes() -> None:
     generator, histogram = random.Random(5), Histogram()
     for _ in range(60_000):
         histogram.add(generator.choice((-1, 1)) * 2.0 ** generator.uniform(-30, 60))
-        assert len(histogram._pending) < 256
+        assert len(histogram.pending) < 256
     assert histogram.count == 60_000
     assert len(histogram._buckets) <= 2 * 60 * 32 + 1 + 2
     assert len(histogram._buckets) > 3000

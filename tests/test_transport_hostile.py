@@ -156,6 +156,7 @@ async def test_messages_on_a_stream_without_a_channel_are_dropped() -> None:
         await still_works(a, b)
 
 
+@pytest.mark.alone
 async def test_hostile_packets_are_counted_and_cost_little() -> None:
     from aiortc import rtcsctptransport as sctp
 

@@ -170,6 +170,7 @@ async def test_sending_while_the_path_vanishes_raises_nothing() -> None:
         await still_works(a, b)
 
 
+@pytest.mark.alone
 async def test_a_killed_association_is_told_at_once() -> None:
     async with opened() as (a, b):
         start = time.perf_counter()
@@ -263,6 +264,7 @@ async def test_messages_keep_a_path_alive_whose_checks_are_lost() -> None:
 # Heavy loss
 
 
+@pytest.mark.alone
 async def test_what_arrives_through_loss_is_never_late() -> None:
     delay, loss, hz, seconds = 0.05, 0.3, 60, 2.0
     async with opened() as (a, b):

@@ -65,13 +65,13 @@ def test_a_blocked_environment_delays_neither_window_nor_runtime(desk: Desk, url
 
 
 def assert_idle_costs_little(client: Tandem) -> None:
-    """Nothing spins in the waiting room. What it costs is a figure of the machine, and stands in docs/benchmarks.md."""
+    """In the waiting room, below 3 % of a core."""
     process = psutil.Process(client.process.pid)
     time.sleep(1.0)  # what loading left behind is done with
     before, began = sum(process.cpu_times()[:2]), time.perf_counter()
     time.sleep(4.0)
     share = (sum(process.cpu_times()[:2]) - before) / (time.perf_counter() - began)
-    assert share < 0.06
+    assert share < 0.03
 
 
 @pytest.mark.parametrize("command", ["play", "join"])

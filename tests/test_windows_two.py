@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from app_window_rig import ask_to_close
 from window_rig import (
     Desk,
     Tandem,
@@ -39,9 +40,13 @@ def desk() -> Iterator[Desk]:
 # -- two people at one keyboard ---------------------------------------------------------------------------------------
 
 
+def two_windows(desk: Desk, out: Path, *length: str) -> Tandem:
+    options = ("--two-windows", *length, "--latency-ms", "150", "--seed", "3", "--json", "--out", str(out))
+    return Tandem(desk, "demo", KITCHEN, *options, folder=out, name="demo", watched=False)
+
+
 def test_two_windows_at_one_keyboard_show_the_same_confirmed_picture(desk: Desk, tmp_path: Path) -> None:
-    options = ("--two-windows", "--seconds", "9", "--latency-ms", "150", "--seed", "3", "--json")
-    demo = Tandem(desk, "demo", KITCHEN, *options, "--out", str(tmp_path), folder=tmp_path, name="demo", watched=False)
+    demo = two_windows(desk, tmp_path, "--seconds", "600", "--max-steps", "9000")  # it ends when a window is closed
     try:
         runs = [run_of(tmp_path / f"client-{number}") for number in (1, 2)]
         windows = [desk.window_of(client_of(demo, number)) for number in (1, 2)]
@@ -50,19 +55,36 @@ def test_two_windows_at_one_keyboard_show_the_same_confirmed_picture(desk: Desk,
             for key in keys:
                 desk.press(key)
                 wait_for_frames(runs[0], 2)
+            if active == 0:
+                # From here on both have the keyboard, in whichever window; inputs on their way do not know yet.
+                focused = [len(frames(run)) + 10 for run in runs]
         for run in runs:
             wait_for_frames(run, 15)  # nothing is pressed any more, and all that was is confirmed
         assert_both_pictures_are_right(desk, windows, runs)
+        for run, begin in zip(runs, focused, strict=True):
+            wait_for_frames(run, begin + 15, more=False)
+            assert all(all(frame.focus) for frame in frames(run)[begin:])
 
+        ask_to_close(desk.display, windows[0])
         played = [wait_for_the_end(run) for run in runs]
-        assert [reader.recorded for reader in played] == [135, 135]
+        assert [reader.manifest["outcome"]["reason"] for reader in played] == ["left", "partner-left"]
         assert all(reader.manifest["outcome"]["counters"]["rollbacks"] > 0 for reader in played)
         by_label = {b["label"]: int(b["input"], 16) for b in played[0].manifest["env"]["controls"]["bindings"]}
         first = ("left", "up", "pick up or put down", "right", "down")
         second = ("up", "left", "down", "pick up or put down", "right")
         for run in runs:
             assert [presses(run, 0), presses(run, 1)] == [[by_label[n] for n in names] for names in (first, second)]
-            assert all(all(frame.focus) for frame in frames(run)[30:])
+        wait_for(lambda: press_and_look(desk, demo), "the end of the demo")
+        assert demo.ended() == 1  # it was not played to its end
+    finally:
+        demo.close()
+
+
+def test_two_windows_play_for_as_long_as_asked_for_and_enter_ends_both(desk: Desk, tmp_path: Path) -> None:
+    demo = two_windows(desk, tmp_path, "--seconds", "3")
+    try:
+        played = [wait_for_the_end(run_of(tmp_path / f"client-{number}")) for number in (1, 2)]
+        assert [reader.recorded for reader in played] == [45, 45]
         # Enter, until both have gone on from their results: the window that is left gets the keyboard by itself.
         wait_for(lambda: press_and_look(desk, demo), "the end of the demo")
         assert demo.ended() == 0
@@ -136,6 +158,7 @@ def pair(desk: Desk, tmp_path: Path) -> Iterator[tuple[Tandem, Tandem, Tandem]]:
             process.close()
 
 
+@pytest.mark.alone
 def test_window_says_within_three_seconds_that_its_partner_was_killed(
     desk: Desk, pair: tuple[Tandem, Tandem, Tandem], tmp_path: Path
 ) -> None:
@@ -155,6 +178,7 @@ def test_window_says_within_three_seconds_that_its_partner_was_killed(
     assert wait_for_the_end(run_of(tmp_path / "person")).manifest["outcome"]["reason"] == "partner-gone"
 
 
+@pytest.mark.alone
 def test_window_goes_on_playing_when_a_silent_partner_is_back(
     desk: Desk, pair: tuple[Tandem, Tandem, Tandem], tmp_path: Path
 ) -> None:

@@ -128,7 +128,7 @@ def run_of(out: Path, number: int = 0) -> Path:
     """Wait for the run folder of the client that writes to ``out``."""
 
     def found() -> list[Path]:
-        return sorted(path.parent for path in out.glob("*/frames.log"))
+        return sorted(path.parent for path in out.glob("*/manifest.json"))  # made after the log
 
     wait_for(lambda: len(found()) > number, f"run {number} in {out}")
     return found()[number]

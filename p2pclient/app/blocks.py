@@ -23,9 +23,15 @@ class Block:
     key: Hashable
     paint: Callable[[pygame.Surface, pygame.Rect], None]
     gap: int = 0
+    moved: Callable[[float], Block] | None = None
+    """``phase -> the same block there``, for what moves by itself; None for what stands still."""
+    solid: bool = False
+    """True if ``paint`` covers every pixel."""
 
     def at(self, left: int, top: int) -> Part:
-        return Part(pygame.Rect(left, top, self.width, self.height), self.key, self.paint)
+        rect, moved = pygame.Rect(left, top, self.width, self.height), self.moved
+        again = None if moved is None else lambda phase: moved(phase).at(left, top)
+        return Part(rect, self.key, self.paint, again, self.solid)
 
 
 def column_height(blocks: Sequence[Block]) -> int:
@@ -61,10 +67,17 @@ def paragraph(
 
 
 def bar(progress: float | None, phase: float, scale: Scale, width: int, *, gap: int = 0) -> Block:
-    """A progress bar; ``phase`` matters only while the share is not known."""
+    """A progress bar on a panel; ``phase`` matters only while the share is not known."""
     known = None if progress is None else round(progress, 3)
     key = ("bar", known, phase if known is None else 0)
-    return Block(width, scale.px(10), key, lambda surface, rect: widgets.progress_bar(surface, rect, known, phase), gap)
+
+    def paint(surface: pygame.Surface, rect: pygame.Rect) -> None:
+        widgets.progress_bar(surface, rect, known, phase)
+
+    def moved(other: float) -> Block:
+        return bar(None, other, scale, width, gap=gap)
+
+    return Block(width, scale.px(10), key, paint, gap, moved if known is None else None, solid=True)
 
 
 def table(rows: Sequence[tuple[str, str]], scale: Scale, width: int, *, max_lines: int = 4, gap: int = 0) -> Block:

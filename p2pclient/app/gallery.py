@@ -74,6 +74,13 @@ def _in_play() -> dict[str, tuple[Presentation, Local]]:
     noticed = replace(playing, hud=replace(hud, notice="Your partner has not been heard for a moment"))
     many = Hud(tuple(12.5 * n for n in range(6)), 3, 3671.0, 11, 12)
     crowded_keys = (*keys, ("← ↑ → ↓", "look around"), ("ShiftLeft Tab", "choose the next one of all tools"))
+    gone = replace(playing, hud=replace(many, notice="Player 2 has left. The game goes on."))
+    comparing = replace(
+        playing,
+        screen=Screen.COMPARING,
+        title="One moment, please",
+        message="The computers are comparing their games. Please wait a moment.",
+    )
     lost = replace(
         playing,
         screen=Screen.PARTNER_LOST,
@@ -86,7 +93,9 @@ def _in_play() -> dict[str, tuple[Presentation, Local]]:
         "playing-unfocused": (playing, Local(focused=False)),
         "playing-six": (replace(playing, hud=many, keys=crowded_keys), Local(figures=True)),
         "playing-small-picture": (replace(playing, view=kitchen_view(16), keys=()), Local()),
+        "playing-one-left": (gone, Local()),
         "partner-lost": (lost, Local(phase=0.3)),
+        "comparing": (comparing, Local(phase=0.3)),
     }
 
 

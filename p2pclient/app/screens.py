@@ -17,7 +17,8 @@ from p2pclient.common.presentation import Presentation, Screen
 LEAVING = Presentation(
     Screen.LOADING, title="Leaving…", message="Finishing the recording. The window closes by itself in a moment."
 )
-_MOVING = frozenset({Screen.LOADING, Screen.CONNECTING, Screen.WAITING})
+_MOVING = frozenset({Screen.LOADING, Screen.CONNECTING, Screen.WAITING, Screen.COMPARING})
+_OVER_PICTURE = frozenset({Screen.PARTNER_LOST, Screen.COMPARING})
 _FOCUS_HINT = "Click here to play: the keyboard belongs to another window"
 
 
@@ -54,16 +55,11 @@ class Local:
     focused: bool = True
 
 
-def is_moving(presentation: Presentation) -> bool:
-    """True if something on this screen moves by itself."""
-    return presentation.screen in _MOVING and presentation.progress is None
-
-
 def compose(presentation: Presentation, size: tuple[int, int], local: Local, pictures: Pictures) -> list[Part]:
     """The parts of a screen in a window of ``size`` pixels, back to front."""
     if presentation.screen is Screen.PLAYING:
         return _playing(presentation, size, local, pictures)
-    if presentation.screen is Screen.PARTNER_LOST:
+    if presentation.screen in _OVER_PICTURE:
         # Everything stays where it was; only its light goes down.
         calm = replace(presentation, hud=replace(presentation.hud, notice=""))
         return _playing(calm, size, Local(), pictures, dimmed=True) + _card(presentation, size, local)

@@ -46,12 +46,12 @@ def _disc(radius: int, colour: Colour) -> pygame.Surface:
     return _smooth_shape("circle", 2 * radius, colour, 0)
 
 
-def progress_bar(
-    surface: pygame.Surface, rect: pygame.Rect, share: float | None, phase: float, colour: Colour = theme.ACCENT
-) -> None:
-    """How much is done, or, while ``share`` is ``None``, a piece that runs to and fro (``phase`` 0..1 is one round)."""
-    radius = rect.height // 2
-    _rounded(surface, rect, theme.TRACK, radius)
+def progress_bar(surface: pygame.Surface, rect: pygame.Rect, share: float | None, phase: float) -> None:
+    """How much is done, or, while ``share`` is ``None``, a piece that runs to and fro (``phase`` 0..1 is one round).
+
+    Covers all of ``rect``; meant to lie on a panel.
+    """
+    surface.blit(_bar_track(rect.size), rect)
     if share is None:
         width = max(rect.height, rect.width // 4)
         # Slow at the ends: a cosine, which moves without a jerk.
@@ -60,7 +60,23 @@ def progress_bar(
         width, left = round(rect.width * min(1.0, max(0.0, share))), rect.left
         if width < rect.height:
             return
-    _rounded(surface, pygame.Rect(left, rect.top, width, rect.height), colour, radius)
+    surface.blit(_bar_piece((width, rect.height)), (left, rect.top))
+
+
+@lru_cache(maxsize=8)
+def _bar_track(size: tuple[int, int]) -> pygame.Surface:
+    track = pygame.Surface(size, depth=32)
+    track.fill(theme.PANEL)
+    _rounded(track, track.get_rect(), theme.TRACK, size[1] // 2)
+    return track
+
+
+@lru_cache(maxsize=8)
+def _bar_piece(size: tuple[int, int]) -> pygame.Surface:
+    piece = pygame.Surface(size, pygame.SRCALPHA)
+    piece.fill((*theme.ACCENT, 0))
+    _rounded(piece, piece.get_rect(), theme.ACCENT, size[1] // 2)
+    return piece
 
 
 def seat_mark(

@@ -3,7 +3,8 @@
 Rules of this file. Events are pumped by ``pygame.event.wait(timeout)`` and then ``pygame.event.get(pump=False)``, never
 by a plain ``get`` or ``pump``: those hold the interpreter's lock while a window is dragged on Windows, and the match
 would stop. pygame's ``wait`` looks once a millisecond: 0.5 ms until a new picture is noticed, for 1.7 % of a core. That
-is right while playing; on all other screens the loop sleeps on the mailbox instead and looks 40 times a second.
+is right while playing; on all other screens the loop sleeps on the mailbox instead, looks 30 times a second, and moves
+the bar in every second look.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from p2pclient.app.display import Display
 from p2pclient.app.draw import Painter
 from p2pclient.app.keys import Keyboard
 from p2pclient.app.mailbox import Mailbox
-from p2pclient.app.picture import Pictures
+from p2pclient.app.scene import Scene
 from p2pclient.app.screens import Local
 from p2pclient.common.presentation import CloseRequest, Continue, Presentation, Screen, Shown, View
 
@@ -34,9 +35,11 @@ _log = logging.getLogger(__name__)
 _WAKE = pygame.event.custom_type()
 _PLAYING_BEAT_MS = 100
 """Longest wait while playing: what bounds how late Ctrl-C is noticed."""
-_QUIET_BEAT_S = 0.025
-_MOVING_PERIOD_S = 2.4
-"""One round of the moving bar, in 60 steps: 25 a second."""
+_QUIET_BEAT_S = 0.033
+_MOVING_BEAT_S = 0.045
+"""The bar stands at least this long: in every second look it moves, 15 times a second."""
+_MOVING_PERIOD_S = 3.6
+"""One round of the moving bar. Never more than a fifth of its own length at once."""
 _CONTINUE_GUARD_S = 0.3
 """A key that was meant for the match does not answer the screen that has just replaced it."""
 _SLEEP_ALLOWED = frozenset({Screen.RESULTS, Screen.ERROR})
@@ -120,7 +123,9 @@ class _Window:
         self._interrupts = interrupts
         self._interrupts_seen = 0
         self._painter = Painter()
-        self._pictures = Pictures()
+        self._scene = Scene()
+        self._phase = 0.0
+        self._moved_at = 0.0
         self._keyboard = Keyboard()
         self._presentation = Presentation(Screen.LOADING, title=title, message="Starting…")
         self._offered_at: float | None = None
@@ -137,7 +142,8 @@ class _Window:
             events = self._take_events()
             at = time.perf_counter()
             for event in events:
-                self._receive(event, at=at)
+                if event.type != _WAKE:
+                    self._receive(event, at=at)
             if len(self._interrupts) > self._interrupts_seen:
                 self._interrupts_seen = len(self._interrupts)
                 self._request_close(at=at)
@@ -150,6 +156,8 @@ class _Window:
             first = pygame.event.wait(_PLAYING_BEAT_MS)
         else:
             self._mailbox.wait(_QUIET_BEAT_S)
+            # An event is there at once: ``wait`` takes in what the system has, and does not sleep again.
+            _post_wake()
             first = pygame.event.wait(1)
         return [first, *pygame.event.get(pump=False)]
 
@@ -228,10 +236,10 @@ class _Window:
 
     def _paint(self, *, now: float) -> list[pygame.Rect]:
         surface = self._display.surface
-        phase = now % _MOVING_PERIOD_S / _MOVING_PERIOD_S
-        local = Local(round(phase * 60) / 60, self._figures, self._keyboard.is_focused)
-        parts = screens.compose(self._presentation, surface.get_size(), local, self._pictures)
-        return self._painter.paint(surface, parts)
+        if now - self._moved_at >= _MOVING_BEAT_S:
+            self._phase, self._moved_at = now % _MOVING_PERIOD_S / _MOVING_PERIOD_S, now
+        local = Local(self._phase, self._figures, self._keyboard.is_focused)
+        return self._painter.paint(surface, self._scene.parts(self._presentation, surface.get_size(), local))
 
     def _save(self, path: Path) -> None:
         """Write what is shown. A picture that cannot be written is no reason to end a match."""

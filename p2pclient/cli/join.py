@@ -109,6 +109,8 @@ def _sentence(event: dict[str, Any]) -> str:
         return f"Waiting for {event['needed']} more."
     if kind == "matched":
         return f"Match {event['match']}, seat {event['seats'][0] + 1}."
+    if kind == "admitted":
+        return f"Watching match {event['match']}."
     if kind == "playing":
         return f"Playing episode {event['episode'] + 1}."
     if kind == "silence":

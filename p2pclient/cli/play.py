@@ -61,6 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
             seed=arguments.seed,
             rate_hz=arguments.rate,
             input_delay=arguments.input_delay.frames,
+            prediction=tuple(arguments.prediction.split(",")),
             episodes=episodes,
             frames=frames,
             headless=arguments.headless,

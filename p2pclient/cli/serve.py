@@ -16,6 +16,7 @@ from p2pclient.settings.flags import (
     add_match_flags,
     environment_arguments,
     match_length,
+    number,
 )
 
 
@@ -26,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help=f"default: {DEFAULT_PORT}; 0 takes a free one")
     parser.add_argument("--seats", type=int, default=2, help="players in one match (default: 2)")
     parser.add_argument("--seed", type=int, default=None, help="fixes match ids and seeds")
-    parser.add_argument("--drop-after", type=float, default=15.0, metavar="S", help="silence until a player is gone")
+    parser.add_argument("--drop-after", type=number, default=15.0, metavar="S", help="silence until a player is gone")
     parser.add_argument("--observations", action="store_true", help="record observations too")
     parser.add_argument(
         "--on-drop",

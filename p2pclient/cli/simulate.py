@@ -21,6 +21,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from p2pclient.common.errors import ConfigurationError
+from p2pclient.common.frames import MAX_SEATS
+from p2pclient.common.match_settings import MAX_INPUT_DELAY, ON_DESYNC, ON_DROP
+from p2pclient.match.plan import PREDICTIONS
+from p2pclient.settings.flags import number
 from p2pclient.sim.campaign import COUNTED, Campaign, run_all, run_scenario, summarize
 from p2pclient.sim.profiles import PROFILES, profile
 from p2pclient.sim.results import MatchResult
@@ -31,6 +35,12 @@ from p2pclient.telemetry.chrome import merge_traces
 
 _SHOWN_FAILURES = 5
 _SHRUNK_FAILURES = 2
+_SHRINK_SECONDS = 60.0
+"""After which the smallest failing scenario found so far is good enough."""
+_MOST_MATCHES = 10_000_000
+_MOST_JOBS = 256
+_LONGEST_MS = 1e9
+_PREDICTIONS = (*PREDICTIONS, "held")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,14 +49,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--matches", type=int, default=1, metavar="N", help="matches, each with the next seed (default: 1)"
     )
-    parser.add_argument("--seconds", type=float, default=60.0, metavar="T", help="nominal length of each (default: 60)")
+    parser.add_argument("--seconds", type=number, default=60.0, metavar="T", help="length of each match (default: 60)")
     parser.add_argument("--profile", choices=names, default="wifi", help="network; all: each in turn (default: wifi)")
     parser.add_argument("--players", default="2", metavar="K", help="peers, 2 to 8; A-B: each in turn (default: 2)")
     parser.add_argument(
         "--seats-per-peer", type=int, default=1, metavar="N", help="seats that each peer holds (default: 1)"
     )
     parser.add_argument("--seed", type=int, default=1, metavar="S", help="of the first match (default: 1)")
-    parser.add_argument("--jobs", type=int, default=1, metavar="J", help="processes; 0: one per core (default: 1)")
+    parser.add_argument("--jobs", type=int, default=0, metavar="J", help="processes; 0: one per core (default: 0)")
     parser.add_argument("--trace", type=Path, metavar="FILE", help="write a trace of the first match, for Perfetto")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.add_argument("--faults", action="store_true", help="things go wrong in every match, from its seed")
@@ -55,54 +65,58 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--scenario", metavar="JSON", help="run this one scenario (text, or @file), as a failure printed it"
     )
     group = parser.add_argument_group("the match")
-    group.add_argument("--rate", type=float, default=60.0, metavar="HZ", help="frames per second (default: 60)")
+    group.add_argument("--rate", type=number, default=60.0, metavar="HZ", help="frames per second (default: 60)")
     group.add_argument("--window", type=int, default=8, help="prediction window, frames; 0: lockstep (default: 8)")
     group.add_argument("--input-delay", default="0", metavar="D", help="frames, or one for each peer: 0,2 (default: 0)")
     group.add_argument("--input-bytes", type=int, default=1, metavar="N", help="width of an input (default: 1)")
     group.add_argument(
         "--hold-frames", type=int, default=6, metavar="N", help="keys are held 1 to N frames (default: 6)"
     )
-    group.add_argument("--step-cost-ms", type=float, default=0.5, metavar="MS", help="cost of a step (default: 0.5)")
+    group.add_argument("--step-cost-ms", type=number, default=0.5, metavar="MS", help="cost of a step (default: 0.5)")
     group.add_argument(
-        "--save-cost-ms", type=float, default=0.02, metavar="MS", help="cost of a snapshot (default: 0.02)"
+        "--save-cost-ms", type=number, default=0.02, metavar="MS", help="cost of a snapshot (default: 0.02)"
     )
     group.add_argument("--episode-frames", type=int, metavar="N", help="length of an episode (default: the match)")
     group.add_argument(
         "--ends-when", type=int, metavar="N", help="about one step in N ends the episode (default: none)"
     )
     group.add_argument("--auto-delay", metavar="LOW-HIGH", help="the input delay follows the network in these bounds")
-    group.add_argument("--on-desync", choices=("end", "resimulate"), help="what follows a desync (default: end)")
+    group.add_argument("--on-desync", choices=ON_DESYNC, help="what follows a desync (default: end)")
+    group.add_argument("--on-drop", choices=ON_DROP, help="what a lost peer means to three or more (default: end)")
+    group.add_argument("--prediction", metavar="NAME", help="auto, repeat, neutral, or held: asked in the host")
     group = parser.add_argument_group("single conditions, over the profile")
-    group.add_argument("--delay-ms", type=float, metavar="MS", help="one way")
-    group.add_argument("--delay-back-ms", type=float, metavar="MS", help="one way, from higher to lower peers")
-    group.add_argument("--jitter-ms", type=float, metavar="MS", help="most that a datagram is early or late")
-    group.add_argument("--loss", type=float, metavar="SHARE", help="share of datagrams lost, 0 to 1")
-    group.add_argument("--burst", type=float, metavar="N", help="mean number lost in a row (Gilbert-Elliott)")
-    group.add_argument("--duplicate", type=float, metavar="SHARE", help="share that arrives twice")
-    group.add_argument("--reorder", type=float, metavar="SHARE", help="share held back by another 20 to 100 ms")
-    group.add_argument("--rate-limit", type=float, metavar="BYTES", help="bytes per second of each path, with a queue")
+    group.add_argument("--delay-ms", type=number, metavar="MS", help="one way")
+    group.add_argument("--delay-back-ms", type=number, metavar="MS", help="one way, from higher to lower peers")
+    group.add_argument("--jitter-ms", type=number, metavar="MS", help="most that a datagram is early or late")
+    group.add_argument("--loss", type=number, metavar="SHARE", help="share of datagrams lost, 0 to 1")
+    group.add_argument("--burst", type=number, metavar="N", help="mean number lost in a row (Gilbert-Elliott)")
+    group.add_argument("--duplicate", type=number, metavar="SHARE", help="share that arrives twice")
+    group.add_argument("--reorder", type=number, metavar="SHARE", help="share held back by another 20 to 100 ms")
+    group.add_argument("--rate-limit", type=number, metavar="BYTES", help="bytes per second of each path, with a queue")
     group.add_argument(
-        "--skew-ppm", type=float, default=0.0, metavar="PPM", help="the last clock runs this much faster"
+        "--skew-ppm", type=number, default=0.0, metavar="PPM", help="the last clock runs this much faster"
     )
-    group.add_argument("--start-offset-frames", type=float, metavar="N", help="the last peer begins N frames later")
+    group.add_argument("--start-offset-frames", type=number, metavar="N", help="the last peer begins N frames later")
     group.add_argument(
-        "--hitch-ms", type=float, default=0.0, metavar="MS", help="peer 0 stands still once, in mid-match"
+        "--hitch-ms", type=number, default=0.0, metavar="MS", help="peer 0 stands still once, in mid-match"
     )
-    group.add_argument("--outage-ms", type=float, default=0.0, metavar="MS", help="all is lost once, in mid-match")
+    group.add_argument("--outage-ms", type=number, default=0.0, metavar="MS", help="all is lost once, in mid-match")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the matches. Exit code 0 only if nothing was wrong."""
     campaign = make_campaign(arguments)
     if arguments.scenario is not None:
-        text = arguments.scenario
-        scenario = scenario_from_json(Path(text[1:]).read_text(encoding="utf-8") if text.startswith("@") else text)
-        scenarios: Sequence[Scenario] = [scenario]
+        scenarios: Sequence[Scenario] = [_read_scenario(arguments.scenario)]
     else:
         scenarios = list(campaign.scenarios())
-    jobs = arguments.jobs or os.cpu_count() or 1
+    if not 0 <= arguments.jobs <= _MOST_JOBS:
+        raise ConfigurationError("--jobs", arguments.jobs, f"0 to {_MOST_JOBS}")
+    jobs = min(arguments.jobs or os.cpu_count() or 1, len(scenarios))
+    if arguments.trace is not None:
+        _write(arguments.trace, b"")  # that it cannot be written is better known before hours of matches
     started, cpu = time.perf_counter(), time.process_time()
-    with _progress(len(scenarios), quiet=arguments.json) as advance, _mapper(min(jobs, len(scenarios))) as mapper:
+    with _progress(len(scenarios), quiet=arguments.json) as advance, _mapper(jobs) as mapper:
         results = run_all(scenarios, mapper=mapper, on_result=advance)
     wall = time.perf_counter() - started
     summary = summarize(results, wall_seconds=wall, cpu_seconds=time.process_time() - cpu if jobs == 1 else None)
@@ -125,7 +139,23 @@ def write_trace(scenario: Scenario, path: Path) -> None:
     world = World(scenario)
     world.start_traces()
     world.run()
-    path.write_bytes(merge_traces(world.take_traces(), one_clock=False))
+    _write(path, merge_traces(world.take_traces(), one_clock=False))
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise ConfigurationError("--trace", str(path), f"a file that can be written ({error.strerror})") from None
+
+
+def _read_scenario(text: str) -> Scenario:
+    if not text.startswith("@"):
+        return scenario_from_json(text)
+    try:
+        return scenario_from_json(Path(text[1:]).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError("--scenario", text, f"a file with a scenario ({error})") from None
 
 
 def make_campaign(arguments: argparse.Namespace) -> Campaign:
@@ -134,8 +164,8 @@ def make_campaign(arguments: argparse.Namespace) -> Campaign:
     Raises:
         ConfigurationError: a value is out of range.
     """
-    if arguments.matches < 1:
-        raise ConfigurationError("--matches", arguments.matches, "1 or more")
+    if not 1 <= arguments.matches <= _MOST_MATCHES:
+        raise ConfigurationError("--matches", arguments.matches, f"1 to {_MOST_MATCHES}")
     name = arguments.profile if arguments.profile != "all" else "wifi"
     given = {
         "delay_ms": arguments.delay_ms,
@@ -152,7 +182,7 @@ def make_campaign(arguments: argparse.Namespace) -> Campaign:
     link = replace(profile(name), **over)
     back = replace(link, delay_ms=arguments.delay_back_ms) if arguments.delay_back_ms is not None else None
     changed = over or back is not None
-    players = _whole_range("--players", arguments.players)
+    players = _whole_range("--players", arguments.players, 2, MAX_SEATS)
     base = Scenario(
         seed=arguments.seed,
         players=players[0],
@@ -187,15 +217,24 @@ def make_campaign(arguments: argparse.Namespace) -> Campaign:
 def _plan_settings(arguments: argparse.Namespace) -> dict[str, Any]:
     plan: dict[str, Any] = {}
     if arguments.auto_delay is not None:
-        bounds = _whole_range("--auto-delay", arguments.auto_delay)
+        bounds = _whole_range("--auto-delay", arguments.auto_delay, 0, MAX_INPUT_DELAY)
         plan["delay_range"] = (bounds[0], bounds[-1])
     if arguments.on_desync is not None:
         plan["on_desync"] = arguments.on_desync
+    if arguments.on_drop is not None:
+        plan["on_drop"] = arguments.on_drop
+    if arguments.prediction is not None:
+        if arguments.prediction not in _PREDICTIONS:
+            raise ConfigurationError("--prediction", arguments.prediction, ", ".join(_PREDICTIONS))
+        plan["prediction"] = (arguments.prediction,)
     return plan
 
 
 def _single_faults(arguments: argparse.Namespace) -> tuple[Fault, ...]:
-    middle = arguments.seconds / 2
+    for flag, value in (("--hitch-ms", arguments.hitch_ms), ("--outage-ms", arguments.outage_ms)):
+        if not 0 <= value <= _LONGEST_MS:
+            raise ConfigurationError(flag, value, f"0 to {_LONGEST_MS:g}")
+    middle = max(0.0, arguments.seconds / 2)
     faults = []
     if arguments.hitch_ms:
         faults.append(Fault("pause", at=middle, seconds=arguments.hitch_ms / 1000))
@@ -211,14 +250,13 @@ def _whole(flag: str, text: str) -> int:
         raise ConfigurationError(flag, text, "whole numbers") from None
 
 
-def _whole_range(flag: str, text: str) -> tuple[int, ...]:
-    low, dash, high = text.partition("-")
-    if not dash:
-        return (_whole(flag, low),)
-    numbers = tuple(range(_whole(flag, low), _whole(flag, high) + 1))
-    if not numbers:
-        raise ConfigurationError(flag, text, "K, or A-B with A below B")
-    return numbers
+def _whole_range(flag: str, text: str, lowest: int, highest: int) -> tuple[int, ...]:
+    first, dash, last = text.partition("-")
+    low = _whole(flag, first)
+    high = _whole(flag, last) if dash else low
+    if not lowest <= low <= high <= highest:
+        raise ConfigurationError(flag, text, f"N, or A-B with A below B, from {lowest} to {highest}")
+    return tuple(range(low, high + 1))
 
 
 @contextmanager
@@ -281,7 +319,13 @@ def _tell_failure(result: MatchResult, *, smaller: bool) -> dict[str, Any]:
     }
     if smaller:
         kind = _kind(result)
-        smallest = shrink(result.scenario, lambda scenario: _kind(run_scenario(scenario)) == kind)
+        until = time.perf_counter() + _SHRINK_SECONDS
+        print(f"tandem: looking for a smaller scenario than seed {result.scenario.seed} ...", file=sys.stderr)
+        smallest = shrink(
+            result.scenario,
+            lambda scenario: _kind(run_scenario(scenario)) == kind,
+            is_enough=lambda: time.perf_counter() > until,
+        )
         told["shrunk_problems"] = run_scenario(smallest).problems
         told["shrunk_command"] = command_for(smallest)
     return told
@@ -289,7 +333,7 @@ def _tell_failure(result: MatchResult, *, smaller: bool) -> dict[str, Any]:
 
 def _kind(result: MatchResult) -> tuple[str, ...]:
     """Return in which ways a match was wrong."""
-    harmless = ("confirmed_frames", "seeded_desyncs", "resolved_desyncs", "unverified_frames")
+    harmless = ("confirmed_frames", "seeded_desyncs", "resolved_desyncs", "unverified_frames", "survived_losses")
     return tuple(name for name in COUNTED if name not in harmless and getattr(result, name))
 
 

@@ -44,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's flags."""
     parser.add_argument("--pairs", type=int, default=1, help="matches at the same time (default: 1)")
     parser.add_argument("--minutes", type=float, default=10.0, help="how long matches are begun (default: 10)")
+    parser.add_argument("--matches", type=int, default=0, metavar="N", help="end sooner, when so many are checked")
     parser.add_argument(
         "--profile", default="wifi", metavar="P", help=f"{', '.join([*NETWORKS, MIXED])} (default: wifi)"
     )
@@ -100,6 +101,7 @@ def make_plan(arguments: argparse.Namespace) -> SoakPlan:
         kills=arguments.kills,
         keep=arguments.keep,
         replay_share=arguments.replays,
+        matches=arguments.matches,
         lag_limit_ms=arguments.max_lag_ms,
         most_failures=arguments.most_failures,
         repeated=repeated,
@@ -107,7 +109,10 @@ def make_plan(arguments: argparse.Namespace) -> SoakPlan:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Soak until the time is up or Ctrl-C. Exit code 0 only if a match was played to its end and nothing was wrong."""
+    """Soak until the time is up, all matches are played, or Ctrl-C.
+
+    Exit code 0 only if a match was played to its end and nothing was wrong.
+    """
     plan = make_plan(arguments)
     try:
         with fine_timers(), asyncio.Runner(loop_factory=make_loop) as runner:

@@ -62,6 +62,11 @@ class Ledger:
         """So much has failed that more would tell nothing new."""
         return self.failed + sum(each.match_id is None for each in self.problems) >= self.plan.most_failures
 
+    @property
+    def has_all(self) -> bool:
+        """As many matches are checked as the plan asks for."""
+        return 0 < self.plan.matches <= self.matches
+
     def problem(self, text: str, match_id: str | None = None) -> None:
         """Note a problem; with a match's id, it is kept with that match."""
         self._add(Problem(text, match_id))

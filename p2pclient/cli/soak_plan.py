@@ -87,7 +87,7 @@ class SoakPlan:
     bot: str
     pairs: int
     seconds: float
-    """How long matches are begun."""
+    """How long matches are begun; but see ``matches``."""
     profile: str
     seed: int
     out: Path
@@ -106,6 +106,8 @@ class SoakPlan:
     """Share of the matches that are simulated again in a straight run; those that a fault met always are."""
     lag_limit_ms: float = 50.0
     """What the 99th percentile of a client's lateness in one match may be, this machine's own lateness not counted."""
+    matches: int = 0
+    """After so many checked matches no more are begun, though there may be time; 0: only the time ends a soak."""
     most_failures: int = 20
     """After so many failures the soak ends: more would tell nothing new and fill the disk."""
     drop_after: float = 15.0
@@ -120,6 +122,8 @@ class SoakPlan:
             raise ConfigurationError("--pairs", self.pairs, "1 to 100")
         if not self.seconds > 0:
             raise ConfigurationError("--minutes", self.seconds / 60, "more than 0")
+        if self.matches < 0:
+            raise ConfigurationError("--matches", self.matches, "0, for as long as there is time, or more")
         if self.frames < 1:
             raise ConfigurationError("--seconds", self.frames / self.rate, "at least one frame long")
         if self.profile != MIXED and self.profile not in NETWORKS:

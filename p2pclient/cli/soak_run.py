@@ -98,7 +98,7 @@ class Soak:
         self._loop = asyncio.get_running_loop()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Play until the time is up, too much has failed, or ``stop`` is set; then end and check everything.
+        """Play until the time is up, all is played, too much has failed, or ``stop`` is set; then end and check it all.
 
         Raises:
             SoakFailed: it cannot be carried out.
@@ -211,7 +211,7 @@ class Soak:
 
     async def _tell(self) -> None:
         """Something has changed, for all who wait for it."""
-        if self.ledger.has_enough:
+        if self.ledger.has_enough or self.ledger.has_all:
             self._enough.set()
         async with self._changed:
             self._changed.notify_all()

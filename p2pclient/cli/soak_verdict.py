@@ -71,9 +71,10 @@ def write_report(result: Mapping[str, Any], out: Path) -> Path:
 def live_line(plan: SoakPlan, ledger: Ledger, seconds: float) -> str:
     """Return where the soak is, on one line."""
     faults = ", ".join(f"{count} {kind}" for kind, count in sorted(ledger.faults.items())) or "no faults yet"
+    checked = f"{ledger.matches} of {plan.matches}" if plan.matches else f"{ledger.matches}"
     wrong = f"{len(ledger.problems)} PROBLEMS" if ledger.problems else "nothing wrong"
     return (
-        f"{_clock(seconds)} of {_clock(plan.seconds)} | {ledger.matches} matches checked, {ledger.whole} whole |"
+        f"{_clock(seconds)} of {_clock(plan.seconds)} | {checked} matches checked, {ledger.whole} whole |"
         f" {ledger.verified:,} frames verified, {ledger.sums['rollbacks']:,} rollbacks | {faults} | {wrong}"
     )
 

@@ -10,7 +10,7 @@ from p2pclient.cli.parent import end_with_parent
 from p2pclient.common.errors import ConfigurationError
 from p2pclient.runtime.logs import start_logging
 from p2pclient.runtime.presenter import WindowLink
-from p2pclient.settings.flags import add_impairment_flags, add_log_flags, add_out_flag, impairment_options
+from p2pclient.settings.flags import add_impairment_flags, add_log_flags, add_out_flag, impairment_options, number
 
 _LONGEST_DELAY = 600.0
 
@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's flags."""
     parser.add_argument("url", help="the server, such as 192.168.1.20 or http://lab-server:8765")
     parser.add_argument(
-        "--delay", type=float, default=0.0, metavar="S", help="seconds to stay behind what is played (default: 0)"
+        "--delay", type=number, default=0.0, metavar="S", help="seconds to stay behind what is played (default: 0)"
     )
     parser.add_argument("--match", metavar="ID", help="which match (default: the one that began last)")
     parser.add_argument("--headless", action="store_true", help="without a window")

@@ -38,10 +38,18 @@ Seats = Annotated[tuple[Seat, ...], msgspec.Meta(min_length=1, max_length=MAX_SE
 # From a client to the server
 
 
+class LastMatch(msgspec.Struct, frozen=True, kw_only=True):
+    """The match in which a client was when its program ended without a word, and the name that it had there."""
+
+    match_id: Name
+    client_id: Name
+
+
 class Join(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="join"):
     """Ask for a place in the waiting room. Answered by :class:`Welcome`, then :class:`Waiting` or :class:`Matched`.
 
-    May be sent again after each match over the same connection. Sending it while waiting keeps the place.
+    May be sent again after each match over the same connection. Sending it while waiting keeps the place. With
+    ``last_match``, the answer may be a match to watch instead of a place.
     """
 
     protocol: int = LOBBY_PROTOCOL
@@ -49,6 +57,7 @@ class Join(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="jo
     label: Short = ""
     """How the participant or bot is known; shown to people, never trusted."""
     bot: bool = False
+    last_match: LastMatch | None = None
 
 
 class Watch(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="watch"):
@@ -108,6 +117,11 @@ class Welcome(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag=
     settings: MatchSettings
     protocol: int = LOBBY_PROTOCOL
     server_version: Short = ""
+    watch: Name | None = None
+    """The client's last match, which goes on without it: to be asked for with :class:`Watch`. The client is not in the
+    waiting room then, and may join again, without ``last_match``, whenever it likes."""
+    not_watched: Short = ""
+    """Why its last match is not to be watched, one of ``REFUSALS``; empty if there is none, or if it is."""
 
 
 class Waiting(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="waiting"):
@@ -222,6 +236,8 @@ REFUSALS: Mapping[str, str] = {
     "no-match": "There is no such match to watch at the moment.",
     "no-spectators": "This server lets nobody watch.",
     "too-many-spectators": "As many as may already watch this match.",
+    "match-ends": "A match of this server ends when one of its players is lost.",
+    "not-gone": "No client of that name has gone from that match unfinished.",
     "not-matched": "This client is not in that match.",
     "not-your-partner": "Descriptions go to partners in the same match only.",
     "full": "The server is full. Try again later.",

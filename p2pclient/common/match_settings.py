@@ -13,6 +13,8 @@ from p2pclient.common.frames import MAX_SEATS
 
 MAX_INPUT_DELAY = 30
 """Frames."""
+MAX_RATE_HZ = 240
+MAX_FRAMES = 1_000_000_000
 ON_DESYNC = ("end", "resimulate")
 ON_DROP = ("end", "go-on")
 
@@ -59,7 +61,7 @@ class MatchSettings(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         _check_env(self.env, self.env_args)
         _check_range("seats", self.seats, 1, MAX_SEATS)
-        _check_range("rate_hz", self.rate_hz, 1, 240)
+        _check_range("rate_hz", self.rate_hz, 1, MAX_RATE_HZ)
         _check_range("window", self.window, 0, 60)
         _check_range("input_delay", self.input_delay, 0, MAX_INPUT_DELAY)
         if self.delay_range is not None:
@@ -73,7 +75,7 @@ class MatchSettings(msgspec.Struct, frozen=True, kw_only=True):
             raise ConfigurationError("on_drop", self.on_drop, " or ".join(ON_DROP))
         if self.on_desync not in ON_DESYNC:
             raise ConfigurationError("on_desync", self.on_desync, " or ".join(ON_DESYNC))
-        _check_range("frames", self.frames, 0, 1_000_000_000)
+        _check_range("frames", self.frames, 0, MAX_FRAMES)
         _check_range("episodes", self.episodes, 0 if self.frames else 1, 1_000_000)
         _check_range("drop_after_s", self.drop_after_s, 1, 3600)
 

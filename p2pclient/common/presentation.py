@@ -19,6 +19,7 @@ class Screen(Enum):
     WAITING = "waiting"
     PLAYING = "playing"
     PARTNER_LOST = "partner lost"
+    COMPARING = "comparing"
     RESULTS = "results"
     ERROR = "error"
 

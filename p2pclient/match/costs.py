@@ -18,8 +18,8 @@ def learn_costs(budget: Budget, batch: PlayBatch, costs_us: Sequence[int]) -> fl
         return None
     steps = len(batch.steps)
     stepping = saving = saves = loading = other = 0
-    for command, cost in zip(batch.commands, costs_us, strict=True):
-        kind = command[0]
+    for index, command in enumerate(batch.commands):
+        kind, cost = command[0], costs_us[index]
         if kind == "step":
             stepping += cost
         elif kind == "save":

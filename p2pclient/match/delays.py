@@ -13,6 +13,8 @@ from p2pclient.rollback.delay import DelayChooser
 
 _LOOK_EVERY = 0.25
 """Seconds between two looks at the network."""
+_MOST_DUE = 2
+"""Changes that may be named and not yet in effect: who names them may be ahead of us."""
 _LEAD_TIME = 0.5
 """Seconds ahead at which a change is to take effect, at least; the longest round trip is added."""
 
@@ -25,14 +27,18 @@ class DelayCourse:
         plan = core.plan
         self.by_seat = dict.fromkeys(plan.local_seats, plan.input_delay)
         """Input delay of each local seat, frames."""
+        self.longest = plan.input_delay if plan.local_seats else 0
+        """Longest input delay of the local seats, frames."""
         self._chooser = None
         if plan.delay_range is not None:
             lowest, highest = plan.delay_range
             self._chooser = DelayChooser(lowest, highest, frame=1 / plan.rate_hz, window=plan.window)
         self._wishes: dict[int, int] = {}
         self._agreed = plan.input_delay
-        """What was named last, and takes effect at :attr:`_due` if it has not yet."""
-        self._due: DelayChange | None = None
+        """What was named last, and takes effect with the last of :attr:`_due` if it has not yet."""
+        self._due: list[DelayChange] = []
+        self._named: DelayChange | None = None
+        """The newest one that was named, in effect or not."""
         self._looked_at = float("-inf")
         self._step_seconds = 0.0
 
@@ -40,15 +46,11 @@ class DelayCourse:
         """Take in what a step of the environment costs."""
         self._step_seconds = seconds
 
-    @property
-    def longest(self) -> int:
-        """Longest input delay of the local seats, frames."""
-        return max(self.by_seat.values(), default=0)
-
     def set(self, seat: int, frames: int) -> None:
         """Change the delay of one local seat from the current frame on."""
         before = self.by_seat[seat]
         self.by_seat[seat] = frames
+        self.longest = max(self.by_seat.values())
         episode = self._core.episode
         if frames == before:
             return
@@ -61,10 +63,10 @@ class DelayCourse:
         core = self._core
         assert core.episode is not None
         due = self._due
-        if due is not None and (due.episode, due.frame) <= (core.number, core.episode.session.current_frame):
-            self._due = None
+        if due and (due[0].episode, due[0].frame) <= (core.number, core.episode.session.current_frame):
+            change = due.pop(0)
             for seat in self.by_seat:
-                self.set(seat, due.delay)
+                self.set(seat, change.delay)
         if self._chooser is not None and now - self._looked_at >= _LOOK_EVERY:
             self._looked_at = now
             session = core.episode.session
@@ -95,7 +97,7 @@ class DelayCourse:
     def _name(self, frame: int) -> None:
         """If it is for us to name: name the largest wish, for a frame that lies ahead of all."""
         core, allowed = self._core, self._core.plan.delay_range
-        if allowed is None or core.plan.own_id != self._leader() or self._due is not None:
+        if allowed is None or core.plan.own_id != self._leader() or self._due:
             return
         # Whoever is gone needs no delay any more.
         wishes = [wish for side, wish in self._wishes.items() if side == core.plan.own_id or side in core.peers]
@@ -113,10 +115,15 @@ class DelayCourse:
         allowed = self._core.plan.delay_range
         if allowed is None or peer != self._leader() or not allowed[0] <= message.delay <= allowed[1]:
             return
-        self._take(message)
+        # Who does as we do names the next one only when the last has taken effect there, for a frame far enough ahead.
+        newest, apart = self._named, round(_LEAD_TIME * self._core.plan.rate_hz)
+        is_next = newest is None or (message.episode, message.frame) >= (newest.episode, newest.frame + apart)
+        if is_next and len(self._due) < _MOST_DUE and message.delay != self._agreed:
+            self._take(message)
 
     def _take(self, change: DelayChange) -> None:
-        self._due = change
+        self._due.append(change)
+        self._named = change
         self._agreed = change.delay
         self._core.note("input-delay-agreed", {"frame": change.frame, "delay": change.delay})
 

@@ -16,17 +16,16 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from p2pclient.common.differences import find_differences
 from p2pclient.common.errors import RemoteProtocolError
 from p2pclient.common.frames import NULL_FRAME
-from p2pclient.envhost.values import MalformedValueError, decode, encode
+from p2pclient.envhost.values import encode
 from p2pclient.match.core import MatchCore
 from p2pclient.match.episode import EvidenceBatch, PlayBatch
 from p2pclient.match.evidence import FirstDifference, StateParts, first_difference, split_state
 from p2pclient.match.peers import Peer
 from p2pclient.match.plan import Desync, Phase
 from p2pclient.protocol.control import MAX_CHECKSUMS, Checksums, StatePart
-from p2pclient.recorder.records import DesyncReported, FramesWithdrawn
+from p2pclient.recorder.records import DesyncEvidence, FramesWithdrawn
 
 PATIENCE = 5.0
 """Seconds without a word from anybody after which a side waits no longer."""
@@ -266,15 +265,12 @@ class DesyncCourse:
         peers = [peer.id for peer in core.peers]
         if named is None:  # the first that is not known to be equal
             named = FirstDifference(case.after + 1, peers[0], b"", b"")
-        ours, theirs = _decoded(case.state), _decoded(_joined(case, named))
-        found = [] if ours is None or theirs is None else find_differences(ours, theirs)
         core.counters.desyncs += 1
         core.out.events.append(Desync(named.peer, core.number, named.frame, named.ours, named.theirs))
         details = {"peer": named.peer, "first_frame": named.frame, "verdict": verdict}
         core.note("desync", {**details, "ours": named.ours.hex(), "theirs": named.theirs.hex()})
-        differences = tuple((each.path, each.ours, each.theirs) for each in found)
-        report = DesyncReported(core.number, named.frame, named.peer, ours, theirs, differences, verdict)
-        core.out.records.append(report)
+        theirs = _joined(case, named)
+        core.out.records.append(DesyncEvidence(core.number, named.frame, named.peer, case.state, theirs, verdict))
         return named.frame
 
     def report_first_state(self, peer: Peer, ours: bytes, theirs: bytes, now: float) -> None:
@@ -291,13 +287,3 @@ def _joined(case: _Case, named: FirstDifference) -> bytes:
     """Return what the named peer sent as its state after the named frame; empty if it sent none, or another one."""
     parts = case.states.get(named.peer)
     return parts.joined() if parts is not None and parts.frame == named.frame else b""
-
-
-def _decoded(state: bytes) -> Any:
-    """Read a state that came from a peer, or from our own host; None if it is none."""
-    if not state:
-        return None
-    try:
-        return decode(state)
-    except MalformedValueError:
-        return None

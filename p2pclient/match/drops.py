@@ -16,6 +16,8 @@ from p2pclient.protocol.endpoint import LOST_AFTER
 
 _NOTICING = 1.3
 """Times ``drop_after``: by then every living peer has noticed that another is gone."""
+_OPEN_MESSAGES = 32
+"""Messages that may wait for a peer's acknowledgement before a report waits, too."""
 _GOING_ON = frozenset({Phase.RESETTING, Phase.BARRIER, Phase.PLAYING, Phase.EPISODE_OVER})
 """Phases in which a loss can be survived."""
 
@@ -31,6 +33,8 @@ class DropCourse:
             seats = {plan.own_id: plan.local_seats, **plan.peers}
             patience = max(PATIENCE, _NOTICING * plan.drop_after)
             self._agreement = Agreement(plan.own_id, seats, is_valid=core.peers.is_valid, patience=patience)
+        self._untold: dict[int, list[PeersLost]] = {}
+        """Our newest report for each living peer that has not been sent; it takes the place of all before it."""
         self._applied: set[int] = set()
         """Lost peers whose last frame is in force in the episode at hand."""
 
@@ -69,6 +73,20 @@ class DropCourse:
             self._agreement.receive(peer.id, message, now=now)
             self._carry_out(now)
 
+    def tell(self) -> None:
+        """Send what has changed since the last call. Call it once in every tick.
+
+        However many reports come in, one goes out in a tick, and none on top of others that a peer has not read.
+        """
+        for peer_id, report in list(self._untold.items()):
+            endpoint = self._core.peers.even_lost(peer_id).endpoint
+            if peer_id not in self._core.peers:
+                del self._untold[peer_id]
+            elif endpoint.open_control < _OPEN_MESSAGES:
+                del self._untold[peer_id]
+                for message in report:
+                    endpoint.queue_control(message)
+
     def tick(self, *, now: float) -> None:
         """Give up whom the others' reports leave no place for."""
         agreement, peers = self._agreement, self._core.peers
@@ -92,8 +110,7 @@ class DropCourse:
         core, agreement = self._core, self._agreement
         if agreement is None:
             return
-        for peer_id, message in agreement.take_messages():
-            core.peers.even_lost(peer_id).endpoint.queue_control(message)
+        self._take_messages(agreement)
         verdict = agreement.verdict
         if isinstance(verdict, Partition):
             text = "The connection to the other players was lost, and too few are left here to go on."
@@ -104,6 +121,16 @@ class DropCourse:
             core.end("desync", text, leave="desync", now=now)
         elif isinstance(verdict, Agreed) and core.episode is not None:
             self._apply(verdict, core.episode)
+
+    def _take_messages(self, agreement: Agreement) -> None:
+        """Keep what is to be told to the living until :meth:`tell`; the lost hear it at once, for the last time."""
+        peers, fresh = self._core.peers, dict[int, list[PeersLost]]()
+        for peer_id, message in agreement.take_messages():
+            if peer_id in peers:
+                fresh.setdefault(peer_id, []).append(message)
+            else:
+                peers.even_lost(peer_id).endpoint.queue_control(message)
+        self._untold.update(fresh)
 
     def _apply(self, verdict: Agreed, episode: EpisodePlay) -> None:
         core = self._core

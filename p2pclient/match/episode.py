@@ -7,32 +7,35 @@ whether the episode has ended, observations or None (see ``envs/simulation.py``)
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
+
 from p2pclient.common.frames import NULL_FRAME, unpack_seat_input
-from p2pclient.common.spaces import decode_action
+from p2pclient.common.spaces import Space, decode_action
 from p2pclient.match.plan import MatchPlan
 from p2pclient.match.sources import InputSource, Sample
 from p2pclient.match.timing import FrameClock
 from p2pclient.recorder.records import FrameRecorded
 from p2pclient.rollback.chain import ChainMismatch, ChecksumChain
 from p2pclient.rollback.prediction import PREDICT
-from p2pclient.rollback.session import Command, Load, RollbackSession, Save, SeatConfig, Step
+from p2pclient.rollback.session import Command, Drop, Load, RollbackSession, Save, SeatConfig, Step
 from p2pclient.telemetry.counters import MatchCounters
 
 _USED = 7
 """Position of what the host predicted in the result of a step; it is there only if the host predicted anything."""
+_DISCARD_EVERY = 32
+"""Verified frames whose inputs are let go of at once."""
 _KNOWN_ACTIONS = 4096
 """Different inputs of one seat whose actions are remembered."""
 
 
-@dataclass(slots=True)
-class PlayBatch:
+class PlayBatch(Struct):
     """Commands of one tick, and what their results mean."""
 
-    commands: list[list[Any]] = field(default_factory=list)
-    steps: dict[int, Step] = field(default_factory=dict)
+    commands: list[list[Any]] = []
+    steps: dict[int, Step] = {}
     """The step behind each command that is one, by index."""
     settled: int = NULL_FRAME
     """Newest frame that is settled once the batch is done."""
@@ -44,7 +47,7 @@ class PlayBatch:
     """Seats whose input was assumed wrongly."""
     resimulated: int = 0
     loaded: int = NULL_FRAME
-    decides: dict[int, int] = field(default_factory=dict)
+    decides: dict[int, int] = {}
     """Seat of the bot behind each ``decide``, by index."""
     view: int | None = None
     """Index of the ``render``; None if none was asked for."""
@@ -61,6 +64,20 @@ class EvidenceBatch:
     commands: list[list[Any]]
     state: int
     """Index of the ``get_state``."""
+
+
+class _Actions(dict[bytes, tuple[Any, bool]]):
+    """``(action, focused)`` by input of one seat. Remembers them: people press few different keys."""
+
+    def __init__(self, space: Space) -> None:
+        self._space = space
+
+    def __missing__(self, value: bytes) -> tuple[Any, bool]:
+        payload, focused = unpack_seat_input(value)
+        split = decode_action(self._space, payload), focused
+        if len(self) < _KNOWN_ACTIONS:
+            self[value] = split
+        return split
 
 
 class EpisodePlay:
@@ -111,10 +128,11 @@ class EpisodePlay:
         """Sum of the recorded rewards by seat."""
         self._totals_after: dict[int, tuple[float, ...]] = {NULL_FRAME: self.totals}
         """The same after each frame that may yet be withdrawn, and after the newest that may not."""
+        self._discarded = 0
         self._results: dict[int, list[Any]] = {}
         self._samples: list[Sample] = []
         self._sent_inputs = 0
-        self._actions: list[dict[bytes, tuple[Any, bool]]] = [{} for _ in range(plan.seats)]
+        self._actions = [_Actions(space) for space in plan.env["action_spaces"]]
 
     # -- before the batch ---------------------------------------------------------------------------------------
 
@@ -126,7 +144,7 @@ class EpisodePlay:
             owed: frames that should run by the clock, at least 1; more than one only as far as the others' inputs are
                 here already, so that catching up predicts nothing.
         """
-        session = self.session
+        session, local = self.session, self._plan.local_seats
         # A state that not all have verified may be needed once more, see ``plan_resimulation``.
         keep_from = self.chain.verified_frame + 1
         batch = PlayBatch()
@@ -138,7 +156,7 @@ class EpisodePlay:
             batch.settled = step.settled
             if step.advanced and newest is not None:
                 batch.advanced += 1
-                delay = session.delay(self._plan.local_seats[0]) if self._plan.local_seats else 0
+                delay = session.delay(local[0]) if local else 0
                 self.clock.applied(frame, self._samples, newest.predicted, session.window, delay, now)
                 self._samples = []
             elif step.stalled and not batch.advanced:
@@ -152,24 +170,18 @@ class EpisodePlay:
         return batch
 
     def _read_inputs(self, sources: Mapping[int, InputSource]) -> None:
-        for seat in self.session.seats_to_read():
+        session = self.session
+        for seat in session.seats_to_read():
             sample = sources[seat].sample()
             self._samples.append(sample)
             value = (b"\x00" if sample.focused else b"\x01") + sample.payload
-            taken = self.session.add_local_input(seat, value)
+            taken = session.add_local_input(seat, value)
             assert taken != NULL_FRAME
 
     def take_inputs_to_send(self) -> list[tuple[int, bytes]]:
         """Return ``(frame, joined input of the local seats)`` that the peers have not been given yet."""
-        seats, session = self._plan.local_seats, self.session
-        if not seats:
-            return []
-        newest = min([session.last_input_frame(seat) for seat in seats])
-        fresh = []
-        while self._sent_inputs <= newest:
-            frame = self._sent_inputs
-            fresh.append((frame, b"".join([session.confirmed_input(seat, frame) for seat in seats])))
-            self._sent_inputs += 1
+        fresh = list(enumerate(self.session.local_inputs(self._sent_inputs), self._sent_inputs))
+        self._sent_inputs += len(fresh)
         return fresh
 
     def inputs_of(self, seats: Sequence[int]) -> tuple[int, list[bytes]]:
@@ -236,21 +248,25 @@ class EpisodePlay:
         out, steps, observe = batch.commands, batch.steps, self._plan.observe
         newest = None
         for command in commands:
-            if isinstance(command, Step):
+            if type(command) is Step:
                 steps[len(out)] = newest = command
                 # The flags stay here; of an input that the host is to predict nothing is left.
-                step: list[Any] = ["step", command.frame, [value[1:] for value in command.inputs]]
+                payloads = []
+                for value in command.inputs:
+                    payloads.append(value[1:])
+                step: list[Any] = ["step", command.frame, payloads]
                 if PREDICT in command.inputs:
                     step += [observe, self._newest_payloads()]
                 elif observe:
                     step.append(True)
                 out.append(step)
-            elif isinstance(command, Save):
+            elif type(command) is Save:
                 out.append(["save", command.frame])
-            elif isinstance(command, Load):
+            elif type(command) is Load:
                 batch.loaded = command.frame
                 out.append(["load", command.frame])
             else:
+                assert type(command) is Drop
                 out.append(["drop", command.before])
         return newest
 
@@ -292,7 +308,7 @@ class EpisodePlay:
             frame = self.recorded + 1
             result = self._results.pop(frame)
             records.append(self._record(frame, result))
-            found.extend(self.chain.append(frame, bytes(result[0])))
+            found += self.chain.append(frame, bytes(result[0]))
             self.recorded = frame
             self.clock.recorded(frame, now, rtt)
             self._add_rewards(frame, result[1])
@@ -303,13 +319,11 @@ class EpisodePlay:
         return records, found
 
     def _add_rewards(self, frame: int, rewards: Sequence[Any]) -> None:
-        self.totals = tuple(
-            [
-                total if reward is None else total + float(reward)
-                for total, reward in zip(self.totals, rewards, strict=True)
-            ]
-        )
-        self._totals_after[frame] = self.totals
+        totals = list(self.totals)
+        for seat, reward in enumerate(rewards):
+            if reward is not None:
+                totals[seat] += float(reward)
+        self._totals_after[frame] = self.totals = tuple(totals)
 
     def mark_verified(self) -> int:
         """All peers agree up to the chain's newest verified frame: let go of what was kept in case they would not.
@@ -317,7 +331,9 @@ class EpisodePlay:
         Returns:
             How many frames are newly verified.
         """
-        verified = min(self.chain.verified_frame, self.recorded)
+        verified = self.chain.verified_frame
+        if verified > self.recorded:
+            verified = self.recorded
         fresh = verified - self.verified
         if fresh <= 0:
             return 0
@@ -325,37 +341,31 @@ class EpisodePlay:
             del self._totals_after[frame]
         self.verified = verified
         # The survivors of a drop share their inputs from here on, and a desync is simulated again from here.
-        self.session.discard_before(verified)
+        if verified - self._discarded >= _DISCARD_EVERY:
+            self._discarded = verified
+            self.session.discard_before(verified)
         return fresh
 
     def _record(self, frame: int, result: Sequence[Any]) -> FrameRecorded:
         inputs = self.session.confirmed_inputs(frame)
-        split = [
-            known.get(value) or self._split(seat, value)
-            for seat, (known, value) in enumerate(zip(self._actions, inputs, strict=True))
-        ]
+        actions, focus = [], []
+        for seat, value in enumerate(inputs):
+            action, focused = self._actions[seat][value]
+            actions.append(action)
+            focus.append(focused)
         return FrameRecorded(
             episode=self.number,
             frame=frame,
             inputs=inputs,
-            actions=tuple([action for action, _ in split]),
+            actions=tuple(actions),
             rewards=tuple(result[1]),
             terminations=tuple(result[2]),
             truncations=tuple(result[3]),
             infos=tuple(result[4]),
-            focus=tuple([focused for _, focused in split]),
+            focus=tuple(focus),
             checksum=bytes(result[0]),
             observations=None if result[6] is None else tuple(result[6]),
         )
-
-    def _split(self, seat: int, value: bytes) -> tuple[Any, bool]:
-        """Return ``(action, focused)`` of a seat's input, and remember it: people press few different keys."""
-        payload, focused = unpack_seat_input(value)
-        split = decode_action(self._plan.env["action_spaces"][seat], payload), focused
-        known = self._actions[seat]
-        if len(known) < _KNOWN_ACTIONS:
-            known[value] = split
-        return split
 
     def trace(self, batch: PlayBatch, results: Sequence[Any]) -> list[str]:
         """Lines for comparing two sides: every simulated frame with its inputs and checksums, every rollback."""

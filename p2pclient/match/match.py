@@ -59,6 +59,12 @@ host is given for a reset."""
 MOST_UNVERIFIED = 512
 """Recorded frames that a peer may leave unverified: honest ones lag by two windows and a round trip. Each such frame
 keeps its inputs, and may keep a snapshot, because all may have to go back behind it."""
+_PLAYING, _DIVERGED, _FINISHING = Phase.PLAYING, Phase.DIVERGED, Phase.FINISHING
+"""What is asked for in every tick: in Python 3.11 a member of an enum takes twenty times as long as a name."""
+_IN_TOUCH = (Phase.PLAYING, Phase.EPISODE_OVER, Phase.DIVERGED)
+"""Phases in which a datagram leaves in every tick; in all others only to keep alive."""
+_WAITING = (Phase.HANDSHAKING, Phase.BARRIER, Phase.EPISODE_OVER)
+"""Phases in which nothing goes on before the others have said something."""
 _LATE_TICK = 0.5
 """After a pause of our own this long, what the others sent meanwhile is read before their silence is judged."""
 
@@ -84,6 +90,12 @@ class Match:
         """Depth of the newest rollback."""
         self._sources = sources
         self._core = MatchCore(plan, now=now)
+        self.peers: Peers = self._core.peers
+        """All other sides."""
+        self.telemetry: MatchTelemetry = self._core.telemetry
+        """Everything that is counted about this match, and the trace while one is made."""
+        self.counters: MatchCounters = self._core.counters
+        """What this side counted so far."""
         self._desync = DesyncCourse(self._core)
         self.delays = DelayCourse(self._core)
         self._drops = DropCourse(self._core)
@@ -108,21 +120,6 @@ class Match:
     def phase(self) -> Phase:
         """Where the match stands."""
         return self._core.phase
-
-    @property
-    def peers(self) -> Peers:
-        """All other sides."""
-        return self._core.peers
-
-    @property
-    def telemetry(self) -> MatchTelemetry:
-        """Everything that is counted about this match, and the trace while one is made."""
-        return self._core.telemetry
-
-    @property
-    def counters(self) -> MatchCounters:
-        """What this side counted so far."""
-        return self._core.counters
 
     @property
     def episode(self) -> EpisodePlay | None:
@@ -162,23 +159,22 @@ class Match:
     def frame_duration(self) -> float:
         """Seconds that the next frame is to last. Call it once per tick: each call is a sample of the leads."""
         nominal = 1.0 / self.plan.rate_hz
-        return nominal * self.peers.stretch() if self.phase is Phase.PLAYING else nominal
+        return nominal * self.peers.stretch() if self._core.phase is _PLAYING else nominal
 
     # -- what happens to it -------------------------------------------------------------------------------------
 
     def receive(self, peer_id: int, channel: str, data: bytes, *, now: float) -> None:
         """Take in bytes from a peer, when they arrive. What follows is decided in the next tick."""
-        if peer_id in self.feeds:
-            self.feeds.receive(peer_id, channel, data, now=now)
-            return
-        if peer_id not in self.peers:
-            return  # given up: nothing of it counts any more
+        peer = self.peers.get(peer_id)
+        if peer is None:
+            if peer_id in self.feeds:
+                self.feeds.receive(peer_id, channel, data, now=now)
+            return  # or given up: nothing of it counts any more
         self.telemetry.received(peer_id, channel, data, now=now)
-        endpoint = self.peers[peer_id].endpoint
         if channel == "inputs":
-            endpoint.receive_datagram(data, now=now)
+            peer.endpoint.receive_datagram(data, now=now)
         else:
-            endpoint.receive_control(data, now=now)
+            peer.endpoint.receive_control(data, now=now)
 
     def tick(self, *, now: float, owed: int = 1) -> Outbox:
         """Let one frame's time pass.
@@ -186,25 +182,26 @@ class Match:
         Args:
             owed: frames that should have run by the clock since the last tick, at least 1.
         """
+        core = self._core
         self.telemetry.tick(now=now, owed=owed)
         self._take_events(now)
         if now - self._ticked_at < _LATE_TICK:
             self._watch_peers(now)
             self._drops.tick(now=now)
         self._ticked_at = now
-        phase = self.phase
-        if phase is Phase.PLAYING:
+        phase = core.phase
+        if phase is _PLAYING:
             self.delays.tick(now)
             self._play(now, owed)
-        elif phase is Phase.DIVERGED:
+        elif phase is _DIVERGED:
             self._submit(self._desync.tick(is_batch_out=self.is_batch_out, now=now))
             self._resume_after_desync(now)
-        elif phase is Phase.FINISHING:
+        elif phase is _FINISHING:
             self._wait_for_goodbye(now)
-        idle = phase not in (Phase.PLAYING, Phase.EPISODE_OVER, Phase.DIVERGED)
-        self.peers.send(self._core.out, self.telemetry, now=now, idle=idle)
+        self._drops.tell()
+        self.peers.send(core.out, self.telemetry, now=now, idle=phase not in _IN_TOUCH)
         self.feeds.tick(now=now)
-        return self._core.take_outbox()
+        return core.take_outbox()
 
     def batch_done(self, results: Sequence[Any], *, now: float, costs_us: Sequence[int] = ()) -> Outbox:
         """Take in the host's results of the batch that is out.
@@ -217,8 +214,9 @@ class Match:
         if batch is None:
             raise LocalMisuseError("no batch is out")
         if isinstance(batch, PlayBatch):
-            self._learn(batch, costs_us)
-            self._after_play(batch, results, now)
+            rtt = self.peers.rtt
+            self._learn(batch, costs_us, rtt)
+            self._after_play(batch, results, rtt, now)
         elif isinstance(batch, EvidenceBatch):
             self._desync.take_evidence(batch, results, now)
         elif self.phase is Phase.RESETTING:
@@ -272,7 +270,7 @@ class Match:
 
     def _take_events(self, now: float) -> None:
         core = self._core
-        for peer in core.peers:
+        for peer in self.peers.all:
             peer.endpoint.handle_timer(now=now)
             for event in peer.endpoint.take_events():
                 if core.ended is not None:
@@ -280,11 +278,11 @@ class Match:
                 episode = core.episode
                 if type(event) is InputReceived:
                     if episode is not None:
-                        for seat, value in zip(peer.seats, event.values, strict=True):
-                            episode.session.add_remote_input(seat, event.frame, value)
+                        for index, seat in enumerate(peer.seats):
+                            episode.session.add_remote_input(seat, event.frame, event.values[index])
                 elif type(event) is ChainReceived:
                     # While a desync is looked into, what was agreed on stands still.
-                    if episode is not None and core.phase is not Phase.DIVERGED:
+                    if episode is not None and core.phase is not _DIVERGED:
                         self._compare(episode.chain.receive(peer.id, event.frame, event.value), now)
                 elif isinstance(event, ControlReceived):
                     self._take_message(peer, event.message, now)
@@ -343,9 +341,10 @@ class Match:
             self._submit(self._barriers.reset())
 
     def _watch_peers(self, now: float) -> None:
-        for peer in self.peers:
+        core = self._core
+        for peer in self.peers.all:
             # Whoever has named the last frame of the last episode owes nothing any more.
-            if self.ended is not None or self.phase is Phase.FINISHING or peer.left == "finished":
+            if core.ended is not None or core.phase is _FINISHING or peer.left == "finished":
                 continue
             lost = peer.why_lost(now=now, drop_after=self.plan.drop_after)
             if lost is None and self._drops.is_accused(peer, now=now):
@@ -358,14 +357,14 @@ class Match:
                 self._drops.lose(peer, lost[0], now=now)
                 self._submit(self._barriers.look(now))
             else:
-                self._core.end(*lost, leave="desync" if lost[0] == "desync" else "left", now=now)
-        if self.phase not in (Phase.HANDSHAKING, Phase.BARRIER, Phase.EPISODE_OVER):
+                core.end(*lost, leave="desync" if lost[0] == "desync" else "left", now=now)
+        if core.phase is _PLAYING or core.phase not in _WAITING:
             self._waiting_since = now
         elif now - self._waiting_since > _STANDSTILL:
-            self._core.end("partner-gone", "The other player's program does not go on.", leave="left", now=now)
+            core.end("partner-gone", "The other player's program does not go on.", leave="left", now=now)
 
     def _leaves_unverified(self, peer: Peer) -> bool:
-        episode = self.episode
+        episode = self._core.episode
         if episode is None or episode.recorded - episode.verified <= MOST_UNVERIFIED:
             return False
         return episode.recorded - episode.chain.agreed_with(peer.id) > MOST_UNVERIFIED
@@ -375,39 +374,41 @@ class Match:
     def _play(self, now: float, owed: int) -> None:
         episode = self._core.episode
         assert episode is not None
-        self._owed = min(self._owed + owed, MAX_AHEAD)
+        self._owed += owed
+        if self._owed > MAX_AHEAD:
+            self._owed = MAX_AHEAD
         if self._batch is not None:
             self.telemetry.overrun()
             return
-        session = episode.session
-        session.window, session.spacing = self._budget.window, self._budget.spacing
+        session, budget = episode.session, self._budget
+        session.window, session.spacing = budget.window, budget.spacing
         batch = episode.plan_batch(self._sources, owed=self._owed, now=now)
         # What is still owed stays: after a hitch, the others' inputs come in behind the tick that was late.
-        self._owed = max(0, self._owed - max(1, batch.advanced))
+        self._owed -= batch.advanced or 1
         self.stalled = batch.stalled
         self.last_depth = batch.depth or self.last_depth
         fresh = episode.take_inputs_to_send()
-        for peer in self.peers:
+        current = session.current_frame
+        for peer in self.peers.all:
             endpoint = peer.endpoint
             for frame, value in fresh:
                 endpoint.queue_input(frame, value)
-            endpoint.lead = float(session.current_frame - 1 - endpoint.newest_heard)
-            endpoint.limit = session.current_frame + MAX_AHEAD
+            endpoint.lead = float(current - 1 - endpoint.newest_heard)
+            endpoint.limit = current + MAX_AHEAD
         self.telemetry.played(
             batch,
-            frame=session.current_frame,
+            frame=current,
             confirmed=session.confirmed_frame,
-            window=session.window,
+            window=budget.window,
             delay=self.delays.longest,
         )
         if batch.commands:
             self.feeds.ask(batch)
             self._submit(batch)
         else:
-            self._settle(episode, batch.settled, now)
+            self._settle(episode, batch.settled, self.peers.rtt, now)
 
-    def _learn(self, batch: PlayBatch, costs_us: Sequence[int]) -> None:
-        rtt = self.peers.rtt
+    def _learn(self, batch: PlayBatch, costs_us: Sequence[int], rtt: float | None) -> None:
         if rtt is not None and self.plan.delay_range is None:
             # Narrower than inputs are late, the window would cost more of the frame rate than a late batch does.
             self._budget.narrowest = ceil(rtt / 2 * self.plan.rate_hz) + 1
@@ -415,9 +416,9 @@ class Match:
         if step_seconds is not None:
             self.delays.learn_step(step_seconds)
 
-    def _after_play(self, batch: PlayBatch, results: Sequence[Any], now: float) -> None:
-        episode = self._core.episode
-        if self.phase is not (Phase.DIVERGED if batch.withdraws else Phase.PLAYING):
+    def _after_play(self, batch: PlayBatch, results: Sequence[Any], rtt: float | None, now: float) -> None:
+        core, episode = self._core, self._core.episode
+        if core.phase is not (_DIVERGED if batch.withdraws else _PLAYING):
             return  # the match has ended meanwhile, or states were found to differ
         assert episode is not None
         if batch.withdraws:
@@ -425,12 +426,12 @@ class Match:
             withdrawn = self._desync.withdraw()
             if withdrawn is not None:
                 self.counters.count_withdrawn(recorded - episode.recorded)
-                self._core.out.records.append(withdrawn)
+                core.out.records.append(withdrawn)
         episode.take_results(batch, results, now=now)
         if self.tracing:
-            self._core.out.trace.extend(episode.trace(batch, results))
+            core.out.trace.extend(episode.trace(batch, results))
         self._use_results(batch, results)
-        self._settle(episode, batch.settled, now)
+        self._settle(episode, batch.settled, rtt, now)
         if batch.snapshot is not None:
             self.feeds.take_snapshot(results[batch.snapshot])
         if batch.withdraws:
@@ -445,17 +446,17 @@ class Match:
         if batch.view is not None:
             self._core.out.events.append(ViewReady(self.number, results[batch.view]))
 
-    def _settle(self, episode: EpisodePlay, settled: int, now: float) -> None:
+    def _settle(self, episode: EpisodePlay, settled: int, rtt: float | None, now: float) -> None:
         core = self._core
-        records, mismatches = episode.settle(settled, now=now, rtt=core.peers.rtt)
-        core.out.records.extend(records)
+        records, mismatches = episode.settle(settled, now=now, rtt=rtt)
+        core.out.records += records
         if episode.recorded != NULL_FRAME:
-            for peer in core.peers:
+            for peer in self.peers.all:
                 peer.endpoint.set_chain(episode.chain.frame, episode.chain.value)
         self._compare(mismatches, now)
         core.mark_verified(episode)
-        core.out.records.extend(episode.clock.take_complete(now))
-        if self.phase is Phase.PLAYING:
+        core.out.records += episode.clock.take_complete(now)
+        if core.phase is _PLAYING:
             self._look_at_end(episode, now)
 
     def _look_at_end(self, episode: EpisodePlay, now: float) -> None:

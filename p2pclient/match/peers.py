@@ -45,7 +45,7 @@ class Peer:
             return "desync", "The other side found that the two games had become different."
         if self.left is not None and self.left != "finished":
             return "partner-left", "The other player left the match."
-        silent = self.endpoint.silent_for(now=now)
+        silent = now - self.endpoint.heard_at
         deaf = self.endpoint.open_control > MAX_OPEN_CONTROL // 2
         if (self.gone and silent >= NOTICE_AFTER) or silent >= drop_after or deaf:
             return "partner-gone", "The connection to the other player was lost."
@@ -57,12 +57,13 @@ class Peers:
 
     def __init__(self, plan: MatchPlan, *, now: float) -> None:
         self._by_id = {i: _make_peer(plan, i, now=now) for i in plan.peers}
-        self._all = tuple(self._by_id.values())
+        self.all = tuple(self._by_id.values())
+        """Those who are still here."""
         self._lost: dict[int, Peer] = {}
         self._plan = plan
 
     def __iter__(self) -> Iterator[Peer]:
-        return iter(self._all)
+        return iter(self.all)
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -73,10 +74,14 @@ class Peers:
     def __getitem__(self, peer_id: int) -> Peer:
         return self._by_id[peer_id]
 
+    def get(self, peer_id: int) -> Peer | None:
+        """Return a peer that is still here."""
+        return self._by_id.get(peer_id)
+
     def remove(self, peer_id: int) -> None:
         """Take a peer out for good; what is said to it last still leaves."""
         self._lost[peer_id] = self._by_id.pop(peer_id)
-        self._all = tuple(self._by_id.values())
+        self.all = tuple(self._by_id.values())
 
     def even_lost(self, peer_id: int) -> Peer:
         """Return a peer, lost or not."""
@@ -114,7 +119,7 @@ class Peers:
 
     def send(self, out: Outbox, telemetry: MatchTelemetry, *, now: float, idle: bool) -> None:
         """Put what is due into the outbox and count it."""
-        for peer in self:
+        for peer in self.all:
             for data in peer.endpoint.datagrams_to_send(now=now, idle=idle):
                 out.datagrams.append((peer.id, data))
                 telemetry.sent(peer.id, data)
@@ -122,7 +127,7 @@ class Peers:
 
     def send_control(self, out: Outbox, telemetry: MatchTelemetry) -> None:
         """Put only queued control messages into the outbox."""
-        for peer in (*self._all, *self._lost.values()) if self._lost else self._all:
+        for peer in (*self.all, *self._lost.values()) if self._lost else self.all:
             for data in peer.endpoint.control_to_send():
                 out.control.append((peer.id, data))
                 telemetry.sent_control(peer.id, data)
@@ -131,8 +136,8 @@ class Peers:
     def rtt(self) -> float | None:
         """Longest of the newest round trip times, seconds."""
         longest: float | None = None
-        for peer in self._all:
-            rtt = peer.endpoint.rtt
+        for peer in self.all:
+            rtt = peer.endpoint.stats.rtt
             if rtt is not None and (longest is None or rtt > longest):
                 longest = rtt
         return longest
@@ -144,11 +149,11 @@ class Peers:
 
     def stretch(self) -> float:
         """Return the factor for the next frame's duration: the median over the peers that are heard."""
-        factors = [
-            peer.pacer.stretch(peer.endpoint.lead, peer.endpoint.peer_lead)
-            for peer in self._all
-            if peer.endpoint.silence == "heard"
-        ]
+        factors = []
+        for peer in self.all:
+            endpoint = peer.endpoint
+            if endpoint.silence == "heard":
+                factors.append(peer.pacer.stretch(endpoint.lead, endpoint.peer_lead))
         if len(factors) == 1:
             return factors[0]
         return median(factors) if factors else 1.0

@@ -8,6 +8,7 @@ from enum import Enum
 from hashlib import blake2b
 from typing import Any
 
+from p2pclient.common.errors import ConfigurationError
 from p2pclient.common.frames import pack_seat_input
 from p2pclient.common.seeds import derive_seed
 from p2pclient.recorder.records import Record
@@ -19,7 +20,11 @@ PREDICTIONS = ("auto", "repeat", "neutral")
 
 @dataclass(frozen=True, slots=True)
 class MatchPlan:
-    """Everything that is fixed before a match begins."""
+    """Everything that is fixed before a match begins.
+
+    Raises:
+        ConfigurationError: not every seat has exactly one side, or a bot plays a seat that is not ours.
+    """
 
     match_id: str
     seed: int
@@ -58,6 +63,17 @@ class MatchPlan:
     """Local seats decided in the host by a scripted bot: name and seed."""
     version: str = ""
     """Version of this program, compared in the handshake."""
+
+    def __post_init__(self) -> None:
+        held = [*self.local_seats, *(seat for seats in self.peers.values() for seat in seats)]
+        # Of players that are gone, a spectator is not told.
+        missing = set(range(self.seats)) - set(held) if self.local_seats else ()
+        stray = set(held) - set(range(self.seats))
+        if missing or stray or len(set(held)) < len(held) or self.own_id in self.peers:
+            sides = {self.own_id: self.local_seats, **self.peers}
+            raise ConfigurationError("seats of the sides", sides, f"each of the seats 0 to {self.seats - 1} once")
+        if not set(self.bots) <= set(self.local_seats):
+            raise ConfigurationError("seats of the bots", sorted(self.bots), f"of {list(self.local_seats)}")
 
     @property
     def seats(self) -> int:

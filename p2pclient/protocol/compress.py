@@ -10,8 +10,9 @@ first (for the zeros, then for the bytes). The decoder knows how much must come 
 from __future__ import annotations
 
 import re
-import struct
 from collections.abc import Sequence
+from functools import lru_cache
+from struct import Struct
 
 from p2pclient.common.errors import RemoteProtocolError
 
@@ -19,6 +20,7 @@ _MANY_ZEROS = 31
 _MANY_BYTES = 7
 _MORE = 255
 """Most that a byte can add to a number."""
+_ZEROS = bytes(_MANY_ZEROS + _MORE)
 _RUNS = re.compile(rb"(\0*)([^\0]*)")
 
 
@@ -27,12 +29,13 @@ def compress(frames: Sequence[bytes]) -> bytes:
     joined = b"".join(frames)
     if not joined:
         return b""
-    width = len(joined) // len(frames)
+    size = len(joined)
+    width = size // len(frames)
     value = int.from_bytes(joined, "little")
-    mixed = (value ^ value << 8 * width).to_bytes(len(joined) + width, "little")
+    mixed = (value ^ value << 8 * width).to_bytes(size + width, "little")
     out = bytearray()
     # What was moved up past the last frame is cut off. The last match is always empty.
-    for zeros, changed in _RUNS.findall(mixed[: len(joined)])[:-1]:
+    for zeros, changed in _RUNS.findall(mixed[:size])[:-1]:
         skip, length = len(zeros), len(changed)
         if skip < _MANY_ZEROS and length < _MANY_BYTES:
             out.append(skip << 3 | length)
@@ -66,12 +69,13 @@ def expand(packed: bytes, *, count: int, width: int) -> tuple[bytes, ...]:
     Raises:
         RemoteProtocolError: the bytes do not come out at exactly that size (reason ``bad-inputs``).
     """
-    size = count * width
-    mixed = bytearray(size)
-    at = end = 0
+    size, packed_size = count * width, len(packed)
+    mixed = bytearray()
+    at = 0
     try:
-        while at < len(packed):
-            skip, length = packed[at] >> 3, packed[at] & 0x07
+        while at < packed_size and len(mixed) <= size:
+            token = packed[at]
+            skip, length = token >> 3, token & 0x07
             at += 1
             if skip == _MANY_ZEROS:
                 skip += packed[at]
@@ -79,13 +83,12 @@ def expand(packed: bytes, *, count: int, width: int) -> tuple[bytes, ...]:
             if length == _MANY_BYTES:
                 length += packed[at]
                 at += 1
-            start = end + skip
-            end = start + length
-            mixed[start:end] = packed[at : at + length]  # past the end it grows by what was sent, not by the zeros
+            mixed += _ZEROS[:skip]
+            mixed += packed[at : at + length]
             at += length
     except IndexError:
         raise RemoteProtocolError("bad-inputs", "a number is cut short") from None
-    if end != size or at > len(packed):
+    if len(mixed) != size or at > packed_size:
         raise RemoteProtocolError("bad-inputs", f"not {size} bytes, or cut short")
     return _undo_mixing(mixed, count, width)
 
@@ -94,8 +97,14 @@ def _undo_mixing(mixed: bytearray, count: int, width: int) -> tuple[bytes, ...]:
     """XOR every frame with all frames before it, in as many steps as the count has binary digits."""
     value = int.from_bytes(mixed, "little")
     shift, bits = 8 * width, 8 * len(mixed)
-    while 0 < shift < bits:
+    while shift < bits:
         value ^= value << shift
         shift *= 2
     joined = (value & (1 << bits) - 1).to_bytes(len(mixed), "little")
-    return struct.unpack(f"{width}s" * count, joined)
+    return _frames(count, width).unpack(joined)
+
+
+@lru_cache(maxsize=256)
+def _frames(count: int, width: int) -> Struct:
+    """Return what splits ``count`` inputs of ``width`` bytes each."""
+    return Struct(f"{width}s" * count)

@@ -80,20 +80,25 @@ class Datagram(msgspec.Struct, frozen=True, kw_only=True):
 def encode_datagram(message: Datagram) -> bytes:
     """Return the bytes of ``message``, with as many of its oldest inputs as fit in 1,160 bytes."""
     first_frame, chain, echo = message.first_frame, message.chain, message.echo
+    lead = _UNKNOWN_LEAD
+    if message.lead is not None:
+        lead = round(message.lead * 4)
+        if not -127 <= lead <= 127:
+            lead = max(-127, min(127, lead))
     fields: list[int | bytes] = [
         DATAGRAM_VERSION << 4,
         message.connection,
         message.episode & 0xFF,
         message.sequence & 0xFF,
         message.sent & 0xFFFF,
-        _UNKNOWN_LEAD if message.lead is None else max(-127, min(127, round(message.lead * 4))),
+        lead,
     ]
     numbers = [first_frame, _zigzag(message.next_expected - first_frame), 0]
     flags = 0
     if echo is not None:
         flags = _ECHO
         fields.append(echo & 0xFFFF)
-        numbers.append(min(MAX_HELD, message.held))
+        numbers.append(message.held if message.held < MAX_HELD else MAX_HELD)
     if chain is not None:
         flags |= _CHAIN
         fields.append(chain[1])
@@ -142,13 +147,13 @@ def decode_datagram(data: bytes, *, width: int) -> Datagram:
         raise RemoteProtocolError("truncated")
     _, connection, episode, sequence, sent, lead, *rest = head.unpack_from(data)
     numbers, end = _read_varints(data, head.size, _NUMBERS[flags])
-    first_frame, expected, count = numbers[:3]
+    first_frame, expected, count, *more = numbers
     next_expected = first_frame + (expected >> 1 ^ -(expected & 1))
     chain, newest = None, 0
     if flags & _CHAIN:
-        newest = first_frame + (numbers[-1] >> 1 ^ -(numbers[-1] & 1))
+        newest = first_frame + (more[-1] >> 1 ^ -(more[-1] & 1))
         chain = (newest, rest[-1])
-    echo, held = (rest[0], numbers[3]) if flags & _ECHO else (None, 0)
+    echo, held = (rest[0], more[0]) if flags & _ECHO else (None, 0)
     if not (first_frame <= _MAX_FRAME and 0 <= next_expected <= _MAX_FRAME and 0 <= newest <= _MAX_FRAME):
         raise RemoteProtocolError("bad-frame")
     if count > MAX_FRAMES:

@@ -95,7 +95,8 @@ class Endpoint:
         self.peer_lead: float | None = None
         """Frames by which the peer said to be ahead of us, newest value."""
         self.silence = "heard"
-        self._heard_at = now
+        self.heard_at = now
+        """When anything was heard last."""
         self._sent_at = _NEVER
         self._newest_stamp: int | None = None
         self._newest_stamp_at = now
@@ -178,7 +179,9 @@ class Endpoint:
 
     def control_to_send(self) -> list[bytes]:
         """Return the bytes of all queued control messages, acknowledgements on board."""
-        if self._acknowledge_due and not self._control_queue:
+        if not self._control_queue:
+            if not self._acknowledge_due:
+                return []
             self._control_queue.append(Envelope(CONTROL_VERSION, 0, 0, None))
         self._acknowledge_due = False
         out = []
@@ -261,12 +264,16 @@ class Endpoint:
         if message.chain is not None and message.chain[0] >= self.limit:
             raise RemoteProtocolError("too-far", f"chain at {message.chain[0]}")
         fresh = message.inputs[expected - message.first_frame :]
-        acknowledged = max(message.next_expected, self._first_unacknowledged)
-        if fresh and queued_to - acknowledged > MAX_UNACKNOWLEDGED:
-            raise RemoteProtocolError("no-ack", f"still at {acknowledged}")
+        if fresh and len(self._unacknowledged) > MAX_UNACKNOWLEDGED:
+            acknowledged = max(message.next_expected, self._first_unacknowledged)
+            if queued_to - acknowledged > MAX_UNACKNOWLEDGED:
+                raise RemoteProtocolError("no-ack", f"still at {acknowledged}")
         if self.newest_heard + len(fresh) >= self.limit:
             raise RemoteProtocolError("too-far", f"input for {self.newest_heard + len(fresh)}")
-        return [self._checked_input(joined) for joined in fresh]
+        checked = []
+        for joined in fresh:
+            checked.append(self._checked_input(joined))
+        return checked
 
     def _checked_input(self, joined: bytes) -> tuple[bytes, ...]:
         """Return one frame's inputs by seat."""
@@ -341,22 +348,24 @@ class Endpoint:
     # -- time ---------------------------------------------------------------------------------------------------
 
     def _heard(self, now: float) -> None:
-        self._heard_at = now
-        self._set_silence("heard")
+        self.heard_at = now
+        if self.silence != "heard":
+            self._set_silence("heard")
 
     def handle_timer(self, *, now: float) -> None:
         """Look at the clock: notices silence. Call it every tick."""
-        quiet = now - self._heard_at
-        self._set_silence("lost" if quiet >= LOST_AFTER else "notice" if quiet >= NOTICE_AFTER else "heard")
+        quiet = now - self.heard_at
+        level = "lost" if quiet >= LOST_AFTER else "notice" if quiet >= NOTICE_AFTER else "heard"
+        if level != self.silence:
+            self._set_silence(level)
 
     def _set_silence(self, level: str) -> None:
-        if level != self.silence:
-            self.silence = level
-            self._events.append(SilenceChanged(level))
+        self.silence = level
+        self._events.append(SilenceChanged(level))
 
     def silent_for(self, *, now: float) -> float:
         """Seconds since anything was heard."""
-        return now - self._heard_at
+        return now - self.heard_at
 
     def take_events(self) -> list[Event]:
         """Return what happened since the last call, in order, and forget it."""

@@ -96,7 +96,8 @@ class EndpointStats:
         steps = self.steps_to(sequence) or 256
         self._newest = sequence
         self._arrived = (self._arrived << steps | 1) & _RECENT_BITS
-        self._span = min(RECENT, self._span + steps)
+        if self._span < RECENT:
+            self._span = min(RECENT, self._span + steps)
         self.lost += steps - 1
 
     def take_older(self, sequence: int) -> bool:

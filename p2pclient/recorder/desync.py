@@ -12,12 +12,14 @@ import re
 from pathlib import Path
 from typing import Any
 
+from p2pclient.common.differences import find_differences
 from p2pclient.common.errors import RecordingError
 from p2pclient.common.frames import NULL_FRAME
+from p2pclient.envhost.values import MalformedValueError, decode
 from p2pclient.recorder.exact import from_exact, to_exact
 from p2pclient.recorder.manifest import RunHeader, utc_text
 from p2pclient.recorder.plain import clean_text, to_json_text, to_plain
-from p2pclient.recorder.records import DESYNC_VERDICTS, DesyncReported, EventRecorded
+from p2pclient.recorder.records import DESYNC_VERDICTS, DesyncEvidence, DesyncReported, EventRecorded
 
 DESYNC_EVENT = "desync-report"
 """Name of the event that points to a report."""
@@ -31,23 +33,60 @@ _ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 """Writes ASCII, because a state may hold text that no encoding takes."""
 
 _MAX_BYTES = 512 << 20
+_QUICK_BYTES = 64 << 10
+"""Of both states together, up to which they are compared at once: at worst 0.3 s, in a match that stands still."""
+_SPARE_BYTES = 256 << 10
+"""By which a state may be larger than twice ours: this bounds the memory that a hostile peer can take, too."""
 _MAX_TEXT = 200
 """Characters of a path or a value in the event; the file has all of it."""
 
 
-def report_name(report: DesyncReported, number: int) -> str:
+def report_of(evidence: DesyncEvidence) -> DesyncReported:
+    """Read both states and compare them. Takes seconds and a gigabyte for the largest."""
+    ours, theirs = _decoded(evidence.ours), _decoded(_within_reason(evidence))
+    found = [] if ours is None or theirs is None else find_differences(ours, theirs)
+    differences = tuple((each.path, each.ours, each.theirs) for each in found)
+    return DesyncReported(evidence.episode, evidence.frame, evidence.peer, ours, theirs, differences, evidence.verdict)
+
+
+def is_quick(evidence: DesyncEvidence) -> bool:
+    """Can :func:`report_of` be called in the midst of a match."""
+    return len(evidence.ours) + len(evidence.theirs) <= _QUICK_BYTES
+
+
+def _within_reason(evidence: DesyncEvidence) -> bytes:
+    """Return the other side's state; empty if it is so large that it cannot be one of the same environment."""
+    most = 2 * len(evidence.ours) + _SPARE_BYTES
+    return evidence.theirs if len(evidence.theirs) <= most else b""
+
+
+def _decoded(state: bytes) -> Any:
+    """Read a state that came from a peer, or from our own host; None if it is none."""
+    if not state:
+        return None
+    try:
+        return decode(state)
+    except MalformedValueError:
+        return None
+
+
+def report_name(report: DesyncEvidence | DesyncReported, number: int) -> str:
     """Return the name of the ``number``-th file (from 1) about this episode and frame."""
     where = "start" if report.frame == NULL_FRAME else f"f{report.frame}"
     return f"desync-e{report.episode}-{where}{'' if number == 1 else f'-{number}'}.json"
 
 
-def report_event(report: DesyncReported, name: str | None) -> EventRecorded:
-    """Return the event for the log. ``name`` is that of the file, None if there is none."""
-    first = [_short(part) for part in report.differences[0]] if report.differences else None
+def report_event(report: DesyncEvidence | DesyncReported, name: str | None) -> EventRecorded:
+    """Return the event for the log. ``name`` is that of the file, None if there is none.
+
+    Of evidence that has not been looked into yet, only the file will say what differs.
+    """
+    found = report.differences if isinstance(report, DesyncReported) else None
+    first = [_short(part) for part in found[0]] if found else None
     details = {
         "peer": report.peer,
         "verdict": report.verdict,
-        "differences": len(report.differences),
+        "differences": None if found is None else len(found),
         "first_difference": first,
         "report": name,
     }

@@ -107,11 +107,27 @@ class FramesWithdrawn(Struct, frozen=True, gc=False):
 
 
 @dataclass(frozen=True, slots=True)
-class DesyncReported:
+class DesyncEvidence:
     """The evidence of a desync with one peer, complete: handed over once what follows is decided.
 
-    The states may be large; whoever hands this over must not change them any more.
+    The states are as they were sent, because reading and comparing large ones takes seconds: the recorder does that
+    while the match goes on (:func:`p2pclient.recorder.desync.report_of`).
     """
+
+    episode: int
+    frame: int
+    """First frame after which the states differ; ``NULL_FRAME`` if the first states of the episode do."""
+    peer: int
+    ours: bytes
+    """Portable state after ``frame``, encoded; empty if there is none. Likewise ``theirs``, which is hostile."""
+    theirs: bytes
+    verdict: str
+    """What followed, one of the codes in :data:`DESYNC_VERDICTS`."""
+
+
+@dataclass(frozen=True, slots=True)
+class DesyncReported:
+    """What a report of a desync says: both states as plain data, and where they differ."""
 
     episode: int
     frame: int
@@ -141,5 +157,5 @@ LogRecord = (
 )
 """What the log stores."""
 
-Record = LogRecord | DesyncReported
+Record = LogRecord | DesyncEvidence | DesyncReported
 """What the recorder takes."""

@@ -13,10 +13,11 @@ from typing import Any
 
 from p2pclient.common.errors import RecordingError
 from p2pclient.common.frames import NULL_FRAME
-from p2pclient.recorder.desync import MAX_REPORTS, render_report, report_event, report_name
+from p2pclient.recorder.desync import MAX_REPORTS, is_quick, render_report, report_event, report_name, report_of
 from p2pclient.recorder.encoding import encode_record
 from p2pclient.recorder.manifest import LOG_NAME, RunHeader, discard, replace_file, utc_text, write_manifest
 from p2pclient.recorder.records import (
+    DesyncEvidence,
     DesyncReported,
     EpisodeEnded,
     EpisodeStarted,
@@ -121,14 +122,16 @@ class RunWriter:
         Raises:
             RecordingError: the disk failed, now or before. What was recorded until then is intact; nothing more is.
         """
-        if isinstance(record, DesyncReported):
+        if isinstance(record, DesyncEvidence | DesyncReported):
             self.write_desync(record)
             return
         self._log.append(encode_record(record))
         self._count(record)
 
-    def write_desync(self, report: DesyncReported) -> str | None:
+    def write_desync(self, report: DesyncEvidence | DesyncReported) -> str | None:
         """Store the evidence of a desync: at once an event in the log, and soon a file beside it that is always whole.
+
+        Large states are read and compared where the file is made; the event then does not say what differs.
 
         That the file cannot be written ends nothing; it is among :meth:`problems`. :meth:`close` waits for it.
 
@@ -138,6 +141,8 @@ class RunWriter:
         Raises:
             RecordingError: the log failed, now or before.
         """
+        if isinstance(report, DesyncEvidence) and is_quick(report):
+            report = report_of(report)
         name = None
         if len(self._reports) < MAX_REPORTS:
             taken = {name for name, _ in self._reports}
@@ -150,10 +155,12 @@ class RunWriter:
             self._reports.append((name, written))
         return name
 
-    def _write_report(self, name: str, report: DesyncReported, at: float) -> bool:
+    def _write_report(self, name: str, report: DesyncEvidence | DesyncReported, at: float) -> bool:
         try:
+            if isinstance(report, DesyncEvidence):
+                report = report_of(report)
             replace_file(self.folder / name, render_report(report, self.header, at=at))
-        except RecordingError as error:
+        except Exception as error:  # noqa: BLE001  one state comes from a peer: whatever it does to us is told, and no more
             problem = f"the report of a desync is missing: {error}"
             self._report_problems.append(problem)
             if self._on_problem is not None:

@@ -45,25 +45,6 @@ _BETTER = 0.9
 _NO_COST = 1e-9
 
 
-class _Recent:
-    """The newest costs of one kind of command."""
-
-    def __init__(self) -> None:
-        self._samples: deque[float] = deque(maxlen=_SAMPLES)
-
-    def add(self, seconds: float) -> None:
-        self._samples.append(seconds)
-
-    def __len__(self) -> int:
-        return len(self._samples)
-
-    @property
-    def usual(self) -> float:
-        """Upper quartile; 0 without a sample."""
-        ordered = sorted(self._samples)
-        return ordered[_UPPER_QUARTILE * len(ordered) // _SAMPLES] if ordered else 0.0
-
-
 class Budget:
     """Window and spacing for one side of a match; give it what each batch cost.
 
@@ -75,12 +56,17 @@ class Budget:
     def __init__(self, *, frame: float, window: int) -> None:
         self._frame = frame
         self._widest = window
-        self._steps, self._saves, self._loads, self._others = _Recent(), _Recent(), _Recent(), _Recent()
+        # The newest costs of each kind of command.
+        self._steps: deque[float] = deque(maxlen=_SAMPLES)
+        self._saves: deque[float] = deque(maxlen=_SAMPLES)
+        self._loads: deque[float] = deque(maxlen=_SAMPLES)
+        self._others: deque[float] = deque(maxlen=_SAMPLES)
         self._rolled_back = 0.5
         self._batches = 0
         self._roomy = 0.0
         self._patience = _PATIENCE
         self._has_grown = False
+        self._fits: tuple[tuple[float, float, float], list[int]] = (0.0, 0.0, 0.0), []  # for these costs
         self.narrowest = 1
         """The window never gets narrower, whatever the costs. May be set at any time."""
         self.window = window
@@ -111,22 +97,24 @@ class Budget:
             rolled_back: did it correct a prediction.
         """
         if steps:
-            self._steps.add(step_seconds / steps)
+            self._steps.append(step_seconds / steps)
             self._rolled_back += (rolled_back - self._rolled_back) * _SMOOTHING
         if saves:
-            self._saves.add(save_seconds / saves)
+            self._saves.append(save_seconds / saves)
         if load_seconds is not None:
-            self._loads.add(load_seconds)
-        self._others.add(other_seconds)
+            self._loads.append(load_seconds)
+        self._others.append(other_seconds)
         self._batches += 1
         if self._widest and self._batches % _EVERY == 0 and len(self._steps) >= _FIRST_DECISION:
             self._decide()
 
     def _decide(self) -> None:
-        step, save = max(self._steps.usual, _NO_COST), self._saves.usual
+        step, save = max(_usual(self._steps), _NO_COST), _usual(self._saves)
         # Before the first rollback nobody knows what loading costs: about what saving does.
-        fixed = (self._loads.usual if len(self._loads) else save) + self._others.usual
-        fits = self._windows_that_fit(self._frame * _SHARE - fixed, step, save)
+        fixed = (_usual(self._loads) if self._loads else save) + _usual(self._others)
+        if self._fits[0] != (fixed, step, save):  # mostly the quartiles are what they were
+            self._fits = (fixed, step, save), self._windows_that_fit(self._frame * _SHARE - fixed, step, save)
+        fits = self._fits[1]
         widest = max(min(self.narrowest, self._widest), *fits)
         if widest < self.window:
             self.window = widest
@@ -142,11 +130,11 @@ class Budget:
 
     def _windows_that_fit(self, seconds: float, step: float, save: float) -> list[int]:
         """Return the widest window whose worst rollback takes at most ``seconds``, by spacing from 1 on; 0 if none."""
-        fits = []
-        for spacing in range(1, self._widest + 1):
+        fits, widest = [], self._widest
+        for spacing in range(1, widest + 1):
             # A snapshot every so many frames, and one more at the first frame that is not settled.
             fit = int((seconds - save) / (step + save / spacing)) - spacing
-            fits.append(min(fit, self._widest) if fit >= spacing else 0)
+            fits.append(0 if fit < spacing else fit if fit < widest else widest)
         return fits
 
     def _grow(self, seconds: float, step: float, save: float) -> None:
@@ -171,6 +159,12 @@ class Budget:
         if not costs:  # nothing fits, not even one frame: as few steps as can be
             self.spacing = 1
             return
-        best = min(costs, key=lambda spacing: costs[spacing])
+        best = min(costs, key=costs.__getitem__)
         if self.spacing not in costs or costs[best] < costs[self.spacing] * _BETTER:
             self.spacing = best
+
+
+def _usual(costs: deque[float]) -> float:
+    """Upper quartile; 0 without a sample."""
+    ordered = sorted(costs)
+    return ordered[_UPPER_QUARTILE * len(ordered) // _SAMPLES] if ordered else 0.0

@@ -50,7 +50,8 @@ class ChecksumChain:
         self._values: dict[int, bytes] = {}
         self._checksums: dict[int, bytes] = {}
         self._start = start_chain(first)
-        self._newest = self._start
+        self.value = self._start
+        """Value at :attr:`frame`; before any frame, the digest of the first checksum."""
         self.frame = NULL_FRAME
         """Newest frame in the chain."""
         self._agreed: dict[int, int] = dict.fromkeys(peers, NULL_FRAME)
@@ -59,17 +60,8 @@ class ChecksumChain:
         self._waiting: dict[int, list[tuple[int, bytes]]] = {peer: [] for peer in self._agreed}
         self._outdated: dict[int, int] = {}
         self._oldest = 0
-        self._verified = min(self._agreed.values(), default=None)
-
-    @property
-    def value(self) -> bytes:
-        """Value at :attr:`frame`; before any frame, the digest of the first checksum."""
-        return self._newest
-
-    @property
-    def verified_frame(self) -> int:
+        self.verified_frame = NULL_FRAME
         """Newest frame on which all peers agree; :attr:`frame` when there are none."""
-        return self.frame if self._verified is None else self._verified
 
     def agreed_with(self, peer: int) -> int:
         """Newest frame on which we and ``peer`` agree, or ``NULL_FRAME``."""
@@ -78,7 +70,7 @@ class ChecksumChain:
     def remove(self, peer: int) -> None:
         """A peer is gone: nothing waits for its agreement any more."""
         del self._agreed[peer], self._waiting[peer]
-        self._verified = min(self._agreed.values(), default=None)
+        self.verified_frame = min(self._agreed.values(), default=self.frame)
 
     def rewind(self, frame: int, outdated: Mapping[int, int]) -> None:
         """Forget the frames after ``frame``; they are simulated again and appended anew.
@@ -93,26 +85,28 @@ class ChecksumChain:
         for later in range(frame + 1, self.frame + 1):
             del self._values[later], self._checksums[later]
         self.frame = frame
-        self._newest = self._start if frame == NULL_FRAME else self._values[frame]
+        self.value = self._start if frame == NULL_FRAME else self._values[frame]
         for peer in self._agreed:
             self._agreed[peer] = min(self._agreed[peer], frame)
             self._waiting[peer].clear()
             self._outdated[peer] = outdated.get(peer, frame)
-        self._verified = min(self._agreed.values(), default=None)
+        self.verified_frame = min(self._agreed.values(), default=frame)
 
     def append(self, frame: int, checksum: bytes) -> list[ChainMismatch]:
         """Add the next settled frame's checksum; compare with what peers said of it before we were there."""
         if frame != self.frame + 1:
             raise LocalMisuseError(f"chain is at frame {self.frame}, not before {frame}")
         self.frame = frame
-        self._newest = extend_chain(self._newest, frame, checksum)
-        self._values[frame] = self._newest
+        self.value = self._values[frame] = extend_chain(self.value, frame, checksum)
         self._checksums[frame] = checksum
         found = []
         for peer, ahead in self._waiting.items():
             while ahead and ahead[0][0] <= frame:
                 found.extend(self._compare(peer, *ahead.pop(0)))
-        self._forget()
+        if not self._agreed:
+            self.verified_frame = frame
+        if self._oldest < self.verified_frame or len(self._values) > MAX_KEPT:
+            self._forget()
         return found
 
     def receive(self, peer: int, frame: int, value: bytes, *, in_order: bool = False) -> list[ChainMismatch]:
@@ -137,7 +131,7 @@ class ChecksumChain:
             return []
         if self._values[frame] == value:
             self._agreed[peer] = frame
-            self._verified = min(self._agreed.values())
+            self.verified_frame = min(self._agreed.values())
             return []
         return [ChainMismatch(peer, self._agreed[peer], frame)]
 
@@ -146,7 +140,9 @@ class ChecksumChain:
         return [(f, self._checksums[f]) for f in range(max(frame + 1, self._oldest), self.frame + 1)]
 
     def _forget(self) -> None:
-        done = max(self.verified_frame, self.frame - MAX_KEPT + 1)
+        done = self.verified_frame
+        if done <= self.frame - MAX_KEPT:
+            done = self.frame - MAX_KEPT + 1
         while self._oldest < done:
             # Frames are appended one after another, so that what goes is always the oldest.
             self._values.pop(self._oldest, None)

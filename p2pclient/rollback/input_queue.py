@@ -213,3 +213,10 @@ class InputQueue:
         if count > 0:
             del self._values[:count]
             self._base += count
+
+
+class LocalQueues(dict[int, InputQueue]):
+    """The queues of the local seats, by seat. Asking for another seat is a mistake of ours."""
+
+    def __missing__(self, seat: int) -> InputQueue:
+        raise LocalMisuseError(f"seat {seat} is not local")

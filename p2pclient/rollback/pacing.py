@@ -17,6 +17,7 @@ by how much the clocks differ; it is half of what would be critical damping (``p
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections import deque
 
 _SAMPLES = 30
@@ -31,7 +32,8 @@ class Pacer:
     """Stretch of the frame's duration from the leads of both sides."""
 
     def __init__(self) -> None:
-        self._errors: deque[float] = deque(maxlen=_SAMPLES)
+        self._errors: deque[float] = deque()
+        self._by_size: list[float] = []  # the same
         self._sum = 0.0
         self.frames_ahead = 0.0
         """Smoothed estimate; positive means that we should slow down."""
@@ -45,22 +47,25 @@ class Pacer:
         """
         if own_lead is None or peer_lead is None:
             return 1.0
-        self._errors.append((own_lead - peer_lead) / 2)
-        self.frames_ahead = error = _middle_mean(self._errors)
+        self.frames_ahead = error = self._smooth((own_lead - peer_lead) / 2)
         self._sum += error
         if abs(error) > _FAST_BEYOND:
             clamp, gain = _FAST_CLAMP, _FAST_CLAMP / _FAST_BEYOND
         else:
             clamp, gain = _CLAMP, _PROPORTIONAL
         raw = gain * error + _INTEGRAL * self._sum
-        limited = max(-clamp, min(clamp, raw))
-        if limited != raw:
-            self._sum -= error  # no wind-up while the output is at its bound
-        return 1.0 + limited
+        if -clamp <= raw <= clamp:
+            return 1.0 + raw
+        self._sum -= error  # no wind-up while the output is at its bound
+        return 1.0 + (clamp if raw > 0 else -clamp)
 
-
-def _middle_mean(samples: deque[float]) -> float:
-    """Mean of the samples between the quartiles."""
-    quarter = len(samples) // 4
-    middle = sorted(samples)[quarter : len(samples) - quarter]
-    return sum(middle) / len(middle)
+    def _smooth(self, error: float) -> float:
+        """Take one error in; return the mean of the newest ones between their quartiles."""
+        errors, by_size = self._errors, self._by_size
+        if len(errors) == _SAMPLES:
+            del by_size[bisect_left(by_size, errors.popleft())]
+        errors.append(error)
+        insort(by_size, error)
+        quarter = len(errors) // 4
+        middle = by_size[quarter : len(errors) - quarter]
+        return sum(middle) / len(middle)

@@ -28,7 +28,7 @@ from msgspec import Struct
 
 from p2pclient.common.errors import ConfigurationError, LocalMisuseError
 from p2pclient.common.frames import MAX_SEATS, NULL_FRAME
-from p2pclient.rollback.input_queue import InputQueue
+from p2pclient.rollback.input_queue import InputQueue, LocalQueues
 from p2pclient.rollback.prediction import PREDICT as PREDICT  # part of what a Step says
 from p2pclient.rollback.prediction import Predictor, repeat_last
 
@@ -123,8 +123,8 @@ class RollbackSession:
             _check_delay(seat.delay, most=MAX_DELAY if seat.local else 0)
         self._queues = [InputQueue(neutral=s.neutral, predict=s.predict, delay=s.delay, fill=s.fill) for s in seats]
         self._is_local = tuple(seat.local for seat in seats)
-        self._local_seats = tuple(index for index, seat in enumerate(seats) if seat.local)
-        self._local = tuple(queue for queue, seat in zip(self._queues, seats, strict=True) if seat.local)
+        self._local_by_seat = LocalQueues((n, queue) for n, queue in enumerate(self._queues) if seats[n].local)
+        self._local = tuple(self._local_by_seat.values())
         self._remote = tuple(queue for queue, seat in zip(self._queues, seats, strict=True) if not seat.local)
         self._by_host = tuple(q for q, seat in zip(self._queues, seats, strict=True) if seat.predict is None)
         self.window = window
@@ -185,6 +185,9 @@ class RollbackSession:
     @property
     def has_room(self) -> bool:
         """May the next frame be simulated: the window is not full, and the limit is not reached."""
+        return self._has_room()
+
+    def _has_room(self) -> bool:
         if self._changed:
             self._look()
         if self.frame_limit is not None and self.current_frame >= self.frame_limit:
@@ -217,11 +220,15 @@ class RollbackSession:
         """
         frame = self.current_frame
         if self._window:
-            if not self.has_room:
+            if not self._has_room():
                 return ()
         elif self.frame_limit is not None and frame >= self.frame_limit:
             return ()
-        return tuple([seat for seat in self._local_seats if self._queues[seat].wants(frame)])
+        seats = []
+        for seat, queue in self._local_by_seat.items():
+            if queue.wants(frame):
+                seats.append(seat)
+        return tuple(seats)
 
     def add_local_input(self, seat: int, value: bytes) -> int:
         """Add the input read for the current frame of a local seat.
@@ -230,14 +237,12 @@ class RollbackSession:
             The frame for which it counts (to be sent to the peers), or ``NULL_FRAME`` if this frame takes none, or no
             further one.
         """
-        self._check_seat(seat, local=True)
         self._changed = True
-        return self._queues[seat].add(self.current_frame, value)
+        return self._local_by_seat[seat].add(self.current_frame, value)
 
     def delay(self, seat: int) -> int:
         """Input delay of a local seat, in frames."""
-        self._check_seat(seat, local=True)
-        return self._queues[seat].delay
+        return self._local_by_seat[seat].delay
 
     def set_delay(self, seat: int, frames: int) -> int:
         """Change the input delay of a local seat, from its next sample on.
@@ -249,10 +254,10 @@ class RollbackSession:
         Returns:
             The number of frames filled, or of samples that will be left out, the latter negative.
         """
-        self._check_seat(seat, local=True)
+        queue = self._local_by_seat[seat]
         _check_delay(frames, most=MAX_DELAY)
         self._changed = True
-        return self._queues[seat].set_delay(frames)
+        return queue.set_delay(frames)
 
     @property
     def discarded(self) -> int:
@@ -287,11 +292,25 @@ class RollbackSession:
 
     def confirmed_inputs(self, frame: int) -> tuple[bytes, ...]:
         """Real inputs of a frame, by seat. Raises :class:`LocalMisuseError` if one is missing or discarded."""
-        return tuple([queue.confirmed(frame) for queue in self._queues])
+        inputs = []  # not in a comprehension: before Python 3.12 that is one more function to make and to call
+        for queue in self._queues:
+            inputs.append(queue.confirmed(frame))
+        return tuple(inputs)
 
     def confirmed_input(self, seat: int, frame: int) -> bytes:
         """Real input of one seat. Raises :class:`LocalMisuseError` if it is missing or discarded."""
         return self._queues[seat].confirmed(frame)
+
+    def local_inputs(self, first: int) -> list[bytes]:
+        """Return the joined confirmed inputs of the local seats by frame, from ``first`` on as far as all have one."""
+        newest = _NEVER if self._local else NULL_FRAME
+        for queue in self._local:
+            if queue.last_added < newest:
+                newest = queue.last_added
+        joined = []
+        for frame in range(first, newest + 1):
+            joined.append(b"".join([queue.confirmed(frame) for queue in self._local]))
+        return joined
 
     def discard_before(self, frame: int) -> None:
         """Let go of inputs before ``frame``; call it once the settled frames before it are recorded.
@@ -312,7 +331,8 @@ class RollbackSession:
             LocalMisuseError: the seat is unknown, local or already gone; inputs up to ``after`` are missing; or frames
                 behind it are settled. Nothing has changed.
         """
-        self._check_seat(seat, local=False)
+        if not 0 <= seat < len(self._queues) or self._is_local[seat]:
+            raise LocalMisuseError(f"seat {seat} is not remote")
         queue = self._queues[seat]
         if queue.cut is not None:
             raise LocalMisuseError(f"seat {seat} is already gone, after frame {queue.cut}")
@@ -331,10 +351,6 @@ class RollbackSession:
         cut = self._queues[seat].cut
         return cut is not None and frame > cut
 
-    def _check_seat(self, seat: int, *, local: bool) -> None:
-        if not 0 <= seat < len(self._queues) or self._is_local[seat] != local:
-            raise LocalMisuseError(f"seat {seat} is not {'local' if local else 'remote'}")
-
     # -- decisions ----------------------------------------------------------------------------------------------
 
     def advance(self, *, keep_from: int | None = None) -> Advance:
@@ -350,7 +366,7 @@ class RollbackSession:
         for queue in self._by_host:
             queue.release()
             self._changed = True
-        room = self.has_room
+        room = self._has_room()
         if room:
             for queue in self._local:
                 queue.leave(self.current_frame)
@@ -367,7 +383,7 @@ class RollbackSession:
         return Advance(
             commands=tuple(commands),
             advanced=int(room),
-            stalled=not room and not (self.frame_limit is not None and self.current_frame >= self.frame_limit),
+            stalled=not room and (self.frame_limit is None or self.current_frame < self.frame_limit),
             depth=depth,
             cause=cause,
             settled=settled,
@@ -447,7 +463,7 @@ class RollbackSession:
 
     def _widest_spacing(self) -> int:
         """Spacing now. Never beyond the window, or a correction could cost without bound."""
-        return min(self._spacing, self._window) or 1
+        return (self._spacing if self._spacing < self._window else self._window) or 1
 
     def _step(self, frame: int, commands: list[Command], *, again: bool) -> None:
         values, predicted = [], []

@@ -1,11 +1,15 @@
-"""A client of a server: joins, waits, plays, shows the result; again for as many matches as asked for."""
+"""A client of a server: joins, waits, plays, shows the result; again for as many matches as asked for.
+
+One that was killed in a match notes that in its folder (:mod:`~p2pclient.runtime.bookmark`). Started again, it says so
+when it joins, and is brought back to that match as a spectator, if it goes on without it; then it waits like anyone.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +18,10 @@ import msgspec
 from p2pclient import __version__
 from p2pclient.common.errors import SignalingError, TransportError
 from p2pclient.common.lobby_messages import (
+    REFUSALS,
     Closing,
     Join,
+    LastMatch,
     Matched,
     PeerGone,
     Refused,
@@ -29,9 +35,11 @@ from p2pclient.common.presentation import FocusChange, KeyChange, Presentation, 
 from p2pclient.envhost.client import EnvHost
 from p2pclient.match.plan import MatchEvent, SpectatorGone
 from p2pclient.recorder.run import check_folder
+from p2pclient.runtime.bookmark import Bookmark, Command
 from p2pclient.runtime.client import PlayingClient, Report
 from p2pclient.runtime.connecting import Connector
 from p2pclient.runtime.match_runner import MatchRunner
+from p2pclient.runtime.onlooker import GOES_ON, Onlooker
 from p2pclient.runtime.planning import check_bot, event_report, make_plan, match_result, played_report, players
 from p2pclient.runtime.playing import Played, Table, play
 from p2pclient.runtime.presenter import WindowLink
@@ -87,6 +95,12 @@ class Participant(PlayingClient):
         self._matched: asyncio.Future[Matched] | None = None
         self._connector: Connector | None = None
         self._door: SpectatorDoor | None = None
+        self._onlooker: Onlooker | None = None
+        command = Command(url=settings.url, label=settings.label, bot=settings.bot)
+        self._bookmark = Bookmark(settings.out, command)
+        self._last_match: LastMatch | None = None
+        """Where an earlier run of this program ended without a word, until the server was asked about it."""
+        self._client_id = ""
         self._seats_of: dict[str, int] = {}
         self._gone: set[int] = set()
         self._news = asyncio.Event()
@@ -112,6 +126,7 @@ class Participant(PlayingClient):
         for warning in check_folder(self._settings.out):
             log.warning(warning)
         await self._signaling.connect(self._settings.url)
+        self._last_match = await asyncio.to_thread(self._bookmark.take)
         while not self._person.wants_to_close:
             played = await self._next_match()
             if played is not None:
@@ -126,8 +141,13 @@ class Participant(PlayingClient):
     async def _next_match(self) -> Played | None:
         """Join, wait, play one match and show its result; None if it did not come about."""
         self._matched = asyncio.get_running_loop().create_future()
-        welcome = await self._join()
-        self._report({"event": "welcome", "client": welcome.client_id})
+        last, self._last_match = self._last_match, None
+        welcome = await self._join(last)
+        if last is not None and welcome.watch is not None:
+            await self._look_on(last)
+            if self._person.wants_to_close:
+                return None
+            welcome = await self._join()
         host = await self._hosts.start(welcome.settings.env, welcome.settings.env_args)
         ready = await self._hosts.ready(host)
         check_bot(self._settings.bot, ready)  # before a partner connects in vain
@@ -149,12 +169,14 @@ class Participant(PlayingClient):
         self._window.publish(results_screen(played, ready, matched.own_seats[0]))
         return played
 
-    async def _join(self) -> Welcome:
-        """Join; while the server is away, wait until it is back."""
-        join = Join(app_version=__version__, label=self._settings.label, bot=self._settings.bot is not None)
+    async def _join(self, last: LastMatch | None = None) -> Welcome:
+        """Join; while the server is away, wait until it is back. ``last`` is what is to be watched, if it goes on."""
+        label, bot = self._settings.label, self._settings.bot is not None
+        join = Join(app_version=__version__, label=label, bot=bot, last_match=last)
         while True:
             try:
-                return await self._signaling.join(join)
+                welcome = await self._signaling.join(join)
+                break
             except SignalingError as error:
                 if self._signaling.connected or error.code not in _AWAY:
                     raise
@@ -163,6 +185,40 @@ class Participant(PlayingClient):
             while not self._signaling.connected:
                 self._news.clear()
                 await self._news.wait()
+        if last is not None and welcome.watch is None:
+            why = REFUSALS.get(welcome.not_watched, welcome.not_watched)
+            log.warning("match %s, in which this client was, is not watched: %s", last.match_id, why)
+        self._report({"event": "welcome", "client": welcome.client_id})
+        return welcome
+
+    async def _look_on(self, last: LastMatch) -> None:
+        """Watch the match that goes on without us, to its end. If it cannot be watched, the log says why."""
+        settings = self._settings
+        outlook = replace(GOES_ON, render=not settings.headless, impairment=settings.impairment, seed=settings.seed)
+        self._onlooker = Onlooker(
+            outlook,
+            signaling=self._signaling,
+            window=self._window,
+            person=self._person,
+            report=self._report,
+            on_runner=super()._runner_starts,
+        )
+        self._show(Screen.CONNECTING, outlook.title, outlook.message)
+        self._bookmark.put(last)  # it may be killed once more
+        try:
+            watched = await self._onlooker.watch(last.match_id, self._hosts)
+        except (SignalingError, TransportError) as error:
+            log.warning("match %s, in which this client was, cannot be watched: %s", last.match_id, error)
+            await self._signaling.leave()
+            return
+        finally:
+            self._runner = None
+            self._onlooker = None
+            self._bookmark.remove()
+        if settings.linger and not self._person.wants_to_close:
+            message = f"{watched.ended.text} Press Enter to wait for the next one."
+            self._window.publish(replace(watched.result(), message=message))
+            await self._person.wait_for_continue()
 
     async def _play_match(self, matched: Matched, host: EnvHost, ready: Mapping[str, Any]) -> Played:
         settings = self._settings
@@ -187,7 +243,15 @@ class Participant(PlayingClient):
                 on_runner=self._runner_starts,
                 on_event=self._report_event,
             )
-            return await play(table)
+            own = LastMatch(match_id=matched.match_id, client_id=self._client_id)
+            self._bookmark.put(own)
+            played = await play(table)
+            # Not after an error that ends the program: started again, it comes back to what it was in.
+            self._bookmark.remove()
+            return played
+        except asyncio.CancelledError:
+            self._bookmark.remove()
+            raise
         finally:
             self._runner = None
             self._connector = None
@@ -219,11 +283,18 @@ class Participant(PlayingClient):
         self._news.set()
         for message in self._signaling.take_messages():
             self._take(message)
-        if self._connector is not None and not self._signaling.connected:
-            self._connector.server_lost()
+        if not self._signaling.connected:
+            if self._connector is not None:
+                self._connector.server_lost()
+            if self._onlooker is not None:
+                self._onlooker.server_lost()
 
     def _take(self, message: ServerMessage) -> None:
-        if isinstance(message, Waiting):
+        if self._onlooker is not None:
+            self._onlooker.take(message)
+        if isinstance(message, Welcome):
+            self._client_id = message.client_id
+        elif isinstance(message, Waiting):
             self._report({"event": "waiting", "position": message.position, "needed": message.needed})
         elif isinstance(message, Matched):
             self._connector = Connector(

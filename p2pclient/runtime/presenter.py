@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from p2pclient.common.presentation import Hud, Intent, Presentation, Screen, View
 from p2pclient.match.match import Match
-from p2pclient.match.plan import Desync, Ended, MatchEvent, PeerSilence, Phase, PhaseChanged, ViewReady
+from p2pclient.match.plan import Desync, Ended, MatchEvent, MatchPlan, Phase, PhaseChanged, ViewReady
 
 _DEPTH_SECONDS = 1.0
+_LEFT_SECONDS = 12.0
+"""Seconds of play for which it is said that somebody has left; then the place is free for other words."""
+_LONG_COMPARING = 0.8
+"""Seconds after which comparing gets a screen of its own; a shorter one would only flash."""
+_COMPARING = "The computers are comparing their games. Please wait a moment."
 
 
 class WindowLink(Protocol):
@@ -45,8 +51,58 @@ def key_help(controls: Mapping[str, Any], keys: str) -> tuple[tuple[str, str], .
     return tuple((" or ".join(names[chosen]), does) for names, does in lines)
 
 
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """How it stands with the other sides, as far as a person is told."""
+
+    missed: tuple[int, ...] = ()
+    """Peers that have not been heard for a moment."""
+    lost: tuple[int, ...] = ()
+    """Peers that have not been heard for so long that nobody can play on for now."""
+    left: tuple[int, ...] = ()
+    """Peers without which the match went on a short while ago."""
+    comparing: str = ""
+    """Empty unless states that differ are looked into; ``short``, then ``long`` if that takes its time."""
+
+
+class _Words:
+    """What a person is told about the others. They are called as beside their scores."""
+
+    def __init__(self, plan: MatchPlan) -> None:
+        self._seats = plan.peers
+        self._is_pair = plan.seats == 2
+        self._goes_on = plan.on_drop == "go-on"
+
+    def missed(self, peers: Sequence[int]) -> str:
+        return f"{self._have(peers)} not been heard for a moment."
+
+    def left(self, peers: Sequence[int]) -> str:
+        return f"{self._have(peers)} left. The game goes on."
+
+    def lost(self, peers: Sequence[int]) -> tuple[str, str]:
+        """Title and message."""
+        names, one = self._names(peers), len(peers) == 1
+        who = "the other computer" if self._is_pair else f"the computer{'' if one else 's'} of {names}"
+        # Only those who still hear somebody can go on without the others.
+        may_do_without = self._goes_on and len(peers) < len(self._seats)
+        without = f", or after a short wait without {'it' if one else 'them'}" if may_do_without else ""
+        back = f"as soon as {'it is' if one else 'they are'} back"
+        return f"Waiting for {names}", f"Nothing is heard from {who}. Please wait: the game goes on {back}{without}."
+
+    def _names(self, peers: Sequence[int]) -> str:
+        if self._is_pair:
+            return "your partner"
+        *first, last = [f"Player {seat + 1}" for peer in peers for seat in self._seats[peer]]
+        return f"{', '.join(first)} and {last}" if first else last
+
+    def _have(self, peers: Sequence[int]) -> str:
+        names = self._names(peers)
+        is_one = sum(len(self._seats[peer]) for peer in peers) == 1
+        return f"{names[0].upper()}{names[1:]} {'has' if is_one else 'have'}"
+
+
 class MatchPresenter:
-    """Publishes the screens of one match.
+    """Publishes the screens of one match. What is said of the others is read from the match in each tick.
 
     Args:
         title: what is played, for people.
@@ -67,8 +123,14 @@ class MatchPresenter:
         self._totals: tuple[float, ...] = ()
         self._colours = seat_colours(match.plan.env)
         self._frame = 0
-        self._lost = False
-        self._notice = ""
+        self._words = _Words(match.plan)
+        self._standing = _Standing()
+        self._gone: tuple[int, ...] = ()
+        self._gone_at = 0.0
+        """Seconds of play at which the newest of them was gone."""
+        self._played = 0.0
+        self._compared_since: float | None = None
+        self._ticked_at: float | None = None
         self._depths: list[tuple[float, int]] = []
         self._rollbacks_seen = 0
         self._last: Presentation | None = None
@@ -77,10 +139,6 @@ class MatchPresenter:
         """Note an event; a new view is published at once."""
         if isinstance(event, ViewReady):
             self._take_view(event)
-            self.publish()
-        elif isinstance(event, PeerSilence):
-            self._lost = event.level == "lost"
-            self._notice = "Your partner has not been heard for a moment." if event.level == "notice" else ""
             self.publish()
         elif isinstance(event, PhaseChanged | Ended | Desync):
             self.publish()
@@ -100,22 +158,65 @@ class MatchPresenter:
             self._window.publish(presentation)
 
     def note_tick(self, now: float) -> None:
-        """Keep track of rollbacks for the figures on screen."""
+        """Look at the match after a tick, and show what is different for the person."""
         counters = self._match.counters
         if counters.rollbacks > self._rollbacks_seen:
             self._depths.append((now, self._match.last_depth))
             self._rollbacks_seen = counters.rollbacks
         self._depths = [(at, d) for at, d in self._depths if now - at < _DEPTH_SECONDS]
+        standing = self._look(now)
+        if standing != self._standing:
+            self._standing = standing
+            self.publish()
+
+    def _look(self, now: float) -> _Standing:
+        match, phase = self._match, self._match.phase
+        passed = now - (now if self._ticked_at is None else self._ticked_at)
+        self._ticked_at = now
+        if match.ended is not None:
+            return self._standing  # what was said last stays until the result is shown
+        if phase is Phase.FINISHING:
+            return _Standing()  # nobody is waited for any more
+        self._played += passed if phase is Phase.PLAYING else 0.0
+        gone = tuple(sorted(peer for peer in match.plan.peers if peer not in match.peers))
+        if gone != self._gone:
+            self._gone, self._gone_at = gone, self._played
+        here = [peer for peer in match.peers if peer.left is None]
+        return _Standing(
+            missed=tuple(peer.id for peer in here if peer.endpoint.silence == "notice"),
+            lost=tuple(peer.id for peer in here if peer.endpoint.silence == "lost"),
+            left=gone if self._played - self._gone_at < _LEFT_SECONDS else (),
+            comparing=self._comparing(now),
+        )
+
+    def _comparing(self, now: float) -> str:
+        if self._match.phase is not Phase.DIVERGED:
+            self._compared_since = None
+            return ""
+        if self._compared_since is None:
+            self._compared_since = now
+        return "long" if now - self._compared_since >= _LONG_COMPARING else "short"
 
     def _presentation(self) -> Presentation:
         match = self._match
         common: dict[str, Any] = {"title": self._title, "view": self._view, "hud": self._hud()}
-        if self._lost:
-            message = "Nothing is heard from the other computer. Please wait: the game goes on as soon as it is back."
-            return Presentation(Screen.PARTNER_LOST, message=message, **{**common, "title": "Waiting for your partner"})
+        if self._standing.lost:
+            title, message = self._words.lost(self._standing.lost)
+            return Presentation(Screen.PARTNER_LOST, message=message, **{**common, "title": title})
+        if self._standing.comparing == "long":
+            title = "One moment, please"
+            return Presentation(Screen.COMPARING, message=_COMPARING, **{**common, "title": title})
         if match.phase in (Phase.HANDSHAKING, Phase.RESETTING, Phase.BARRIER) and match.number == 0:
             return Presentation(Screen.CONNECTING, message="Getting ready.", **common)
         return Presentation(Screen.PLAYING, keys=self._keys, needs_focus=self._needs_focus, **common)
+
+    def _notice(self) -> str:
+        standing = self._standing
+        if standing.comparing:
+            return _COMPARING
+        if standing.missed:
+            return self._words.missed(standing.missed)
+        return self._words.left(standing.left) if standing.left else ""
 
     def _hud(self) -> Hud:
         match, plan = self._match, self._match.plan
@@ -138,5 +239,5 @@ class MatchPresenter:
             rollback_depth=max((depth for _, depth in self._depths), default=0),
             predicted_frames=ahead,
             stalled=match.stalled,
-            notice=self._notice,
+            notice=self._notice(),
         )

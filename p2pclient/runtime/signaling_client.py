@@ -18,6 +18,8 @@ from enum import Enum
 from typing import Any
 from urllib.parse import urlsplit
 
+from msgspec.structs import replace
+
 from p2pclient.common.errors import ConfigurationError, LocalMisuseError, SignalingError
 from p2pclient.common.lobby_messages import (
     DEFAULT_PORT,
@@ -127,6 +129,8 @@ class SignalingClient:
     async def join(self, join: Join) -> Welcome:
         """Enter the waiting room; :class:`Waiting` and :class:`Matched` follow among the messages.
 
+        If the answer names a match to watch, the client is not in the waiting room.
+
         Raises:
             SignalingError: refused, or the connection failed meanwhile.
         """
@@ -134,10 +138,16 @@ class SignalingClient:
         await self._request(join)
         if not self._welcomes:
             raise signaling_error("bad-server", self.url)
-        self._join = join
+        welcome = self._welcomes.pop()
+        if welcome.watch is not None:
+            if join.last_match is None or welcome.watch != join.last_match.match_id:
+                raise signaling_error("bad-server", self.url)
+            return welcome
+        # Not said again when the connection is made anew: who has begun to wait goes on waiting.
+        self._join = replace(join, last_match=None)
         if self.place is Place.IDLE:
             self.place = Place.WAITING
-        return self._welcomes.pop()
+        return welcome
 
     async def watch(self, watch: Watch) -> Admitted:
         """Ask to watch a match.

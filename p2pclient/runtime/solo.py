@@ -15,7 +15,7 @@ from p2pclient.common.seeds import derive_seed
 from p2pclient.match.plan import MatchPlan
 from p2pclient.recorder.run import check_folder
 from p2pclient.runtime.client import PlayingClient, Report
-from p2pclient.runtime.planning import check_bot, played_report
+from p2pclient.runtime.planning import check_bot, check_prediction, played_report
 from p2pclient.runtime.playing import Table, play
 from p2pclient.runtime.presenter import WindowLink
 from p2pclient.runtime.results import results_screen
@@ -38,6 +38,8 @@ class SoloSettings:
     rate_hz: float | None = None
     """None takes the environment's own rate."""
     input_delay: int = 0
+    prediction: tuple[str, ...] = ("auto",)
+    """Nothing is missing here, but what is asked for must exist."""
     episodes: int = 1
     frames: int = 0
     headless: bool = False
@@ -60,6 +62,7 @@ class SoloClient(PlayingClient):
         host = await self._hosts.start(settings.env, settings.env_args)
         ready = await self._hosts.ready(host)
         check_bot(settings.bot, ready)
+        check_prediction(settings.prediction, ready)
         again = True
         while again and not self._person.wants_to_close:
             plan = self._plan(ready)

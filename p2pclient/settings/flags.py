@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from p2pclient.common.errors import ConfigurationError
-from p2pclient.common.match_settings import ON_DESYNC
+from p2pclient.common.match_settings import MAX_FRAMES, MAX_RATE_HZ, ON_DESYNC
 from p2pclient.runtime.logs import LEVELS
 
 DEFAULT_ENV = "cogrid:Overcooked-CrampedRoom-V0"
@@ -41,6 +42,14 @@ class InputDelay:
         return str(self.frames) if self.range is None else f"auto:{self.range[0]}-{self.range[1]}"
 
 
+def number(text: str) -> float:
+    """Read a number for a flag. Raises ValueError for what is none, ``nan`` and ``inf`` included."""
+    value = float(text)
+    if not isfinite(value):
+        raise ValueError(text)
+    return value
+
+
 def add_log_flags(parser: argparse.ArgumentParser) -> None:
     """``--log-level``."""
     parser.add_argument("--log-level", choices=LEVELS, default="warning", help="what is logged (default: warning)")
@@ -61,7 +70,7 @@ def add_environment_flags(parser: argparse.ArgumentParser) -> None:
 
 def add_match_flags(parser: argparse.ArgumentParser) -> None:
     """Rate, window, delay and length of a match."""
-    parser.add_argument("--rate", type=float, default=15.0, metavar="HZ", help="frames per second (default: 15)")
+    parser.add_argument("--rate", type=number, default=15.0, metavar="HZ", help="frames per second (default: 15)")
     parser.add_argument(
         "--window",
         type=int,
@@ -89,17 +98,17 @@ def add_match_flags(parser: argparse.ArgumentParser) -> None:
         help="when states differ: end the match, or simulate again and play on if all agree (default: end)",
     )
     parser.add_argument("--episodes", type=int, default=None, help="episodes in one match (default: 1)")
-    parser.add_argument("--seconds", type=float, default=None, help="length of a match, in nominal frames of the rate")
+    parser.add_argument("--seconds", type=number, default=None, help="length of a match, in nominal frames of the rate")
 
 
 def add_impairment_flags(parser: argparse.ArgumentParser) -> None:
     """What to do to every datagram that leaves."""
     group = parser.add_argument_group("impairment of what this client sends, one way, for trying bad networks")
-    group.add_argument("--latency-ms", type=float, default=0.0, help="delay of every datagram")
-    group.add_argument("--jitter-ms", type=float, default=0.0, help="standard deviation of the delay")
-    group.add_argument("--loss", type=float, default=0.0, help="share of datagrams lost, 0 to 1")
-    group.add_argument("--reorder", type=float, default=0.0, help="share of datagrams held back, 0 to 1")
-    group.add_argument("--duplicate", type=float, default=0.0, help="share of datagrams that arrive twice, 0 to 1")
+    group.add_argument("--latency-ms", type=number, default=0.0, help="delay of every datagram")
+    group.add_argument("--jitter-ms", type=number, default=0.0, help="standard deviation of the delay")
+    group.add_argument("--loss", type=number, default=0.0, help="share of datagrams lost, 0 to 1")
+    group.add_argument("--reorder", type=number, default=0.0, help="share of datagrams held back, 0 to 1")
+    group.add_argument("--duplicate", type=number, default=0.0, help="share of datagrams that arrive twice, 0 to 1")
 
 
 def impairment_options(arguments: argparse.Namespace) -> dict[str, float]:
@@ -140,10 +149,12 @@ def match_length(arguments: argparse.Namespace) -> tuple[int, int]:
         ConfigurationError: a value is out of range.
     """
     frames = 0
+    if not 1 <= arguments.rate <= MAX_RATE_HZ:
+        raise ConfigurationError("--rate", arguments.rate, f"1 to {MAX_RATE_HZ}")
     if arguments.seconds is not None:
         frames = round(arguments.seconds * arguments.rate)
-        if frames < 1:
-            raise ConfigurationError("--seconds", arguments.seconds, "at least one frame long")
+        if not 1 <= frames <= MAX_FRAMES:
+            raise ConfigurationError("--seconds", arguments.seconds, f"1 to {MAX_FRAMES} frames long")
     episodes = arguments.episodes if arguments.episodes is not None else (0 if frames else 1)
     if episodes < 0:
         raise ConfigurationError("--episodes", episodes, "1 or more")

@@ -27,6 +27,7 @@ COUNTED = (
     "bad_ends",
     "errors",
     "unverified_frames",
+    "survived_losses",
 )
 
 
@@ -158,7 +159,7 @@ def _figures(number: int, peers: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "frames": total["frames"],
         "resimulated_per_100": round(100 * total["resimulated"] / frames, 3),
         "rollbacks_per_100": round(100 * total["rollbacks"] / frames, 3),
-        "bytes_per_s": round(total["datagram_bytes"] / seconds, 1),
+        "bytes_per_s": round((total["datagram_bytes"] + total["control_bytes"]) / seconds, 1),
         "messages_per_s": round((total["datagrams"] + total["control"]) / seconds, 2),
         "bytes_per_datagram": round(total["datagram_bytes"] / max(1, total["datagrams"]), 2),
         "rate_error": round(total["play_frames"] / nominal - 1, 6) if nominal else 0.0,

@@ -97,8 +97,6 @@ class SimulatedHost:
         self.frame = 0
         """The frame that is simulated next."""
         self.episode = -1
-        self.steps = 0
-        """Steps carried out, those of rollbacks too."""
         self.corruption: Corruption | None = None
         self._ends_when = ends_when
         self._input_bytes = input_bytes
@@ -135,17 +133,19 @@ class SimulatedHost:
 
     def charge(self, costs: Costs, *, factor: float = 1.0) -> None:
         """Commands cost this from here on, times ``factor``."""
-        self._costs = {"step": int(costs.step * factor), "save": int(costs.save * factor)}
+        self._costs = dict.fromkeys(self._commands, int(costs.other * factor))
+        self._costs["step"] = int(costs.step * factor)
+        self._costs["save"] = self._costs["get_snapshot"] = int(costs.save * factor)
         self._costs["load"] = int(costs.load * factor)
-        self._costs["get_snapshot"] = self._costs["save"]
-        self._other = int(costs.other * factor)
         self._batch = costs.batch
 
     def run(self, batch: Sequence[Sequence[Any]]) -> tuple[list[Any], list[int], float]:
         """Carry out a batch; return the results, the cost of each command in microseconds, and the seconds it takes."""
-        commands, costs, other = self._commands, self._costs, self._other
-        results = [commands[command[0]](*command[1:]) for command in batch]
-        spent = [costs.get(command[0], other) for command in batch]
+        commands, costs = self._commands, self._costs
+        results, spent = [], []
+        for kind, *arguments in batch:
+            results.append(commands[kind](*arguments))
+            spent.append(costs[kind])
         return results, spent, (sum(spent) + self._batch) * 1e-6
 
     # -- commands -----------------------------------------------------------------------------------------------
@@ -164,17 +164,13 @@ class SimulatedHost:
         if frame != self.frame:
             raise LocalMisuseError(f"step {frame} while the host is at frame {self.frame}")
         self.frame = frame + 1
-        self.steps += 1
+        used: list[list[bytes | None]] = []  # what was predicted stands behind all else, if anything was
         if b"" in inputs:
-            used = [None if value else self._predict(seat) for seat, value in enumerate(inputs)]
-            given = [value or guess or b"" for value, guess in zip(inputs, used, strict=True)]
-            return [*self._simulate(frame, given, observe), used]
-        return self._simulate(frame, inputs, observe)
-
-    def _simulate(self, frame: int, inputs: Sequence[bytes], observe: bool) -> list[Any]:
+            used = [[None if value else self._predict(seat) for seat, value in enumerate(inputs)]]
+            inputs = [value or guess or b"" for value, guess in zip(inputs, used[0], strict=True)]
         if self._ended:
             none = self._none
-            return [self._mix.to_bytes(8, "little"), none, none, none, none, True, None]
+            return [self._mix.to_bytes(8, "little"), none, none, none, none, True, None, *used]
         mix = ((self._mix ^ int.from_bytes(b"".join(inputs), "little") % _PRIME) * _ODD + frame) & _MASK
         mix ^= mix >> 29
         corruption = self.corruption
@@ -186,12 +182,11 @@ class SimulatedHost:
         if known is None:
             known = self._rewards[choice] = self._rewards_of(choice)
         self._quarters += known[1]
-        ends = self._ends_when
-        flags = self._going
+        ends, flags = self._ends_when, self._going
         if ends is not None and frame >= _EARLIEST_END and (mix >> 40) % ends == 0:
             self._ended, flags = True, self._over
         seen = [mix & 0xFF] * self._seats if observe else None
-        return [mix.to_bytes(8, "little"), known[0], flags, self._going, self._infos, self._ended, seen]
+        return [mix.to_bytes(8, "little"), known[0], flags, self._going, self._infos, self._ended, seen, *used]
 
     def _rewards_of(self, choice: int) -> tuple[list[float], int]:
         """Return the rewards by seat that two bits for each seat stand for, and what they add to the totals."""

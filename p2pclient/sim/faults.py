@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 from random import Random
+from typing import Any
 
-from p2pclient.sim.scenario import Fault, Scenario, SpectatorSpec
+from p2pclient.common.frames import MAX_SEATS
+from p2pclient.sim.scenario import TERMINAL, Fault, Scenario, SpectatorSpec
 
 _MOST_SPELLS = 4
 
@@ -13,19 +15,22 @@ _MOST_SPELLS = 4
 def plan_faults(scenario: Scenario) -> Scenario:
     """Return the scenario with a plan of faults, and with other habits of the match, from its seed.
 
-    At most one peer leaves, crashes or goes wrong in a match, so that what must follow is known. Every third match is
-    watched, and a peer that crashes may come back as a spectator.
+    What the scenario says otherwise than the defaults stays, and so do its own faults. At most one peer leaves, crashes
+    or goes wrong in a match, so that what must follow is known; two where the others go on without them. Every third
+    match is watched, and a peer that crashes may come back as a spectator.
     """
     draw = Random(f"faults/{scenario.seed}")
     scenario = _vary_match(draw, scenario)
     spells = [_draw_spell(draw, scenario) for _ in range(draw.randint(0, _MOST_SPELLS))]
     last = _draw_last(draw, scenario)
-    faults = (*spells, *([last] if last else []))
+    faults = (*scenario.faults, *spells, *([last] if last else []))
     # A generator of its own: what the players go through is the same with and without spectators.
     look = Random(f"spectators/{scenario.seed}")
     if last is not None and last.kind == "crash" and look.random() < 0.5:
         at = round(last.at + look.uniform(0.1, 5.0), 3)
         faults = (*faults, Fault("return", at=at, peer=last.peer, amount=look.choice((0, 30))))
+    scenario, more = _vary_kind(Random(f"kinds/{scenario.seed}"), scenario, last)
+    faults = (*faults, *more)
     spectators = scenario.spectators
     if not spectators and look.random() < 1 / 3:
         spectators = tuple(_draw_spectator(look, scenario) for _ in range(look.randint(1, 3)))
@@ -44,18 +49,42 @@ def _vary_match(draw: Random, scenario: Scenario) -> Scenario:
     frames = scenario.frames
     lengths = draw.choice(("whole", "whole", "limit", "event", "both"))
     room = lengths in ("limit", "both") and frames > 100
-    return replace(
-        scenario,
-        skew_ppm=draw.choice((0.0, 100.0, -1000.0, 1000.0, 10_000.0)),
-        input_delays=tuple(draw.choice((0, 0, 0, 1, 2, 4)) for _ in range(scenario.players)),
-        hold_frames=draw.choice((1, 6, 6, 30)),
-        input_bytes=draw.choice((1, 1, 2, 4, 8)),
-        press=draw.random() < 0.2,
-        step_ms=draw.choice((0.05, 0.5, 0.5, 1.5)),
-        episode_frames=draw.randint(60, min(450, frames)) if room else scenario.episode_frames,
-        ends_when=draw.choice((60, 200, 500)) if lengths in ("event", "both") else scenario.ends_when,
-        plan={**_vary_plan(draw), **scenario.plan},
-    )
+    drawn = {
+        "skew_ppm": draw.choice((0.0, 100.0, -1000.0, 1000.0, 10_000.0)),
+        "input_delays": tuple(draw.choice((0, 0, 0, 1, 2, 4)) for _ in range(scenario.players)),
+        "hold_frames": draw.choice((1, 6, 6, 30)),
+        "input_bytes": draw.choice((1, 1, 2, 4, 8)),
+        "press": draw.random() < 0.2,
+        "step_ms": draw.choice((0.05, 0.5, 0.5, 1.5)),
+        "episode_frames": draw.randint(60, min(450, frames)) if room else None,
+        "ends_when": draw.choice((60, 200, 500)) if lengths in ("event", "both") else None,
+    }
+    return replace(_with_unset(scenario, drawn), plan={**_vary_plan(draw), **scenario.plan})
+
+
+def _with_unset(scenario: Scenario, values: dict[str, Any]) -> Scenario:
+    """Return the scenario with ``values`` where it has the defaults."""
+    usual = Scenario()
+    return replace(scenario, **{n: value for n, value in values.items() if getattr(scenario, n) == getattr(usual, n)})
+
+
+def _vary_kind(draw: Random, scenario: Scenario, last: Fault | None) -> tuple[Scenario, list[Fault]]:
+    """Return the scenario as another kind of match at times, and a second loss: lockstep, several seats of a peer,
+    a predictor in the host, or going on without whoever is lost."""
+    lockstep, wide, asked, going_on = (draw.random() < share for share in (0.1, 0.15, 0.15, 0.5))
+    values: dict[str, Any] = {"window": 0} if lockstep else {}
+    if wide and 2 * scenario.players <= MAX_SEATS:
+        values["seats_per_peer"] = 2
+    scenario = _with_unset(scenario, values)
+    plan: dict[str, Any] = {"prediction": ("held",)} if asked else {}
+    more: list[Fault] = []
+    if going_on and scenario.players > 2:
+        plan["on_drop"] = "go-on"
+        if last is not None and last.kind in TERMINAL and scenario.players > 3 and draw.random() < 0.5:
+            peer = draw.choice([n for n in range(scenario.players) if n != last.peer])
+            at = round(draw.uniform(0.0, scenario.seconds), 3)
+            more.append(Fault(draw.choice(("leave", "crash")), at=at, peer=peer, amount=draw.choice((0.5, 3.0))))
+    return replace(scenario, plan={**plan, **scenario.plan}), more
 
 
 def _vary_plan(draw: Random) -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
@@ -25,11 +25,9 @@ _LATEST_BEGIN = 0.1
 class Meter:
     """What is measured from outside, on the world's clock."""
 
-    ticks: int = 0
     skipped: int = 0
     """Ticks in play that ran no frame although nothing stood in the way."""
-    overruns: int = 0
-    lags: Counter[int] = field(default_factory=Counter)
+    lags: defaultdict[int, int] = field(default_factory=lambda: defaultdict(int))
     """Frames simulated beyond the newest confirmed one, after each tick in play."""
     play_started: float | None = None
     play_seconds: float = 0.0

@@ -68,22 +68,32 @@ class Player:
         self._focused = int(draw.random() >= _UNFOCUSED_SHARE)
 
     def _note(self, value: bytes) -> None:
-        match = self.match
-        assert match is not None
-        assert match.episode is not None
-        session = match.episode.session
-        frame = session.current_frame + session.delay(self.seat)
-        pressed = self.inputs.get(match.number)
+        assert self.match is not None
+        episode = self.match.episode
+        assert episode is not None
+        frame = episode.session.current_frame + episode.session.delay(self.seat)
+        pressed = self.inputs.get(episode.number)
         if pressed is None:
-            pressed = self.inputs[match.number] = []
+            pressed = self.inputs[episode.number] = []
         missing = frame - len(pressed)
         if missing > 0:
-            # Before the first input there is nothing to repeat: neutral, with the keyboard at hand.
-            filler = pressed[-1] if pressed else pack_seat_input(self._neutral, focused=True)
-            if self._acts_once:
-                filler = filler[:1] + self._neutral
-            pressed.extend([filler] * missing)
+            self._fill(pressed, missing)
         elif missing < 0:
             self.problems.append(f"seat {self.seat} was read for frame {frame} twice")
             return
         pressed.append(value)
+
+    def delay_changed(self) -> None:
+        """The seat's input delay is another one from here on: the frames that a longer one opens are filled now."""
+        assert self.match is not None
+        episode = self.match.episode
+        if episode is not None and episode.number in self.inputs:
+            pressed = self.inputs[episode.number]
+            self._fill(pressed, episode.session.current_frame + episode.session.delay(self.seat) - len(pressed))
+
+    def _fill(self, pressed: list[bytes], missing: int) -> None:
+        # Before the first input there is nothing to repeat: neutral, with the keyboard at hand.
+        filler = pressed[-1] if pressed else pack_seat_input(self._neutral, focused=True)
+        if self._acts_once:
+            filler = filler[:1] + self._neutral
+        pressed.extend([filler] * missing)

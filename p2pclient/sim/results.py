@@ -44,6 +44,8 @@ class MatchResult:
     """Matches that ended otherwise than what went wrong explains."""
     errors: int = 0
     """Exceptions out of the engine."""
+    survived_losses: int = 0
+    """Matches that went on without a peer, whose seats the survivors filled in from one frame on."""
     unverified_frames: int = 0
     """Recorded frames of finished sides that not everybody verified."""
     recoveries: list[float] = field(default_factory=list)
@@ -79,6 +81,8 @@ def judge_match(world: World) -> MatchResult:
     result.spectators = [_judge_spectator(result, oracle, judgement, each) for each in world.spectators]
     result.confirmed_frames = max(len(peer.recording.frames) for peer in peers)
     result.resolved_desyncs = int(any(p.recording.withdrawn for p in peers) and judgement.spoilt_from is None)
+    survivors = any(_end_of(peer) == "finished" for peer in peers)
+    result.survived_losses = int(survivors and bool(judgement.cuts))
     result.recoveries = [round(seconds, 3) for seconds in world.recoveries]
     result.largest_datagram = world.largest_datagram
     result.ends = dict(Counter(_end_of(peer) for peer in peers))
@@ -110,8 +114,9 @@ def _judge_spectator(
 
 
 def _is_lost(peer: SimulatedPeer) -> bool:
+    """Did others perhaps play on without this one."""
     ended = peer.match.ended
-    return ended is None or ended.reason == "left"
+    return ended is None or ended.reason not in ("finished", "desync")
 
 
 def _end_of(peer: SimulatedPeer) -> str:
@@ -174,10 +179,10 @@ def _judge_ends(result: MatchResult, world: World) -> None:
             good = True
         elif end == "desync":
             good = False  # counted as false
-        elif any(fault.peer == peer.own for fault in terminal):
-            good = end in ("left", "crashed")
         else:
-            good = bool(terminal) and end in _GONE_REASONS
+            own = any(fault.peer == peer.own for fault in terminal)
+            others = any(fault.peer != peer.own for fault in terminal)
+            good = (own and end in ("left", "crashed")) or (others and end in _GONE_REASONS)
         if not good and not (end == "desync" and result.false_desyncs):
             result.bad_ends = 1
             text = peer.match.ended.text if peer.match.ended is not None else ""
@@ -222,6 +227,7 @@ def peer_figures(peer: SimulatedPeer) -> dict[str, Any]:
         "datagrams": counters.datagrams_sent,
         "datagram_bytes": counters.datagram_bytes_sent,
         "control": counters.control_sent,
+        "control_bytes": counters.control_bytes_sent,
         "depths": dict(counters.depths),
         "lags": dict(meter.lags),
         "play_seconds": meter.play_seconds,

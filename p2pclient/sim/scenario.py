@@ -10,6 +10,7 @@ import msgspec
 
 from p2pclient.common.errors import ConfigurationError
 from p2pclient.common.frames import MAX_INPUT_BYTES, MAX_SEATS
+from p2pclient.common.match_settings import MAX_INPUT_DELAY, ON_DESYNC, ON_DROP
 from p2pclient.sim.network import LinkSpec
 
 SPELLS = ("outage", "hold", "loss", "delay")
@@ -42,6 +43,7 @@ class Fault:
     def __post_init__(self) -> None:
         if self.kind not in FAULTS:
             raise ConfigurationError("fault", self.kind, ", ".join(FAULTS))
+        _check_numbers(self, {"at": _TIME, "seconds": _TIME, "amount": (0, 1e9)}, f"{self.kind}: ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,10 @@ class SpectatorSpec:
     pause_at: float = 0.0
     pause_seconds: float = 0.0
     """Its program stands still for so long."""
+
+    def __post_init__(self) -> None:
+        bounds = {"at": _TIME, "delay": (0, 1e6), "leave_at": _TIME, "pause_at": _TIME, "pause_seconds": _TIME}
+        _check_numbers(self, bounds, "spectator: ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +126,12 @@ class Scenario:
             "step_ms": (0, 10_000),
             "save_ms": (0, 10_000),
             "drop_after": (0.1, 3600),
+            "start_offset_frames": (0, 10_000),
+            "episode_frames": (1, 1e9),
+            "ends_when": (1, 1e9),
         }
-        for setting, (low, high) in bounds.items():
-            value = getattr(self, setting)
-            if not isfinite(value) or not low <= value <= high:
-                raise ConfigurationError(setting, value, f"a number from {low:g} to {high:g}")
+        _check_numbers(self, bounds)
+        _check_plan(self.plan)
         if self.seats > MAX_SEATS:
             raise ConfigurationError("seats_per_peer", self.seats_per_peer, f"at most {MAX_SEATS} seats in all")
         if not self.input_delays or any(not 0 <= delay <= 60 for delay in self.input_delays):
@@ -160,6 +167,40 @@ class Scenario:
         plain = msgspec.to_builtins(self)
         usual = msgspec.to_builtins(Scenario())
         return msgspec.json.encode({name: value for name, value in plain.items() if value != usual[name]}).decode()
+
+
+_TIME = (0.0, 1e7)
+"""Seconds."""
+_Bounds = dict[str, tuple[float, float]]
+
+
+def _check_numbers(owner: Any, bounds: _Bounds, prefix: str = "") -> None:
+    """Raise ConfigurationError unless every attribute is within its bounds, or None where that is its default."""
+    for setting, (low, high) in bounds.items():
+        value = getattr(owner, setting)
+        if value is not None and not (isfinite(value) and low <= value <= high):
+            raise ConfigurationError(f"{prefix}{setting}", value, f"a number from {low:g} to {high:g}")
+
+
+def _check_plan(plan: dict[str, Any]) -> None:
+    """Raise ConfigurationError unless these are settings that a simulated match takes."""
+    for name, value in plan.items():
+        if name in _CHOICES:
+            good, allowed = value in _CHOICES[name], " or ".join(_CHOICES[name])
+        elif name == "delay_range":
+            good = isinstance(value, list | tuple) and len(value) == 2 and all(type(n) is int for n in value)
+            good = good and 0 <= value[0] <= value[1] <= MAX_INPUT_DELAY
+            allowed = f"two numbers of frames, 0 to {MAX_INPUT_DELAY}"
+        elif name == "prediction":
+            good = isinstance(value, list | tuple) and bool(value) and all(isinstance(each, str) for each in value)
+            allowed = "a list of names"
+        else:
+            raise ConfigurationError("plan", name, ", ".join([*_CHOICES, "delay_range", "prediction"]))
+        if not good:
+            raise ConfigurationError(f"plan: {name}", value, allowed)
+
+
+_CHOICES = {"on_desync": ON_DESYNC, "on_drop": ON_DROP}
 
 
 def scenario_from_json(text: str) -> Scenario:

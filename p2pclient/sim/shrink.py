@@ -11,18 +11,25 @@ from p2pclient.sim.scenario import Scenario
 MOST_RUNS = 150
 
 
-def shrink(scenario: Scenario, fails: Callable[[Scenario], bool], *, most_runs: int = MOST_RUNS) -> Scenario:
+def shrink(
+    scenario: Scenario,
+    fails: Callable[[Scenario], bool],
+    *,
+    most_runs: int = MOST_RUNS,
+    is_enough: Callable[[], bool] = lambda: False,
+) -> Scenario:
     """Return the smallest scenario found that still fails.
 
     Greedy: takes the first simpler scenario that fails and begins anew, until none does or the runs are used up.
 
     Args:
         fails: runs a scenario; True if it fails in the same way.
+        is_enough: asked before each run; True to take the smallest found so far.
     """
     runs = 0
     while True:
         for candidate in _simpler(scenario):
-            if runs >= most_runs:
+            if runs >= most_runs or is_enough():
                 return scenario
             runs += 1
             if fails(candidate):

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from hashlib import blake2b
+from itertools import count
 from struct import Struct
 from typing import Any
 
@@ -19,10 +20,13 @@ from p2pclient.match.plan import Desync, Ended, Outbox, Phase, PhaseChanged
 from p2pclient.recorder.records import (
     EpisodeEnded,
     EpisodeStarted,
+    EventRecorded,
     FrameRecorded,
     FramesVerified,
     FramesWithdrawn,
+    FrameTimed,
 )
+from p2pclient.rollback.session import RollbackSession
 from p2pclient.sim.audience import FIRST_SPECTATOR, SimulatedSpectator, begin_watching
 from p2pclient.sim.network import Link, Spell
 from p2pclient.sim.peer import FOREVER, SimulatedPeer
@@ -39,6 +43,7 @@ _CALM_SECONDS = 2.0
 """A fault counts as healed if no other begins this soon after it."""
 _FLUSH = 1 << 16
 _PACK_FRAME = Struct("<BII").pack
+_PLAYING, _DIVERGED = Phase.PLAYING, Phase.DIVERGED  # a name is found sooner than a member of an enum
 _TICK, _REPLY, _DATAGRAM, _CONTROL, _CALL = range(5)
 
 
@@ -63,7 +68,7 @@ class World:
         """Seconds from there until every peer had recorded a new frame."""
         self.largest_datagram = 0
         self._heap: list[tuple[float, int, int, int, Any, Any]] = []
-        self._order = 0
+        self._order = count()
         self._links = self._make_links()
         self._clients: dict[int, SimulatedPeer | SimulatedSpectator] = {peer.own: peer for peer in self.peers}
         self._pack_rewards = Struct(f"<{scenario.seats}d").pack
@@ -166,8 +171,7 @@ class World:
     # -- events -------------------------------------------------------------------------------------------------
 
     def _push(self, when: float, kind: int, own: int, a: Any = None, b: Any = None) -> None:
-        self._order += 1
-        heapq.heappush(self._heap, (when, self._order, kind, own, a, b))
+        heapq.heappush(self._heap, (when, next(self._order), kind, own, a, b))
 
     def _call(self, when: float, function: Callable[[], None]) -> None:
         self._push(when, _CALL, 0, function)
@@ -176,7 +180,8 @@ class World:
         """Let time pass until every side is through or gone, or one hangs."""
         heap, clients, pop = self._heap, self._clients, heapq.heappop
         while heap and not self.hung:
-            self.now, _, kind, own, a, b = event = pop(heap)
+            now, _, kind, own, a, b = event = pop(heap)
+            self.now = now
             if kind == _CALL:
                 a()
                 continue
@@ -185,8 +190,8 @@ class World:
                 if kind == _TICK and all(other.done_at < FOREVER for other in clients.values()):
                     break
                 continue
-            if peer.pauses and peer.paused_until(self.now):
-                self._push(peer.paused_until(self.now), *event[2:])
+            if peer.pauses and peer.paused_until(now):
+                self._push(peer.paused_until(now), *event[2:])
                 continue
             if kind == _TICK:
                 if isinstance(peer, SimulatedSpectator):
@@ -194,54 +199,52 @@ class World:
                 else:
                     self._tick(peer)
             elif kind == _DATAGRAM:
-                peer.match.receive(a, "inputs", b, now=peer.offset + self.now * peer.rate)
+                peer.match.receive(a, "inputs", b, now=peer.offset + now * peer.rate)
             elif kind == _REPLY:
-                self._carry_out(peer, peer.match.batch_done(a, costs_us=b, now=peer.offset + self.now * peer.rate))
+                self._carry_out(peer, peer.match.batch_done(a, costs_us=b, now=peer.offset + now * peer.rate))
             else:
-                peer.match.receive(a, "control", b, now=peer.offset + self.now * peer.rate)
+                peer.match.receive(a, "control", b, now=peer.offset + now * peer.rate)
         self.now = min(self.now, max(p.done_at for p in self.peers)) if not self.hung else self.now
         for peer in self.peers:
             peer.meter.close_episode()
 
     def _tick(self, peer: SimulatedPeer) -> None:
-        if self.now < peer.held_until:
+        now = self.now
+        if now < peer.held_until:
             if peer.held_until < FOREVER:
                 self._push(peer.held_until, _TICK, peer.own)
                 peer.due = peer.local_time(peer.held_until)
             return
         match = peer.match
-        local = peer.offset + self.now * peer.rate
+        local = peer.offset + now * peer.rate
         seconds = match.frame_duration()
-        owed = 1 + int((local - peer.due) / seconds) if local > peer.due else 1
+        owed = 1
+        if local > peer.due:
+            owed = min(1 + int((local - peer.due) / seconds), _MOST_OWED)
         peer.due = max(peer.due, local - seconds) + seconds if owed == 1 else local + seconds
-        episode, was_out = match.episode, match.is_batch_out
+        episode, was_out = (match.episode, match.is_batch_out) if match.phase is _PLAYING else (None, False)
         before = episode.session.current_frame if episode is not None else 0
-        was_playing = match.phase is Phase.PLAYING
-        self._carry_out(peer, match.tick(now=local, owed=min(owed, _MOST_OWED)))
-        if was_playing and episode is not None and match.phase is Phase.PLAYING:
-            self._measure(peer, before, was_out)
-        if match.ended is not None and not match.is_batch_out and self._is_over(peer):
-            peer.done_at = self.now
+        self._carry_out(peer, match.tick(now=local, owed=owed))
+        if match.phase is _PLAYING:
+            if episode is not None:
+                self._measure(peer, episode.session, before, was_out)
+        elif match.ended is not None and not match.is_batch_out and self._is_over(peer):
+            peer.done_at = now
         # On its own clock, so that what is due never drifts by rounding.
-        self._push(max(self.now, (peer.due - peer.offset) / peer.rate), _TICK, peer.own)
+        due = (peer.due - peer.offset) / peer.rate
+        self._push(due if due > now else now, _TICK, peer.own)
 
     def _tick_spectator(self, spectator: SimulatedSpectator) -> None:
         self._carry_out(spectator, spectator.tick(self.now))
         self._push(self.now + spectator.match.frame_duration(), _TICK, spectator.own)
 
-    def _measure(self, peer: SimulatedPeer, before: int, was_out: bool) -> None:
-        match, meter = peer.match, peer.meter
-        assert match.episode is not None
-        session = match.episode.session
-        frame = session.current_frame
-        meter.ticks += 1
+    def _measure(self, peer: SimulatedPeer, session: RollbackSession, before: int, was_out: bool) -> None:
+        meter = peer.meter
+        frame, confirmed = session.current_frame, session.confirmed_frame
         meter.note_tick(before, frame, self.now)
-        meter.lags[frame - 1 - min(frame - 1, session.confirmed_frame)] += 1
-        if frame == before:
-            if was_out:
-                meter.overruns += 1
-            elif not match.stalled and (session.frame_limit is None or frame < session.frame_limit):
-                meter.skipped += 1
+        meter.lags[frame - 1 - confirmed if confirmed < frame else 0] += 1
+        if frame == before and not was_out and not peer.match.stalled:
+            meter.skipped += session.frame_limit is None or frame < session.frame_limit
 
     def _is_over(self, peer: SimulatedPeer) -> bool:
         return not peer.match.owes_acknowledgement or self.now - peer.moved_at > GOODBYE_SECONDS
@@ -257,7 +260,7 @@ class World:
                 results, costs, seconds = peer.host.run(out.batch)
                 self._push(self.now + seconds, _REPLY, peer.own, results, costs)
             return
-        own, trace = peer.own, self._trace
+        now, own, trace, links = self.now, peer.own, self._trace, self._links
         if self.spectators:
             out = self._send_to_spectators(own, out)
         for other, data in out.datagrams:
@@ -265,28 +268,30 @@ class World:
             if size > self.largest_datagram:
                 self.largest_datagram = size
             trace += data
-            for when in self._links[own, other].plan(self.now, size):
+            for when in links[own, other].plan(now, size):
                 self._push(when, _DATAGRAM, other, own, data)
         for other, data in out.control:
             trace += data
-            self._push(self._links[own, other].plan_control(self.now), _CONTROL, other, own, data)
+            self._push(links[own, other].plan_control(now), _CONTROL, other, own, data)
         for record in out.records:
-            if isinstance(record, FrameRecorded):
+            if type(record) is FrameRecorded:
                 peer.recording.frames.append(record)
-                peer.moved_at = self.now
+                peer.moved_at = now
                 trace += _PACK_FRAME(own, record.episode, record.frame)
                 trace += record.checksum
                 trace += b"".join(record.inputs)
                 trace += self._pack_rewards(*record.rewards)
-            else:
+            elif type(record) is FramesVerified:
+                peer.recording.verified[record.episode] = record.frame
+            elif type(record) is not FrameTimed:
                 self._take_record(peer, record)
         for event in out.events:
             self._take_event(peer, event)
         if out.batch is not None:
-            if peer.match.phase is Phase.DIVERGED:
+            if peer.match.phase is _DIVERGED:
                 peer.heal_before(out.batch)
             results, costs, seconds = peer.host.run(out.batch)
-            self._push(self.now + seconds, _REPLY, own, results, costs)
+            self._push(now + seconds, _REPLY, own, results, costs)
         if len(trace) > _FLUSH:
             self._digest.update(trace)
             trace.clear()
@@ -310,14 +315,14 @@ class World:
 
     def _take_record(self, peer: SimulatedPeer, record: Any) -> None:
         recording = peer.recording
-        if isinstance(record, FramesVerified):
-            recording.verified[record.episode] = record.frame
-        elif isinstance(record, EpisodeStarted):
+        if isinstance(record, EpisodeStarted):
             recording.starts.append(record)
         elif isinstance(record, EpisodeEnded):
             recording.ends.append(record)
         elif isinstance(record, FramesWithdrawn):
             recording.withdraw(record.episode, record.first_frame)
+        elif isinstance(record, EventRecorded) and record.name == "input-delay":
+            peer.players[record.details["seat"]].delay_changed()
 
     def _take_event(self, peer: SimulatedPeer, event: Any) -> None:
         if isinstance(event, PhaseChanged):

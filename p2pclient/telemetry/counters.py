@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -11,6 +11,10 @@ from p2pclient.telemetry.observed import Conversation, Decision
 
 _SPARSE = 16
 """Every so many ticks the figures are sampled that are smoothed over longer than that."""
+
+
+def _counts() -> defaultdict[int, int]:
+    return defaultdict(int)
 
 
 @dataclass(slots=True)
@@ -45,15 +49,15 @@ class MatchCounters:
     datagram_bytes_sent: int = 0
     control_sent: int = 0
     control_bytes_sent: int = 0
-    rollback_causes: Counter[int] = field(default_factory=Counter)
+    rollback_causes: defaultdict[int, int] = field(default_factory=_counts)
     """Rollbacks by the seat whose input was assumed wrongly."""
-    resimulated_by_cause: Counter[int] = field(default_factory=Counter)
+    resimulated_by_cause: defaultdict[int, int] = field(default_factory=_counts)
     """Frames simulated again by the same; where several seats caused a rollback, all of it counts for each."""
-    depths: Counter[int] = field(default_factory=Counter)
+    depths: defaultdict[int, int] = field(default_factory=_counts)
     """Rollbacks by depth."""
-    windows: Counter[int] = field(default_factory=Counter)
+    windows: defaultdict[int, int] = field(default_factory=_counts)
     """Ticks of play by the prediction window that held."""
-    delays: Counter[int] = field(default_factory=Counter)
+    delays: defaultdict[int, int] = field(default_factory=_counts)
     """Ticks of play by the input delay that held, in frames."""
 
     def count_decision(self, decision: Decision) -> None:
@@ -83,7 +87,7 @@ class MatchCounters:
         # Not asdict: before Python 3.12 it makes a counter of the pairs of a counter.
         values = {each.name: getattr(self, each.name) for each in fields(self)}
         return {
-            name: {str(k): v for k, v in sorted(value.items())} if isinstance(value, Counter) else value
+            name: {str(k): v for k, v in sorted(value.items())} if isinstance(value, defaultdict) else value
             for name, value in values.items()
         }
 
@@ -114,18 +118,21 @@ class PeerCounters:
         self._samples = 0
 
     def sample(self) -> bool:
-        """Take in the figures of this tick. True if round trip, jitter and loss had their turn to be shown."""
+        """Take in the figures of this tick. True if round trip, jitter and loss had their turn to be shown.
+
+        Call :meth:`sort_in` every few hundred times.
+        """
         conversation = self.conversation
         stats = conversation.stats
         lead, theirs = conversation.lead, conversation.peer_lead
         if lead is not None:
-            self.lead.add(lead)
+            self.lead.pending.append(lead)
             if theirs is not None:
-                self.ahead.add((lead - theirs) / 2)
+                self.ahead.pending.append((lead - theirs) / 2)
         if stats.datagrams_received != self._received:  # an old time is no new sample
             self._received = stats.datagrams_received
             if stats.rtt is not None:
-                self.rtt_ms.add(stats.rtt * 1000)
+                self.rtt_ms.pending.append(stats.rtt * 1000)
         self._samples += 1
         if self._samples % _SPARSE:
             return False
@@ -133,3 +140,8 @@ class PeerCounters:
             self.jitter_ms.add(stats.jitter * 1000)
         self.loss.add(stats.loss)
         return True
+
+    def sort_in(self) -> None:
+        """Keep small what is sampled in every tick."""
+        for histogram in (self.lead, self.ahead, self.rtt_ms):
+            histogram.sort_in()

@@ -16,7 +16,8 @@ import msgspec
 
 _OCTAVE = 32
 _LOWEST = -20
-_PENDING = 256
+PENDING = 256
+"""Samples after which they are sorted in."""
 SMALLEST = 2.0**_LOWEST
 """Magnitudes below it count as 0."""
 LARGEST = 2.0**40
@@ -38,7 +39,7 @@ class Summary(msgspec.Struct, frozen=True):
 class Histogram:
     """Counts of one figure, negative values too. Count, mean, least and most are of the samples themselves."""
 
-    __slots__ = ("_buckets", "_count", "_least", "_most", "_pending", "_total")
+    __slots__ = ("_buckets", "_count", "_least", "_most", "_total", "pending")
 
     def __init__(self) -> None:
         self._buckets: defaultdict[int, int] = defaultdict(int)
@@ -46,20 +47,20 @@ class Histogram:
         self._total = 0.0
         self._least = float("inf")
         self._most = float("-inf")
-        # Sorted into buckets many at a time: most figures repeat, and counting equal ones first costs a quarter.
-        self._pending: list[float] = []
+        self.pending: list[float] = []
+        """Samples that are not in buckets yet. Who has one in every tick may append it here, and call :meth:`sort_in`
+        now and then."""
 
     def add(self, value: float) -> None:
         """Take one sample in; any number but NaN."""
-        pending = self._pending
-        pending.append(value)
-        if len(pending) == _PENDING:
-            self._sort_in()
+        self.pending.append(value)
+        if len(self.pending) >= PENDING:
+            self.sort_in()
 
     def include(self, others: Iterable[Histogram]) -> Histogram:
         """Take in all samples of others, and return this one."""
         for other in others:
-            other._sort_in()
+            other.sort_in()
             for bucket, count in other._buckets.items():
                 self._buckets[bucket] += count
             self._count += other._count
@@ -68,10 +69,13 @@ class Histogram:
             self._most = max(self._most, other._most)
         return self
 
-    def _sort_in(self) -> None:
-        pending, self._pending = self._pending, []
+    def sort_in(self) -> None:
+        """Put all samples into buckets."""
+        # Many at a time: most figures repeat, and counting equal ones first costs a quarter.
+        pending, self.pending = self.pending, []
+        buckets = self._buckets
         for value, count in Counter(pending).items():
-            self._buckets[_bucket_of(value)] += count
+            buckets[_bucket_of(value)] += count
         self._count += len(pending)
         self._total += sum(pending)
         self._least = min(self._least, min(pending, default=self._least))
@@ -80,12 +84,12 @@ class Histogram:
     @property
     def count(self) -> int:
         """Samples taken in."""
-        return self._count + len(self._pending)
+        return self._count + len(self.pending)
 
     @property
     def mean(self) -> float | None:
         """Mean of all samples, or None without any."""
-        self._sort_in()
+        self.sort_in()
         return self._total / self._count if self._count else None
 
     def quantile(self, share: float) -> float | None:
@@ -94,7 +98,7 @@ class Histogram:
         Args:
             share: 0 for the least, 0.5 for the median, 1 for the most.
         """
-        self._sort_in()
+        self.sort_in()
         rank = int(share * self._count)
         if rank >= self._count - 1:
             return self._most if self._count else None
@@ -112,12 +116,12 @@ class Histogram:
 
 
 def _bucket_of(value: float) -> int:
-    magnitude = abs(value)
-    if magnitude < SMALLEST:
+    if -SMALLEST < value < SMALLEST:
         return 0
-    mantissa, exponent = frexp(min(magnitude, LARGEST))
-    bucket = (exponent - _LOWEST) * _OCTAVE + int(mantissa * (2 * _OCTAVE) + 0.5)
-    return bucket if value > 0 else -bucket
+    if value < 0:
+        return -_bucket_of(-value)
+    mantissa, exponent = frexp(value if value < LARGEST else LARGEST)
+    return (exponent - _LOWEST) * _OCTAVE + int(mantissa * (2 * _OCTAVE) + 0.5)
 
 
 def _value_of(bucket: int) -> float:

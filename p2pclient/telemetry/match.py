@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from p2pclient.telemetry.counters import MatchCounters, PeerCounters
-from p2pclient.telemetry.histogram import Histogram
+from p2pclient.telemetry.histogram import PENDING, Histogram
 from p2pclient.telemetry.observed import Conversation, Decision
 from p2pclient.telemetry.report import MatchReport, report_peer
 from p2pclient.telemetry.trace import EVENTS_KEPT, PLAY, MatchTrace, Track
@@ -77,7 +77,7 @@ class MatchTelemetry:
             self.counters.late_ticks += 1
         if self._phase == PLAY:
             if self._ticked_at is not None:
-                self.tick_ms.add((now - self._ticked_at) * 1000)
+                self.tick_ms.pending.append((now - self._ticked_at) * 1000)
             self._ticked_at = now
         if self.trace is not None:
             self.trace.begin(Track.TICKS, "tick", now=now, owed=owed)
@@ -117,7 +117,9 @@ class MatchTelemetry:
         counters.delays[delay] += 1
         # Under an input delay, frames are confirmed before they are simulated.
         lag = frame - 1 - confirmed if frame > confirmed else 0
-        self.lag.add(lag)
+        self.lag.pending.append(lag)
+        if len(self.lag.pending) >= PENDING:
+            self._sort_in()
         if decision.depth:
             self.depth.add(decision.depth)
         if decision.stalled:
@@ -136,6 +138,13 @@ class MatchTelemetry:
             trace.show("confirmation lag", lag, now=now)
             trace.show("window", window, now=now)
             trace.show("input delay", delay, now=now)
+
+    def _sort_in(self) -> None:
+        """Keep small what is sampled in every tick of play, or less often."""
+        for histogram in (self.lag, self.tick_ms, self.batch_ms, self.host_ms):
+            histogram.sort_in()
+        for peer in self._sampled.values():
+            peer.sort_in()
 
     def _begin_stall(self) -> None:
         if not self._stalled:
@@ -176,9 +185,9 @@ class MatchTelemetry:
         """
         self.now = now
         if self._batch_since is not None and self._batch_of_play:
-            self.batch_ms.add((now - self._batch_since) * 1000)
+            self.batch_ms.pending.append((now - self._batch_since) * 1000)
             if costs_us:
-                self.host_ms.add(sum(costs_us) / 1000)
+                self.host_ms.pending.append(sum(costs_us) / 1000)
         self._batch_since = None
         if self.trace is not None:
             self.trace.end(Track.BATCHES, now=now, host_us=sum(costs_us))
