@@ -8,6 +8,8 @@ from enum import Enum
 from hashlib import blake2b
 from typing import Any
 
+import msgspec
+
 from p2pclient.common.errors import ConfigurationError
 from p2pclient.common.frames import pack_seat_input
 from p2pclient.common.seeds import derive_seed
@@ -218,17 +220,16 @@ class SpectatorGone:
 MatchEvent = PhaseChanged | PeerSilence | Desync | Ended | ViewReady | SpectatorGone
 
 
-@dataclass(slots=True)
-class Outbox:
+class Outbox(msgspec.Struct):
     """What one call decided. Carry it out in this order; datagrams first, they must not wait."""
 
-    datagrams: list[tuple[int, bytes]] = field(default_factory=list)
+    datagrams: list[tuple[int, bytes]] = msgspec.field(default_factory=list)
     """``(peer, bytes)`` for the ``inputs`` channel."""
-    control: list[tuple[int, bytes]] = field(default_factory=list)
+    control: list[tuple[int, bytes]] = msgspec.field(default_factory=list)
     """``(peer, bytes)`` for the ``control`` channel."""
     batch: list[list[Any]] | None = None
     """Commands for the environment's host; its reply goes to ``batch_done`` or ``batch_failed``."""
-    records: list[Record] = field(default_factory=list)
-    events: list[MatchEvent] = field(default_factory=list)
-    trace: list[str] = field(default_factory=list)
+    records: list[Record] = msgspec.field(default_factory=list)
+    events: list[MatchEvent] = msgspec.field(default_factory=list)
+    trace: list[str] = msgspec.field(default_factory=list)
     """Lines for the debug log; empty unless tracing is on."""

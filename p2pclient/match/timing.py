@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from p2pclient.match.sources import Sample
 from p2pclient.recorder.records import FrameTimed
@@ -11,8 +11,7 @@ _WAIT_FOR_DISPLAY = 1.0
 """Seconds after which a frame that was not shown counts as skipped by the display."""
 
 
-@dataclass(slots=True)
-class _Times:
+class _Times(msgspec.Struct):
     applied_at: float
     pressed_at: float | None
     predicted: tuple[bool, ...]

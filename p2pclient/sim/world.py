@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
-from dataclasses import replace
+from copy import copy
 from functools import partial
 from hashlib import blake2b
 from itertools import count
@@ -298,7 +298,7 @@ class World:
 
     def _send_to_spectators(self, own: int, out: Outbox) -> Outbox:
         """Send what goes to spectators; return the rest."""
-        mine, theirs = replace(out), Outbox()
+        mine, theirs = copy(out), Outbox()
         for name in ("datagrams", "control"):
             every = getattr(out, name)
             setattr(mine, name, [each for each in every if each[0] < FIRST_SPECTATOR])
