@@ -6,8 +6,9 @@ import abc
 import random
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
+from envs.plain import copy_plain
 from p2pclient.common.errors import ConfigurationError
-from p2pclient.common.spaces import Space
+from p2pclient.common.spaces import Space, draw_action
 
 AgentId = Any
 """What the environment calls an agent: a str or an int."""
@@ -83,6 +84,12 @@ class Environment(abc.ABC):
     """Names for :meth:`make_bot`."""
     predicts: bool = False
     """True if it overrides :meth:`predict`."""
+    portable: bool = True
+    """True if another instance can go on from :meth:`get_state`. If not, that only tells what the state is, and
+    :meth:`keep` and :meth:`restore` must be overridden."""
+    snapshots: Optional[Dict[str, Any]] = None
+    """None if it keeps its state by itself; else how it is kept, and what was found out about each way, as plain data
+    (see :mod:`envs.grading`)."""
 
     @abc.abstractmethod
     def reset(self, seed: int) -> None:
@@ -114,6 +121,24 @@ class Environment(abc.ABC):
         Raises:
             EnvHostError: it is not: other fields, types or shapes, or values that could not be in this environment.
         """
+
+    def keep(self) -> Any:
+        """Return the current state for :meth:`restore` of this very instance; it never leaves the process.
+
+        An environment that is not :attr:`portable`, or that can do it faster, overrides both.
+        """
+        return copy_plain(self.get_state())
+
+    def restore(self, kept: Any) -> None:
+        """Go to a state from :meth:`keep`, which stays good for further calls."""
+        self.set_state(copy_plain(kept))
+
+    def fingerprint(self) -> Any:
+        """Return plain data that is equal for equal states only: what the checksum is made of, and what is compared.
+
+        An environment whose :meth:`get_state` is more or less than that overrides this.
+        """
+        return self.get_state()
 
     @abc.abstractmethod
     def seed_rng(self, seed: int) -> None:
@@ -170,9 +195,5 @@ class Environment(abc.ABC):
 
 
 def random_action(space: Space, generator: random.Random) -> Any:
-    """Return a value of ``space``, drawn evenly."""
-    if space["kind"] == "discrete":
-        return generator.randrange(space["n"]) + space.get("start", 0)
-    if space["kind"] == "multi_discrete":
-        return [generator.randrange(n) for n in space["nvec"]]
-    return [generator.randrange(2) for _ in range(space["n"])]
+    """Return a value of ``space``, drawn as :func:`~p2pclient.common.spaces.draw_action` does."""
+    return draw_action(space, generator)

@@ -31,20 +31,26 @@ def source_digest(distribution: Optional[str]) -> str:
     """Return 32 hex digits over the code that an environment runs: its package's version and files, and this package's.
 
     Args:
-        distribution: name of an installed distribution whose package has the same name; None for none.
+        distribution: name of a package, as it is imported: an installed distribution, or code of the person's own; None
+            for none.
     """
     digest = blake2b(digest_size=16)
     if distribution is not None:
-        digest.update(f"{distribution} {importlib.metadata.version(distribution)}\n".encode())
-        for folder in _folders(distribution):
-            _add_files(digest, folder)
+        digest.update(f"{distribution} {_version(distribution)}\n".encode())
+        spec = importlib.util.find_spec(distribution)
+        if spec is not None and spec.submodule_search_locations is None and spec.origin is not None:
+            digest.update(Path(spec.origin).read_bytes().replace(b"\r\n", b"\n"))
+        for folder in (spec.submodule_search_locations if spec is not None else None) or ():
+            _add_files(digest, Path(folder))
     _add_files(digest, _OWN_FOLDER)
     return digest.hexdigest()
 
 
-def _folders(package: str) -> List[Path]:
-    spec = importlib.util.find_spec(package)
-    return [Path(place) for place in (spec.submodule_search_locations if spec is not None else None) or ()]
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "as it is"
 
 
 def _add_files(digest: Any, folder: Path) -> None:

@@ -6,12 +6,15 @@ Only names in this table are ever loaded: a server or a peer can ask for nothing
 from __future__ import annotations
 
 import importlib
+import re
 import time
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple, Type
 
 import numpy as np
 
 from envs.contract import Clock, Environment, Progress, no_progress
+from envs.grading import QUICK, THOROUGH, grade
+from envs.keeping import Keeper, NoKeeper
 from envs.machine import machine_facts, numeric_probe, source_digest
 from envs.prediction import OWN, predictor_names
 from p2pclient.common.errors import ConfigurationError, EnvHostError
@@ -38,29 +41,52 @@ _ENTRIES: Dict[str, _Entry] = {
 }
 
 
+_FAMILIES: Dict[str, _Entry] = {
+    "gymnasium": _Entry("envs.foreign_gym", "gymnasium"),
+    "pettingzoo": _Entry("envs.foreign_zoo", "pettingzoo"),
+}
+"""Whole packages of environments, by the part of a name before the colon; any of theirs is taken by its own name."""
+_WORD = re.compile(r"[A-Za-z0-9_+-]{0,64}")
+_FACTORY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+
+
 def known_names() -> Tuple[str, ...]:
-    """Return every name that :func:`create` takes."""
+    """Return the names of single environments that :func:`create` takes; there are also :func:`families`."""
     return tuple(_ENTRIES)
 
 
-def create(name: str, args: Optional[Dict[str, Any]] = None, progress: Optional[Progress] = None) -> Environment:
+def families() -> Tuple[str, ...]:
+    """Return the beginnings, with their colon, of names of which there are many."""
+    return tuple(f"{family}:" for family in _FAMILIES)
+
+
+def create(
+    name: str,
+    args: Optional[Dict[str, Any]] = None,
+    progress: Optional[Progress] = None,
+    *,
+    local: bool = False,
+    thorough: bool = False,
+) -> Environment:
     """Import and make an environment.
 
     Args:
-        name: one of :func:`known_names`.
+        name: one of :func:`known_names`, a family's name with one of its own, or ``module:factory``.
         args: the environment's own arguments, plain data; None for none.
         progress: told what is going on, as far as known.
+        local: the name was given by the person at this machine, so that ``module:factory`` may be imported.
+        thorough: try every way of keeping its state, from more moments of an episode.
 
     Raises:
         ConfigurationError: the name or an argument is not allowed; the message names what is.
         EnvHostError: the environment's package is not installed in this interpreter, or is not one that works.
     """
     tell = progress or no_progress
-    entry = _ENTRIES.get(name) if isinstance(name, str) else None
-    if entry is None:
-        raise ConfigurationError("environment", name, ", ".join(known_names()))
+    entry = _entry(name, local)
     if args is not None and not (isinstance(args, dict) and all(isinstance(key, str) for key in args)):
         raise ConfigurationError("environment arguments", args, "names with values")
+    if name not in _ENTRIES and not local:
+        _check_modest(args or {}, "environment arguments")
     tell(None, "Loading the game")
     try:
         module = importlib.import_module(entry.module)
@@ -71,8 +97,59 @@ def create(name: str, args: Optional[Dict[str, Any]] = None, progress: Optional[
             f"{name} needs the package {entry.distribution}, which this Python does not have: "
             f"install it there with pip install {entry.distribution}"
         ) from error
-    environment: Environment = module.make(name, dict(args or {}), tell)
+    if name in _ENTRIES:
+        environment: Environment = module.make(name, dict(args or {}), tell)
+    else:
+        environment = _make_foreign(module, name, dict(args or {}), tell, thorough)
     _check(environment)
+    return environment
+
+
+def _entry(name: Any, local: bool) -> _Entry:
+    """Return where an environment comes from.
+
+    Raises:
+        ConfigurationError: nothing of that name may be loaded here.
+    """
+    if isinstance(name, str):
+        entry = _ENTRIES.get(name) or _FAMILIES.get(name.partition(":")[0])
+        if entry is not None:
+            return entry
+        if local and _FACTORY.fullmatch(name):
+            return _Entry("envs.foreign_factory", None)
+    allowed = ", ".join([*known_names(), *(f"{family}NAME" for family in families())])
+    if isinstance(name, str) and _FACTORY.fullmatch(name) and not local:
+        allowed += "; module:factory only where the person at this machine has allowed it"
+    raise ConfigurationError("environment", name, allowed)
+
+
+def _check_modest(value: Any, place: str) -> None:
+    """Raise unless an argument from outside is numbers and words: a path could lead anywhere."""
+    if isinstance(value, dict):
+        parts = [(part, f"{place}[{key!r}]") for key, part in value.items()]
+    elif isinstance(value, (list, tuple)):
+        parts = [(part, f"{place}[{index}]") for index, part in enumerate(value)]
+    elif value is None or isinstance(value, (bool, int, float)) or (isinstance(value, str) and _WORD.fullmatch(value)):
+        return
+    else:
+        raise ConfigurationError(place, value, "numbers and single words, where a server asks for it")
+    for part, inner in parts:
+        _check_modest(part, inner)
+
+
+def _make_foreign(module: Any, name: str, args: Dict[str, Any], tell: Progress, thorough: bool) -> Environment:
+    """Make an environment of another package, with the best way of keeping its state."""
+
+    def build(keeper: Type[Keeper]) -> Environment:
+        made: Environment = module.make(name, dict(args), no_progress, keeper)
+        return made
+
+    tell(None, "Starting the game")
+    build(NoKeeper)  # what is wrong with the name or the arguments is told from here
+    tell(None, "Trying whether the game can go back")
+    verdict = grade(build, THOROUGH if thorough else QUICK, all_of_them=thorough)
+    environment = build(verdict.chosen)
+    environment.snapshots = verdict.as_data()
     return environment
 
 
@@ -100,11 +177,19 @@ def describe(
         "nominal_rate_hz": environment.nominal_rate_hz,
         "bots": list(environment.bots),
         "predictors": predictor_names(environment),
-        "digest": source_digest(_ENTRIES[name].distribution if name in _ENTRIES else None),
+        "digest": source_digest(_distribution(name)),
         "machine": machine_facts(),
         "numeric_probe": numeric_probe(),
         "step_us": step_us,
+        "portable": environment.portable,
+        "snapshots": environment.snapshots or {"chosen": "own", "graded": []},
     }
+
+
+def _distribution(name: str) -> Optional[str]:
+    """Return the package whose code an environment of this name runs; None if it comes with this program."""
+    entry = _ENTRIES.get(name) or _FAMILIES.get(name.partition(":")[0])
+    return entry.distribution if entry is not None else name.partition(":")[0].partition(".")[0]
 
 
 def observation_spaces(environment: Environment) -> List[Optional[Dict[str, Any]]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hashlib import blake2b
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from envs.canonical import checksum
 from envs.contract import Bot, Environment
@@ -18,6 +18,15 @@ StepResult = List[Any]
 If an input was :data:`~envs.prediction.PREDICT`, one more follows: by seat the payload that was used instead, None
 where the input was given.
 """
+
+
+class Snapshot(NamedTuple):
+    """The state at the beginning of a frame."""
+
+    kept: Any
+    """What the environment made of its own part."""
+    totals: List[float]
+    gone: List[bool]
 
 
 class Simulation:
@@ -39,9 +48,14 @@ class Simulation:
         self._totals: List[float] = []
         self._gone: List[bool] = []
         self._known = False
-        self._snapshots: Dict[int, Any] = {}
+        self._snapshots: Dict[int, Snapshot] = {}
+        kind = type(environment)
+        self._is_told_whole = environment.portable and kind.fingerprint is Environment.fingerprint
+        """The environment's state is its fingerprint, so that one copy serves as both."""
+        self._keeps_states = self._is_told_whole and kind.keep is Environment.keep
+        """Likewise with what it keeps."""
         self._current: Optional[Any] = None
-        """The current state as isolated plain data, or None if it has not been asked for since it changed."""
+        """What the checksum covers, as isolated plain data; None if it has not been asked for since it changed."""
         self._episode_seed = 0
         self._bots: Dict[int, Bot] = {}
         self._bot_orders: Dict[int, Tuple[str, int]] = {}
@@ -134,7 +148,8 @@ class Simulation:
     def save(self, frame: int) -> None:
         """Keep the current state as snapshot ``frame``, which is the current frame."""
         self._check(frame)
-        self._snapshots[frame] = self._state()
+        kept = self._state()["environment"] if self._keeps_states else self._environment.keep()
+        self._snapshots[frame] = Snapshot(kept, list(self._totals), list(self._gone))
 
     def load(self, frame: int) -> None:
         """Go to snapshot ``frame``. It stays kept.
@@ -142,7 +157,10 @@ class Simulation:
         Raises:
             LocalMisuseError: there is none.
         """
-        self._restore(frame, self._kept(frame))
+        kept, totals, gone = self._kept(frame)
+        self._known = False
+        self._environment.restore(kept)
+        self._restored(frame, totals, gone)
 
     def drop(self, before: int) -> None:
         """Forget the snapshots of all frames below ``before``."""
@@ -150,17 +168,26 @@ class Simulation:
             del self._snapshots[frame]
 
     def get_state(self) -> Dict[str, Any]:
-        """Return ``{"frame": int, "data": plain data}``: all that another instance needs to go on from here."""
+        """Return ``{"frame": int, "data": plain data}``: all that another instance needs to go on from here.
+
+        Of an environment that is not portable, it can only be compared with others.
+        """
         self._check(self._frame)
-        return {"frame": self._frame, "data": copy_plain(self._state())}
+        if self._is_told_whole or not self._environment.portable:
+            return {"frame": self._frame, "data": copy_plain(self._state())}
+        whole = copy_plain(self._environment.get_state())
+        return {"frame": self._frame, "data": self._data(whole, self._totals, self._gone)}
 
     def get_snapshot(self, frame: int) -> Dict[str, Any]:
         """Return the kept snapshot ``frame`` as :meth:`get_state` would in that state. The current state stays.
 
         Raises:
-            LocalMisuseError: there is none.
+            LocalMisuseError: there is none, or snapshots of this environment are nothing that can be sent.
         """
-        return {"frame": frame, "data": copy_plain(self._kept(frame))}
+        kept, totals, gone = self._kept(frame)
+        if not self._environment.portable or type(self._environment).keep is not Environment.keep:
+            raise LocalMisuseError("snapshots of this environment are good for this process alone")
+        return {"frame": frame, "data": self._data(copy_plain(kept), totals, gone)}
 
     def get_state_unless(self, expected: bytes) -> Optional[Dict[str, Any]]:
         """Return None if the state has the checksum ``expected``, else the state: what differs is worth its bytes."""
@@ -174,8 +201,11 @@ class Simulation:
         """
         self._known = False
         frame, data = _take_apart(state, self._seats)
+        if not self._environment.portable:
+            raise EnvHostError("this environment cannot take over a state that is not its own")
         self._environment.check_state(data["environment"])
-        self._restore(frame, data)
+        self._environment.set_state(copy_plain(data["environment"]))
+        self._restored(frame, data["totals"], data["gone"])
         return self.compute_hash()
 
     def compute_hash(self) -> bytes:
@@ -239,11 +269,11 @@ class Simulation:
         if frame != self._frame:
             raise LocalMisuseError(f"frame {frame} was asked for, the current frame is {self._frame}")
 
-    def _kept(self, frame: int) -> Any:
-        state = self._snapshots.get(frame)
-        if state is None:
+    def _kept(self, frame: int) -> Snapshot:
+        snapshot = self._snapshots.get(frame)
+        if snapshot is None:
             raise LocalMisuseError(f"there is no snapshot of frame {frame}; kept: {sorted(self._snapshots)}")
-        return state
+        return snapshot
 
     def _enter(self, frame: int) -> None:
         self._frame = frame
@@ -252,19 +282,17 @@ class Simulation:
 
     def _state(self) -> Any:
         if self._current is None:
-            self._current = {
-                "environment": copy_plain(self._environment.get_state()),
-                "totals": list(self._totals),
-                "gone": list(self._gone),
-            }
+            self._current = self._data(copy_plain(self._environment.fingerprint()), self._totals, self._gone)
         return self._current
 
-    def _restore(self, frame: int, state: Any) -> None:
-        self._known = False
-        self._environment.set_state(copy_plain(state["environment"]))
-        self._totals = list(state["totals"])
-        self._gone = list(state["gone"])
-        # Asked for anew, not taken from here: a checksum must tell what the environment made of it.
+    @staticmethod
+    def _data(environment: Any, totals: List[float], gone: List[bool]) -> Dict[str, Any]:
+        return {"environment": environment, "totals": list(totals), "gone": list(gone)}
+
+    def _restored(self, frame: int, totals: List[float], gone: List[bool]) -> None:
+        """The environment has gone to a state. What it made of it is asked for anew, so that checksums tell."""
+        self._totals = list(totals)
+        self._gone = list(gone)
         self._enter(frame)
 
 

@@ -22,13 +22,17 @@ def test_an_environment_that_can_be_rolled_back_is_fine_and_the_figures_show_tha
 ) -> None:
     assert main(["check", "test:counter_v0", *SMALL, "--max-steps", "20"]) == 0
     out, err = capsys.readouterr()
-    assert out.splitlines() == [
+    said, _, table = out.partition("\n\n")
+    assert said.splitlines() == [
         "test:counter_v0 can be rolled back: 24 rollbacks, up to 3 frames deep, and each of the 68 frames simulated "
         "again came out the same.",
         "26 distinct checksums in 30 frames; other inputs gave other checksums; a second process without rollbacks "
         "agreed in every frame.",
         "Rolled back over the end of 1 episode.",
     ]
+    assert table.startswith("way         exact  save us  load us    bytes\nown         yes  ")
+    assert "\nIts adapter keeps its state.\nIts state is portable: " in table
+    assert "\nSync mode: rollback. On this machine " in table
     assert err == ""
 
 
@@ -56,6 +60,9 @@ def test_json_has_the_finding_field_by_field(capsys: pytest.CaptureFixture[str])
     assert finding["field"] == "infos[0].steps_ever"
     assert finding["differences"][0] == {"path": "infos[0].steps_ever", "first": 1, "again": 2}
     assert found["reason"] == "Frame 0 gave something else when it was simulated again, although the state is the same."
+    assert found["strategies"]["own"]["exact"] is False
+    assert found["strategies"]["own"]["reason"] == found["reason"]
+    assert (found["deterministic"], found["sync_mode"], found["max_rate_hz"]) == (None, None, None)
 
 
 def test_json_of_a_fine_environment_has_the_figures(capsys: pytest.CaptureFixture[str]) -> None:
@@ -64,6 +71,13 @@ def test_json_of_a_fine_environment_has_the_figures(capsys: pytest.CaptureFixtur
     assert (found["ok"], found["verdict"], found["reason"], found["finding"]) == (True, "fine", None, None)
     assert (found["frames"], found["distinct_checksums"], found["inputs_matter"]) == (30, 30, True)
     assert found["resimulated"] == 26 * 3 + 1
+    assert (found["deterministic"], found["chosen"], found["portable"]) == (True, "own", True)
+    assert found["strategies"]["own"]["exact"]
+    assert found["strategies"]["own"]["save_us"] >= 0
+    assert found["step_us"] > 0
+    assert found["frame_us"] > 0
+    assert len(found["numeric_probe"]) == 16
+    assert found["sync_mode"] == "rollback"
 
 
 def test_equal_checksums_that_prove_nothing_are_no_success(capsys: pytest.CaptureFixture[str]) -> None:

@@ -147,6 +147,8 @@ def test_random_inputs_are_of_their_spaces_and_are_held_for_a_while() -> None:
         {"kind": "discrete", "n": 5, "start": -2},
         {"kind": "multi_discrete", "nvec": [3, 300]},
         {"kind": "multi_binary", "n": 9},
+        {"kind": "box", "dtype": "<f4", "shape": [2], "low": [-1.0, None], "high": [1.0, None]},
+        {"kind": "dict", "spaces": {"word": {"kind": "text", "max": 3, "charset": "abc"}}},
     ]
     inputs = RandomInputs(spaces, random.Random(1))
     lines = [inputs.next_line() for _ in range(2000)]

@@ -55,7 +55,8 @@ def test_the_description_is_complete_and_crosses_the_pipe(name: str) -> None:
     assert set(data) == {
         "env", "args", "title", "seat_colours", "agents", "seats", "action_spaces", "observation_spaces", "controls",
         "max_steps",
-        "nominal_rate_hz", "bots", "predictors", "digest", "machine", "numeric_probe", "step_us",
+        "nominal_rate_hz", "bots", "predictors", "digest", "machine", "numeric_probe", "step_us", "portable",
+        "snapshots",
     }  # fmt: skip
     assert (data["env"], data["args"], data["max_steps"], data["seats"]) == (name, {"max_steps": 50}, 50, 2)
     assert set(data["machine"]) == {"python", "numpy", "system", "machine"}

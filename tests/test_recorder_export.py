@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
+import random
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 from recorder_runs import make_frame, match_records, write_run
 
+from p2pclient.common.frames import pack_seat_input
+from p2pclient.common.spaces import decode_action, draw_action, encode_action
 from p2pclient.recorder.export import main
 from p2pclient.recorder.manifest import LOG_NAME
 from p2pclient.recorder.records import EpisodeStarted, FramesVerified, Record
@@ -75,6 +79,32 @@ def test_csv_says_the_same_as_parquet(tmp_path: Path) -> None:
         assert float(row["reward.0"]) == other["reward.0"]
         assert (row["info.0.soups"] or None) == (None if other["info.0.soups"] is None else str(other["info.0.soups"]))
         assert row["info.1.note"] == other["info.1.note"] == 'é, "x"'
+
+
+def test_actions_of_several_numbers_read_back_as_lists(tmp_path: Path) -> None:
+    stick: dict[str, Any] = {"kind": "box", "dtype": "<f4", "shape": [2], "low": [-1.0, None], "high": [1.0, None]}
+    parts = {"grip": {"kind": "discrete", "n": 3}, "keys": {"kind": "multi_binary", "n": 3}}
+    hand = {"kind": "dict", "spaces": parts}
+    generator = random.Random(5)
+    drawn = [tuple(draw_action(space, generator) for space in (stick, hand)) for _ in range(20)]
+
+    def records() -> Iterator[Record]:
+        yield EpisodeStarted(0, 1, bytes(8))
+        for frame, actions in enumerate(drawn):
+            inputs = [encode_action(space, action) for space, action in zip((stick, hand), actions, strict=True)]
+            yield make_frame(0, frame, actions=actions, inputs=tuple(pack_seat_input(i, focused=True) for i in inputs))
+        yield FramesVerified(0, 19)
+
+    folder = write_run(tmp_path / "run", records())
+    assert main([str(folder), "--quiet"]) == 0
+    table = pq.read_table(folder / "frames.parquet")
+    assert str(table.schema.field("action.0").type) == "list<element: double>"
+    assert repr(table["action.0"].to_pylist()) == repr([stick for stick, _ in drawn])
+    assert [json.loads(text) for text in table["action.1"].to_pylist()] == [hand for _, hand in drawn]
+    with (folder / "frames.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert repr([json.loads(row["action.0"]) for row in rows]) == repr([stick for stick, _ in drawn])
+    assert [decode_action(stick, bytes.fromhex(row["input.0"])[1:]) for row in rows] == [first for first, _ in drawn]
 
 
 def test_nothing_but_the_tables_is_left_in_the_folder(tmp_path: Path) -> None:

@@ -114,6 +114,28 @@ def test_a_columns_kind_holds_all_of_its_values(tmp_path: Path, values: list[Any
     assert len(rows_of(run)) == len(values)
 
 
+@pytest.mark.parametrize(
+    ("values", "kind", "rows"),
+    [
+        ([[0, 1], [2, 1 << 60]], "ints", [[0, 1], [2, 1 << 60]]),
+        ([[0.5, -0.0], [0.0, 1e300]], "floats", [[0.5, -0.0], [0.0, 1e300]]),
+        ([[1 << 63], [1]], "json", ["[9223372036854775808]", "[1]"]),
+        ([[0.5, 1], [1.5, 2]], "json", ["[0.5,1]", "[1.5,2]"]),
+        ([[[0.5], 1], [[1.5], 2]], "json", ["[[0.5],1]", "[[1.5],2]"]),
+        ([{"grip": 1, "arm": [0.5]}] * 2, "json", ['{"arm":[0.5],"grip":1}'] * 2),
+        (["up", ""], "text", ["up", ""]),
+    ],
+)
+def test_actions_of_several_numbers_are_lists(tmp_path: Path, values: list[Any], kind: str, rows: list[Any]) -> None:
+    frames = [make_frame(0, i, actions=(value, 0), infos=({"v": value}, {})) for i, value in enumerate(values)]
+    run = read(tmp_path / "run", of_frames(*frames, verified=1))
+    kinds = {column.name: column.kind for column in frame_layouts(run)[0].columns}
+    assert (kinds["action.0"], kinds["action.1"]) == (kind, "int")
+    assert repr([row["action.0"] for row in rows_of(run)]) == repr(rows)
+    # What an environment tells of itself may have any length and stays as it was.
+    assert kind not in ("ints", "floats") or kinds["info.0.v"] == "json"
+
+
 def test_whole_rewards_are_floats_in_every_run() -> None:
     assert resolve(["int"], prefer_float=True) == "float"
     assert resolve([], prefer_float=True) == "float"
@@ -170,6 +192,7 @@ def test_csv_keeps_null_and_empty_text_apart_and_floats_exact() -> None:
     assert csv_line(row) == (
         ',"","a,b","say ""x""","two\nlines",0.30000000000000004,-0.0,nan,1152921504606846976,true,false\n'
     )
+    assert csv_line([[1, 2], [0.1 + 0.2], [-0.0]]) == '"[1,2]",[0.30000000000000004],[-0.0]\n'
 
 
 def test_json_text_depends_on_the_value_alone() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 from typing import Any
@@ -10,16 +11,19 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from p2pclient.cli.check_verdict import print_verdict, verdict_data
+from p2pclient.cli.check_assessment import Assessment, assess, assessment_data, print_assessment
+from p2pclient.cli.check_verdict import print_verdict, verdict_data, wrong_sentence
 from p2pclient.common.errors import ConfigurationError, TandemError
 from p2pclient.envhost.blocking import BlockingEnvHost
-from p2pclient.envhost.checking import CheckPlan, CheckReport, check_rollback
+from p2pclient.envhost.checking import CheckPlan, CheckReport, check_rollback, measure_costs
 from p2pclient.envhost.process import HostSpec
 from p2pclient.settings.flags import add_environment_flags, environment_arguments
 
 FINE, WRONG, UNCHECKED = 0, 1, 2
 """Exit codes."""
 
+_OTHER_HASH_SEED = "1"
+"""Of the second process, so that the order of a set of strings differs as it may between machines."""
 _MOST_FRAMES, _DEEPEST, _MOST_SEEDS = 10_000_000, 60, 1000
 
 
@@ -40,13 +44,16 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         plan = _plan(arguments)
         env_args = environment_arguments(arguments)
-        report = _check(HostSpec(arguments.env, env_args), plan, is_quiet=arguments.json)
+        spec = HostSpec(arguments.env, env_args, local=True, thorough=True)
+        report, assessment = _check(spec, plan, is_quiet=arguments.json)
     except TandemError as error:
         return _cannot(arguments, str(error))
     if arguments.json:
-        print(json.dumps(verdict_data(arguments.env, env_args, plan, report), indent=2))
+        verdict = verdict_data(arguments.env, env_args, plan, report)
+        print(json.dumps({**verdict, **assessment_data(assessment)}, indent=2))
     else:
         print_verdict(arguments.env, env_args, plan, report)
+        print_assessment(assessment)
     return WRONG if report.finding is not None else UNCHECKED if report.is_vacuous else FINE
 
 
@@ -61,7 +68,7 @@ def _plan(arguments: argparse.Namespace) -> CheckPlan:
     return CheckPlan(frames=arguments.frames, distance=arguments.distance, seeds=arguments.seeds)
 
 
-def _check(spec: HostSpec, plan: CheckPlan, *, is_quiet: bool) -> CheckReport:
+def _check(spec: HostSpec, plan: CheckPlan, *, is_quiet: bool) -> tuple[CheckReport, Assessment]:
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     # On standard error, and only for a person: standard output belongs to the verdict.
     console = Console(stderr=True)
@@ -72,10 +79,14 @@ def _check(spec: HostSpec, plan: CheckPlan, *, is_quiet: bool) -> CheckReport:
             bar.update(task, description=text)
 
         def show_frames(done: int, total: int) -> None:
-            bar.update(task, description="Rolling back", completed=done, total=total)
+            bar.update(task, description="Trying it", completed=done, total=total)
 
-        with BlockingEnvHost(spec, show_loading) as host, BlockingEnvHost(spec, show_loading) as other:
-            return check_rollback(host, other, plan, show_frames)
+        second = dataclasses.replace(spec, hash_seed=_OTHER_HASH_SEED)
+        with BlockingEnvHost(spec, show_loading) as host, BlockingEnvHost(second, show_loading) as other:
+            report = check_rollback(host, other, plan, show_frames)
+            wrong = wrong_sentence(report)
+            costs = measure_costs(host) if wrong is None else None
+            return report, assess(host.ready, report, costs, wrong)
 
 
 def _cannot(arguments: argparse.Namespace, reason: str) -> int:

@@ -31,11 +31,13 @@ _SENTENCES = {
     RAISED: "Frame {frame} could be simulated once, but going back to it and simulating it again fails:",
     PROCESS: "Frame {frame} came out differently in a second process that ran the same inputs without going back.",
 }
+_STRAIGHT_PROCESS = "Frame {frame} came out differently in a second process that ran the same inputs."
 _FIRST_STATE = "The first state of an episode differs between two processes, although the seed is the same."
 _SIDES = {
     RESTORED: ("when it was saved", "after going back"),
     PROCESS: ("with rollbacks", "in the second process"),
 }
+_STRAIGHT_SIDES = ("in the first process", "in the second process")
 _ADVICE = {
     RESTORED: "set_state must restore all that get_state gives, whatever the environment did in between.",
     RESIMULATED: "Something that the step depends on is not part of the state: a random generator, a counter, a clock, "
@@ -51,12 +53,24 @@ _ADVICE = {
 def print_verdict(env: str, env_args: Mapping[str, Any], plan: CheckPlan, report: CheckReport) -> None:
     """Print the verdict."""
     if report.finding is not None:
-        _print_finding(env, report.finding)
+        _print_finding(env, report.finding, goes_back=report.goes_back)
         print(f"\nThis command finds it again: {repeat_command(env, env_args, plan, report.finding)}")
     elif report.is_vacuous:
         print(f"{env} cannot be checked: {vacuous_reason(report)}")
+    elif not report.goes_back:
+        print(
+            f"{env} cannot go back, but can be played in lockstep: two processes agreed in each of the "
+            f"{report.frames} frames, with {len(report.checksums)} distinct checksums; other inputs gave other ones."
+        )
     else:
         _print_fine(env, plan, report)
+
+
+def wrong_sentence(report: CheckReport) -> str | None:
+    """Say what was found, or why nothing could be; None if all is fine."""
+    if report.finding is not None:
+        return finding_sentence(report.finding, goes_back=report.goes_back)
+    return vacuous_reason(report) if report.is_vacuous else None
 
 
 def vacuous_reason(report: CheckReport) -> str:
@@ -69,14 +83,14 @@ def vacuous_reason(report: CheckReport) -> str:
     )
 
 
-def _print_finding(env: str, finding: Finding) -> None:
-    print(f"{env} cannot be rolled back as it is.\n")
-    print(finding_sentence(finding))
+def _print_finding(env: str, finding: Finding, *, goes_back: bool) -> None:
+    print(f"{env} cannot be {'rolled back' if goes_back else 'used'} as it is.\n")
+    print(finding_sentence(finding, goes_back=goes_back))
     if finding.error:
         print(f"  {finding.error}")
     print(f"It was in episode {finding.episode + 1} with seed {finding.seed}.")
     if finding.differences:
-        ours, theirs = _SIDES.get(finding.kind, ("the first time", "the second time"))
+        ours, theirs = _SIDES.get(finding.kind, ("the first time", "the second time")) if goes_back else _STRAIGHT_SIDES
         width = max(len(ours), len(theirs))
         first, *others = finding.differences
         print(f"\nFirst field that differs: {first.path}")
@@ -97,10 +111,12 @@ def repeat_command(env: str, env_args: Mapping[str, Any], plan: CheckPlan, findi
     return shlex.join(words)
 
 
-def finding_sentence(finding: Finding) -> str:
+def finding_sentence(finding: Finding, *, goes_back: bool = True) -> str:
     """Say in one sentence what was found."""
     if finding.frame < 0:
         return _FIRST_STATE
+    if not goes_back:
+        return _STRAIGHT_PROCESS.format(frame=finding.frame)
     return _SENTENCES[finding.kind].format(frame=finding.frame)
 
 
@@ -124,13 +140,14 @@ def _print_fine(env: str, plan: CheckPlan, report: CheckReport) -> None:
 def verdict_data(env: str, env_args: Mapping[str, Any], plan: CheckPlan, report: CheckReport) -> dict[str, Any]:
     """Return the verdict as JSON values."""
     finding = report.finding
-    verdict = "wrong" if finding is not None else "unchecked" if report.is_vacuous else "fine"
+    fine = "fine" if report.goes_back else "lockstep"
+    verdict = "wrong" if finding is not None else "unchecked" if report.is_vacuous else fine
     return {
         "env": env,
         "env_args": dict(env_args),
-        "ok": verdict == "fine",
+        "ok": verdict == fine,
         "verdict": verdict,
-        "reason": finding_sentence(finding) if finding else vacuous_reason(report) if report.is_vacuous else None,
+        "reason": wrong_sentence(report),
         "frames_per_seed": plan.frames,
         "distance": plan.distance,
         "seeds": plan.seeds,

@@ -11,9 +11,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the registered names."""
-    from envs.registry import known_names
+    from envs.registry import families, known_names
 
     for name in known_names():
         if not name.startswith("test:"):
             print(name)
+    for family in families():
+        print(f"{family}NAME")
+    print("module:factory, where the person at the machine has allowed it")
     return 0

@@ -13,7 +13,13 @@ from p2pclient.cli.client import Client, run_headless, run_with_window
 from p2pclient.cli.parent import end_with_parent, pass_keys_to
 from p2pclient.runtime.logs import start_logging
 from p2pclient.runtime.presenter import WindowLink
-from p2pclient.settings.flags import add_impairment_flags, add_log_flags, add_out_flag, impairment_options
+from p2pclient.settings.flags import (
+    add_allow_env_flag,
+    add_impairment_flags,
+    add_log_flags,
+    add_out_flag,
+    impairment_options,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sibling", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--fault", help=argparse.SUPPRESS)
     parser.add_argument("--load-fault", help=argparse.SUPPRESS)
+    add_allow_env_flag(parser)
     add_out_flag(parser)
     add_impairment_flags(parser)
     add_log_flags(parser)
@@ -67,6 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
             trace=arguments.trace,
             fault=fault,
             host_options=options,
+            allowed_envs=tuple(arguments.allow_env),
         )
         client = Participant(settings, window, report=reporter(as_json=arguments.json, quiet=not arguments.headless))
         if arguments.child:

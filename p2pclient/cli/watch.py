@@ -10,7 +10,14 @@ from p2pclient.cli.parent import end_with_parent
 from p2pclient.common.errors import ConfigurationError
 from p2pclient.runtime.logs import start_logging
 from p2pclient.runtime.presenter import WindowLink
-from p2pclient.settings.flags import add_impairment_flags, add_log_flags, add_out_flag, impairment_options, number
+from p2pclient.settings.flags import (
+    add_allow_env_flag,
+    add_impairment_flags,
+    add_log_flags,
+    add_out_flag,
+    impairment_options,
+    number,
+)
 
 _LONGEST_DELAY = 600.0
 
@@ -26,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the impairment")
     parser.add_argument("--json", action="store_true", help="print what happens as lines of JSON")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    add_allow_env_flag(parser)
     add_out_flag(parser)
     add_impairment_flags(parser)
     add_log_flags(parser)
@@ -51,6 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
             seed=arguments.seed,
             linger=not arguments.headless,
             headless=arguments.headless,
+            allowed_envs=tuple(arguments.allow_env),
         )
         if arguments.child:
             end_with_parent()

@@ -6,12 +6,15 @@ that what both say is held against a run without any rollback, in a process that
 checksums of the state after going back and after each step, and what each step gave. The first difference ends it.
 
 That equal checksums mean something is checked as well: other inputs must give other ones.
+
+An environment that cannot go back at all is stepped on in both hosts: that is what lockstep needs.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+import statistics
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,6 +36,9 @@ _RESULT_FIELDS = ("rewards", "terminations", "truncations", "infos", "ended")
 
 _TRIED_INPUTS = 120
 """Frames of other inputs after which checksums must have shown that inputs matter."""
+
+_MEASURED = 60
+"""Frames over which costs are measured."""
 
 Progress = Callable[[int, int], None]
 """``progress(frames done, frames in all)``"""
@@ -84,11 +90,29 @@ class CheckReport:
     inputs_matter: bool | None = None
     """Did other inputs give another checksum at the same frame. None: not tried, because something else was found."""
     finding: Finding | None = None
+    goes_back: bool = True
+    """False: the environment cannot, so that both hosts only stepped on."""
 
     @property
     def is_vacuous(self) -> bool:
         """True if nothing was found, but nothing could have been: the checksums do not depend on what is done."""
         return self.finding is None and (self.inputs_matter is False or len(self.checksums) < 2)
+
+
+@dataclass(frozen=True, slots=True)
+class PlayCosts:
+    """What the host's commands cost in play, in microseconds."""
+
+    step: int
+    """With the checksum of the state that it leads to."""
+    save: int | None
+    load: int | None
+    """None: it cannot go back."""
+
+
+def can_go_back(ready: Mapping[str, Any]) -> bool:
+    """Can the environment that told ``ready`` of itself go back to an earlier state."""
+    return bool(ready["snapshots"]["chosen"] != "none")
 
 
 def check_rollback(host: BlockingEnvHost, other: BlockingEnvHost, plan: CheckPlan, progress: Progress) -> CheckReport:
@@ -98,12 +122,13 @@ def check_rollback(host: BlockingEnvHost, other: BlockingEnvHost, plan: CheckPla
         EnvHostError: the environment fails also without rollbacks, or its state cannot be read.
         ConfigurationError: the plan's distance is out of range.
     """
-    report = CheckReport()
+    report = CheckReport(goes_back=can_go_back(host.ready) and can_go_back(other.ready))
+    kind = _Episode if report.goes_back else _StraightEpisode
     lines: dict[int, list[bytes]] = {}
     for seed in range(plan.seeds):
         left, episode = plan.frames, 0
         while left > 0:
-            one = _Episode(host, other, plan, report, seed, episode)
+            one = kind(host, other, plan, report, seed, episode)
             left -= one.run(left, lambda: progress(report.frames, plan.frames * plan.seeds))
             if report.finding is not None:
                 return report
@@ -111,8 +136,35 @@ def check_rollback(host: BlockingEnvHost, other: BlockingEnvHost, plan: CheckPla
                 lines[seed] = one.checksums
             report.episodes += 1
             episode += 1
-    report.inputs_matter = any(_other_inputs_show(other, seed, seen) for seed, seen in lines.items())
+    if report.goes_back:
+        report.inputs_matter = any(_other_inputs_show(other, seed, seen) for seed, seen in lines.items())
+    else:
+        report.inputs_matter = any(_unequal_inputs_show(host, other, seed) for seed in lines)
     return report
+
+
+def measure_costs(host: BlockingEnvHost) -> PlayCosts:
+    """Measure what a step, a save and a load cost in the host. Its episode is lost.
+
+    Raises:
+        EnvHostError: the environment fails.
+    """
+    inputs = RandomInputs(host.ready["action_spaces"], random.Random("costs"))
+    costs: dict[str, list[int]] = {}
+    frame, ended = 0, True
+    for _ in range(_MEASURED):
+        if ended:
+            host.run([["reset", 0]])
+            frame = 0
+        step: list[Any] = ["step", frame, inputs.next_line()]
+        batch = [["save", frame], step, ["load", frame], step, ["drop", frame]] if can_go_back(host.ready) else [step]
+        reply = host.run(batch)
+        for command, spent in zip(batch, reply.costs_us, strict=True):
+            costs.setdefault(command[0], []).append(spent)
+        ended = reply.results[batch.index(step)][5]
+        frame += 1
+    middle = {name: round(statistics.median(spent)) for name, spent in costs.items()}
+    return PlayCosts(middle["step"], middle.get("save"), middle.get("load"))
 
 
 class _Episode:
@@ -149,10 +201,14 @@ class _Episode:
     def run(self, most: int, tell: Callable[[], None]) -> int:
         """Play ``most`` frames, fewer if the episode ends before; return how many."""
         self._begin()
-        while self._report.finding is None and self._session.current_frame < most and not self._is_past_end:
+        while self._report.finding is None and self._done < most and not self._is_past_end:
             self._run_frame()
             tell()
         self._report.ends += self._went_over_end
+        return self._done
+
+    @property
+    def _done(self) -> int:
         return self._session.current_frame
 
     @property
@@ -288,6 +344,47 @@ class _Episode:
     def _find(self, kind: str, frame: int, ours: Any, theirs: Any) -> None:
         differences = tuple(find_differences(ours, theirs))
         self._report.finding = Finding(kind, self._seed, self._episode, frame, differences)
+
+
+class _StraightEpisode(_Episode):
+    """One episode in which neither host goes back."""
+
+    @property
+    def _done(self) -> int:
+        return len(self.checksums)
+
+    @property
+    def _is_past_end(self) -> bool:
+        return self._last_frame is not None
+
+    def _try_first_frame(self) -> None:
+        pass
+
+    def _run_frame(self) -> None:
+        frame = self._done
+        command = Step(frame, tuple(self._line), (), again=False)
+        done = self._run([command], [2], [["step", frame, self._line], ["get_state"]])
+        assert done is not None
+        self._keep_first(frame, done[0], done[1]["data"])
+        self._report.frames += 1
+        self._compare_with_other(frame)
+        del self._states[frame], self._results[frame]
+        self._line = self._inputs.next_line()
+
+
+def _unequal_inputs_show(host: BlockingEnvHost, other: BlockingEnvHost, seed: int) -> bool:
+    """True if two hosts with the same history come to other checksums when their inputs differ."""
+    hosts = {"one": host, "two": other}
+    inputs = {
+        name: RandomInputs(one.ready["action_spaces"], random.Random(f"{seed} {name}")) for name, one in hosts.items()
+    }
+    for one in hosts.values():
+        one.run([["reset", seed]])
+    for frame in range(_TRIED_INPUTS):
+        found = {one.run([["step", frame, inputs[name].next_line()]]).results[0][0] for name, one in hosts.items()}
+        if len(found) > 1:
+            return True
+    return False
 
 
 def _other_inputs_show(host: BlockingEnvHost, seed: int, seen: Sequence[bytes]) -> bool:

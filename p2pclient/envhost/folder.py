@@ -38,7 +38,7 @@ _PATTERNS = (
     "p2pclient/common/__init__.py",
     "p2pclient/common/errors.py",
     "p2pclient/common/frames.py",
-    "p2pclient/common/spaces.py",
+    "p2pclient/common/spaces*.py",
     "p2pclient/envhost/__init__.py",
     "p2pclient/envhost/host*.py",
     "p2pclient/envhost/values*.py",

@@ -25,7 +25,7 @@ import threading
 import time
 from typing import Any, Dict, List, Optional, Tuple
 
-from p2pclient.common.errors import ConfigurationError, LocalMisuseError
+from p2pclient.common.errors import ConfigurationError, EnvHostError, LocalMisuseError
 from p2pclient.envhost.host_batch import BatchRunner, error_reply
 from p2pclient.envhost.host_faults import Faults, hang
 from p2pclient.envhost.host_life import tie_to_client
@@ -77,7 +77,8 @@ class EnvironmentHost:
             reply = encode([request_id, "ready", data], "ready")
         except BaseException as error:  # noqa: BLE001  whatever an environment raises at import is told to the client
             cause = "configuration" if isinstance(error, ConfigurationError) else "load"
-            message = str(error) if isinstance(error, ConfigurationError) else None
+            # Our own sentences need no name of a class before them.
+            message = str(error) if isinstance(error, (ConfigurationError, EnvHostError)) else None
             reply = error_reply(request_id, error, cause, message=message)
         beat.stop()
         self._pipe.send_bytes(reply)
@@ -89,7 +90,13 @@ class EnvironmentHost:
         self._act_up(spec, "import")
         registry, simulation_of = _import_envs()
         self._act_up(spec, "init")
-        self._environment = registry.create(name, args, beat.tell)
+        local, thorough = bool(spec.get("local")), bool(spec.get("thorough"))
+        if local and spec.get("folder") and _is_factory(registry, name):
+            # Where `python -m` would look first. Not for other names: they need nothing from there, and a package that
+            # happens to lie in that folder must not get in their way.
+            sys.path.insert(0, spec["folder"])
+            check_packages(self._folder, sys.path)
+        self._environment = registry.create(name, args, beat.tell, local=local, thorough=thorough)
         check_packages(self._folder, sys.path)  # again: importing the environment may have changed the path
         beat.tell(None, "Almost ready")
         data: Dict[str, Any] = registry.describe(self._environment, name, args)
@@ -162,6 +169,11 @@ def _import_envs() -> Tuple[Any, Any]:
             raise ConfigurationError("pin_cpu", True, f"false with this build of NumPy ({error})") from error
         raise
     return registry, Simulation
+
+
+def _is_factory(registry: Any, name: str) -> bool:
+    """True if ``name`` is none of those that come with a package, so that it can only be ``module:factory``."""
+    return name not in registry.known_names() and not name.startswith(registry.families())
 
 
 def open_pipe(handle: int) -> Any:

@@ -22,7 +22,6 @@ _REMOVED = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "PYTHONSAFEPATH", "PYTH
 """Settings of the client's Python that must not reach the host's."""
 
 _FIXED = {
-    "PYTHONHASHSEED": "0",
     "PYTHONFAULTHANDLER": "1",  # the stack of a crash goes to the log
     "PYTHONUNBUFFERED": "1",  # the last lines before a kill are in the log
     "PYTHONIOENCODING": "utf-8:backslashreplace",
@@ -53,7 +52,7 @@ class HostSpec:
     """Which environment a host is to load, and how the process is made."""
 
     env: str
-    """Registered name, such as ``cogrid:Overcooked-CrampedRoom-V0``."""
+    """Name, such as ``cogrid:Overcooked-CrampedRoom-V0`` or ``gymnasium:CartPole-v1``."""
     args: Mapping[str, Any] = field(default_factory=dict)
     """Arguments of the environment: plain values only."""
     python: str | None = None
@@ -66,6 +65,13 @@ class HostSpec:
     """Seconds that a reset may take."""
     pin_cpu: bool = True
     """Keep NumPy, BLAS and libm to instructions that all machines have, so that floats agree between them."""
+    local: bool = False
+    """The person at this machine gave the name: ``module:factory`` may be imported, also from the folder in which this
+    program was started, and arguments may be paths."""
+    thorough: bool = False
+    """Try every way of keeping the environment's state, instead of the first that is exact."""
+    hash_seed: str = "0"
+    """The host's ``PYTHONHASHSEED``. All hosts of play have the same; another shows what depends on it."""
     allow_faults: bool = False
     """Let the command ``fault`` act. For tests and drills."""
     load_faults: tuple[Mapping[str, Any], ...] = ()
@@ -73,7 +79,8 @@ class HostSpec:
 
     def init_request(self, request_id: int) -> list[Any]:
         """Return the request that makes the host load the environment."""
-        spec = {"env": self.env, "args": dict(self.args), "allow_faults": self.allow_faults}
+        spec: dict[str, Any] = {"env": self.env, "args": dict(self.args), "allow_faults": self.allow_faults}
+        spec.update(local=self.local, thorough=self.thorough, folder=_working_folder() if self.local else None)
         spec["load_faults"] = [dict(fault) for fault in self.load_faults]
         return [request_id, "init", spec]
 
@@ -175,7 +182,7 @@ def start_process(spec: HostSpec) -> HostProcess:
             stdin=subprocess.PIPE,
             stdout=log or subprocess.DEVNULL,
             stderr=log or subprocess.DEVNULL,
-            env=make_environment(os.environ, pin_cpu=spec.pin_cpu),
+            env=make_environment(os.environ, pin_cpu=spec.pin_cpu, hash_seed=spec.hash_seed),
             **options,
         )
         return HostProcess(process, ours, log_path, log.tell() if log is not None else 0)
@@ -188,15 +195,23 @@ def start_process(spec: HostSpec) -> HostProcess:
             log.close()
 
 
+def _working_folder() -> str | None:
+    """Return the folder in which this program runs; None if it has been removed."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return None
+
+
 def _inherit(descriptor: int) -> dict[str, Any]:
     # A session of its own: Ctrl-C and a closing terminal reach the client only, which then closes the host in order.
     return {"pass_fds": (descriptor,), "start_new_session": True}
 
 
-def make_environment(base: Mapping[str, str], *, pin_cpu: bool) -> dict[str, str]:
+def make_environment(base: Mapping[str, str], *, pin_cpu: bool, hash_seed: str = "0") -> dict[str, str]:
     """Return the environment variables of a host, given the client's."""
     variables = {name: value for name, value in base.items() if name not in _REMOVED}
-    variables.update(_FIXED)
+    variables.update(_FIXED, PYTHONHASHSEED=hash_seed)
     if pin_cpu:
         import platform
 

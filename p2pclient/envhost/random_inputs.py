@@ -5,14 +5,14 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from p2pclient.common.spaces import Space, encode_action
+from p2pclient.common.spaces import Space, draw_action, encode_action
 
 _HOLD_CHANCE = 0.6
 """Chance that a seat keeps its input for another frame: inputs drawn anew in every frame hardly leave the start."""
 
 
 class RandomInputs:
-    """Inputs of all seats, drawn evenly from their action spaces and held for a while."""
+    """Inputs of all seats, drawn from their action spaces and held for a while."""
 
     def __init__(self, spaces: Sequence[Space], generator: random.Random) -> None:
         self._spaces = spaces
@@ -27,9 +27,4 @@ class RandomInputs:
         return list(self._held)
 
     def _draw(self, space: Space) -> bytes:
-        draw = self._random.randrange
-        if space["kind"] == "discrete":
-            return encode_action(space, draw(space["n"]) + space.get("start", 0))
-        if space["kind"] == "multi_discrete":
-            return encode_action(space, [draw(n) for n in space["nvec"]])
-        return encode_action(space, [draw(2) for _ in range(space["n"])])
+        return encode_action(space, draw_action(space, self._random))

@@ -160,7 +160,7 @@ class DesyncCourse:
         if case.named is None:
             self._close("interrupted", now)
             return None
-        if case.named.frame > episode.recorded:
+        if case.named.frame > episode.recorded or not self._core.plan.goes_back:
             self._have_state(case, None)
             return None
         return episode.plan_evidence(case.named.frame)
@@ -194,7 +194,8 @@ class DesyncCourse:
     def _after_exchange(self, case: _Case, now: float) -> PlayBatch | None:
         episode = self._core.episode
         assert episode is not None
-        if self._core.plan.on_desync != "resimulate" or self._attempts >= MAX_ATTEMPTS:
+        plan = self._core.plan
+        if plan.on_desync != "resimulate" or not plan.goes_back or self._attempts >= MAX_ATTEMPTS:
             self._close("ended", now)
             return None
         batch = episode.plan_resimulation(case.after + 1)

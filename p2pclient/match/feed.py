@@ -163,7 +163,7 @@ class Feeds:
     def ask(self, batch: PlayBatch) -> None:
         """Append to a batch of play what fetches a snapshot, if a spectator needs one and the host keeps a fit one."""
         core = self._core
-        if self._history is None or core.episode is None or self._fetched is not None:
+        if self._history is None or core.episode is None or self._fetched is not None or not core.plan.is_portable:
             return
         if not any(feed.wants_state for feed in self._feeds.values()):
             return

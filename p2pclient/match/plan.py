@@ -82,6 +82,16 @@ class MatchPlan:
         """Seats of the match."""
         return int(self.env["seats"])
 
+    @property
+    def is_portable(self) -> bool:
+        """Can another machine go on from a state of the environment."""
+        return bool(self.env.get("portable", True))
+
+    @property
+    def goes_back(self) -> bool:
+        """Can the environment go back to an earlier state; if not, nothing may be assumed, and the window is 0."""
+        return bool(self.env.get("snapshots", {"chosen": "own"})["chosen"] != "none")
+
     def episode_seed(self, episode: int) -> int:
         """Seed of an episode's reset."""
         return derive_seed(self.seed, "episode", episode)
@@ -139,6 +149,8 @@ class MatchPlan:
             "input delay": list(self.delay_range) if self.delay_range is not None else "fixed",
             "on a desync": self.on_desync,
             "on a drop": self.on_drop,
+            "actions": blake2b(repr(self.env["action_spaces"]).encode(), digest_size=8).hexdigest(),
+            "goes back": self.goes_back,
             "neutral inputs": [bytes(n).hex() for n in self.env["controls"]["neutral"]],
             "numeric probe": self.env["numeric_probe"],
             "host python": machine["python"],

@@ -12,8 +12,9 @@ from p2pclient.recorder.plain import clean_text, key_label, to_json_text
 from p2pclient.recorder.records import FrameRecorded
 
 Cells = dict[str, Any]
-Kind = Literal["bool", "int", "float", "text", "hex", "json"]
-"""``hex`` is bytes, shown as text; ``json`` is what has no type of its own, or several."""
+Kind = Literal["bool", "int", "float", "text", "hex", "ints", "floats", "json"]
+"""``hex`` is bytes, shown as text; ``ints`` and ``floats`` are lists; ``json`` is what has no type of its own, or
+several."""
 
 MAX_GROUP_COLUMNS = 1000
 """Columns that the infos or observations of one agent may spread over; beyond, they become one JSON column. An
@@ -112,6 +113,20 @@ def classify(value: Any) -> str:
     return "json"
 
 
+def classify_action(value: Any) -> str:
+    """Return the class of an action: as :func:`classify`, but lists of whole numbers or of floats have their own.
+
+    Actions of one agent are all of one shape, so that such a column serves as it is. Lists in infos may be anything.
+    """
+    if type(value) is list:
+        of = {classify(item) for item in value}
+        if of == {"float"}:
+            return "floats"
+        if of and of <= {"int", "long"}:
+            return "ints"
+    return classify(value)
+
+
 def resolve(classes: Iterable[str], *, prefer_float: bool = False) -> Kind:
     """Return the kind of column that holds values of all ``classes`` without loss, ``json`` if there is no other.
 
@@ -123,14 +138,14 @@ def resolve(classes: Iterable[str], *, prefer_float: bool = False) -> Kind:
         return "float"
     if found <= {"int", "long"} and found:
         return "int"
-    for kind in ("bool", "text", "hex"):
+    for kind in ("bool", "text", "hex", "ints", "floats"):
         if found == {kind}:
             return kind
     return "json"
 
 
 def render(kind: Kind, value: Any) -> Any:
-    """Return ``value`` as bool, int, float or str, as its column's kind wants it; None stays None."""
+    """Return ``value`` as bool, int, float, str or list, as its column's kind wants it; None stays None."""
     if value is None:
         return None
     if kind == "bool":
@@ -143,4 +158,6 @@ def render(kind: Kind, value: Any) -> Any:
         return clean_text(str(value))
     if kind == "hex":
         return bytes(value).hex()
+    if kind in ("ints", "floats"):
+        return list(value)
     return to_json_text(value)

@@ -68,6 +68,7 @@ class _ParquetSink:
         import pyarrow.parquet as pq
 
         types = {"bool": pa.bool_(), "int": pa.int64(), "float": pa.float64()}
+        types |= {"ints": pa.list_(pa.int64()), "floats": pa.list_(pa.float64())}
         self._pa: Any = pa
         self._schema: Any = pa.schema([(column.name, types.get(column.kind, pa.string())) for column in columns])
         self._writer: Any = pq.ParquetWriter(part, self._schema, compression="zstd")

@@ -17,6 +17,7 @@ from p2pclient.recorder.cells import (
     Kind,
     agent_labels,
     classify,
+    classify_action,
     frame_cells,
     group_of,
     render,
@@ -27,7 +28,7 @@ from p2pclient.recorder.reading import RunReader
 from p2pclient.recorder.records import EventRecorded, FrameRecorded, FramesWithdrawn, FrameTimed
 
 Row = list[Any]
-"""One value (None, bool, int, float or str) per column."""
+"""One value (None, bool, int, float, str, or a list of int or float) per column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class _Census:
             if classes is None:
                 classes = self._start(name)
             if value is not None:
-                classes.add(classify(value))
+                classes.add(classify_action(value) if name.startswith("action.") else classify(value))
 
     def _start(self, name: str) -> set[str]:
         group = group_of(name)
@@ -171,7 +172,7 @@ def withdrawal_row(record: FramesWithdrawn) -> Row:
 def csv_line(row: Iterable[Any]) -> str:
     """Return a row as one line of CSV (RFC 4180, but ending in a line feed on every system).
 
-    None is an empty field and empty text is ``""``, so that they stay apart; floats read back exactly.
+    None is an empty field and empty text is ``""``, so that they stay apart; floats read back exactly; lists are JSON.
     """
     return ",".join(map(_csv_field, row)) + "\n"
 
@@ -181,6 +182,8 @@ def _csv_field(value: Any) -> str:
         return ""
     if value is True or value is False:
         return "true" if value else "false"
+    if type(value) is list:
+        value = to_json_text(value)
     if type(value) is not str:
         return repr(value)
     if not value or any(mark in value for mark in ',"\n\r') or value != value.strip():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +28,19 @@ class PlayingClient(abc.ABC):
         host_options: further fields of the environment host's spec.
     """
 
-    def __init__(self, window: WindowLink, report: Report, *, out: Path, host_options: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        window: WindowLink,
+        report: Report,
+        *,
+        out: Path,
+        host_options: Mapping[str, Any],
+        allowed_envs: Collection[str] = (),
+    ) -> None:
         self._window = window
         self._report = report
         self._person = Person(window)
-        self._hosts = HostKeeper(window, host_options, log_folder=out)
+        self._hosts = HostKeeper(window, host_options, log_folder=out, allowed=allowed_envs)
         self._runner: MatchRunner | None = None
         self._play_task: asyncio.Task[None] | None = None
         self.played: list[Played] = []

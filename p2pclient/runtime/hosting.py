@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +21,21 @@ class HostKeeper:
     Args:
         window: shows how loading goes.
         options: further fields of ``HostSpec``.
+        allowed: names that the person at this machine lets a server ask for, beside those that anybody may.
         log_folder: where the environment's output is logged.
     """
 
-    def __init__(self, window: WindowLink, options: Mapping[str, Any], *, log_folder: Path) -> None:
+    def __init__(
+        self, window: WindowLink, options: Mapping[str, Any], *, log_folder: Path, allowed: Collection[str] = ()
+    ) -> None:
         self._window = window
         self._options = dict(options)
+        self._allowed = frozenset(allowed)
         self._log_folder = log_folder
         self._host: EnvHost | None = None
         self._key: tuple[str, str] | None = None
+        self._is_spent = False
+        """Its environment remembers more than a reset clears: the next match begins with a fresh process."""
         self.is_loading = False
 
     async def start(self, env: str, args: Mapping[str, Any]) -> EnvHost:
@@ -39,11 +45,13 @@ class HostKeeper:
             EnvHostGone: the process cannot be started.
         """
         key = (env, repr(sorted(args.items())))
-        if self._host is not None and self._key == key and self._host.state in ("starting", "ready"):
+        is_fit = self._host is not None and self._host.state in ("starting", "ready") and not self._is_spent
+        if self._host is not None and is_fit and self._key == key:
             return self._host
         await self.close()
         log_path = self._log_folder / "environment.log"
-        host = EnvHost(HostSpec(env=env, args=dict(args), **{"log_path": log_path, **self._options}))
+        options = {"log_path": log_path, "local": env in self._allowed, **self._options}
+        host = EnvHost(HostSpec(env=env, args=dict(args), **options))
         self._host, self._key = host, key
         self.is_loading = True
         host.on_progress = self._show_progress
@@ -57,9 +65,11 @@ class HostKeeper:
             EnvHostGone: it could not be loaded.
         """
         try:
-            return await host.ready()
+            ready = await host.ready()
         finally:
             self.is_loading = False
+        self._is_spent = ready["snapshots"]["chosen"] == "none"
+        return ready
 
     def _show_progress(self, share: float | None, text: str) -> None:
         if self.is_loading:
@@ -68,5 +78,6 @@ class HostKeeper:
     async def close(self) -> None:
         """End the host, if there is one."""
         host, self._host, self._key = self._host, None, None
+        self._is_spent = False
         if host is not None:
             await host.close()

@@ -81,13 +81,21 @@ class ParticipantSettings:
     fault: Mapping[str, Any] | None = None
     """For tests: makes this client's environment wrong."""
     host_options: Mapping[str, Any] = field(default_factory=dict)
+    allowed_envs: tuple[str, ...] = ()
+    """Environments of the person's own that the server may ask for, as ``module:factory``."""
 
 
 class Participant(PlayingClient):
     """Runs one client of a server until it has played its matches or the person leaves."""
 
     def __init__(self, settings: ParticipantSettings, window: WindowLink, *, report: Report) -> None:
-        super().__init__(window, report, out=settings.out, host_options=settings.host_options)
+        super().__init__(
+            window,
+            report,
+            out=settings.out,
+            host_options=settings.host_options,
+            allowed_envs=settings.allowed_envs,
+        )
         self._settings = settings
         if settings.share_keys:
             self._person.share = self._share

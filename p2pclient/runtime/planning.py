@@ -57,7 +57,7 @@ def _plan(given: Matched | Admitted, ready: Mapping[str, Any], *, render: bool) 
         env=ready,
         local_seats=(),
         rate_hz=settings.rate_hz,
-        window=settings.window,
+        window=settings.window if can_go_back(ready) else 0,
         input_delay=settings.input_delay,
         delay_range=settings.delay_range,
         prediction=settings.prediction,
@@ -70,6 +70,11 @@ def _plan(given: Matched | Admitted, ready: Mapping[str, Any], *, render: bool) 
         allow_mixed_hosts=settings.allow_mixed_hosts,
         version=__version__,
     )
+
+
+def can_go_back(ready: Mapping[str, Any]) -> bool:
+    """Can the environment go back to an earlier state: if not, it is played in lockstep."""
+    return bool(ready["snapshots"]["chosen"] != "none")
 
 
 def check_bot(bot: str | None, ready: Mapping[str, Any]) -> None:

@@ -51,7 +51,13 @@ class SoloClient(PlayingClient):
     """Runs matches without peers."""
 
     def __init__(self, settings: SoloSettings, window: WindowLink, *, report: Report) -> None:
-        super().__init__(window, report, out=settings.out, host_options=settings.host_options)
+        super().__init__(
+            window,
+            report,
+            out=settings.out,
+            host_options=settings.host_options,
+            allowed_envs=(settings.env,),
+        )
         self._settings = settings
 
     async def _play(self) -> None:

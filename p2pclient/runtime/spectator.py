@@ -32,13 +32,21 @@ class SpectatorSettings:
     """Leave the result on the screen until the person goes on."""
     headless: bool = False
     host_options: Mapping[str, Any] = field(default_factory=dict)
+    allowed_envs: tuple[str, ...] = ()
+    """Environments of the person's own that the server may ask for, as ``module:factory``."""
 
 
 class Spectator(PlayingClient):
     """Runs one client that watches one match."""
 
     def __init__(self, settings: SpectatorSettings, window: WindowLink, *, report: Report) -> None:
-        super().__init__(window, report, out=settings.out, host_options=settings.host_options)
+        super().__init__(
+            window,
+            report,
+            out=settings.out,
+            host_options=settings.host_options,
+            allowed_envs=settings.allowed_envs,
+        )
         self._settings = settings
         self._signaling = SignalingClient(wakeup=self._take_messages)
         delay = settings.delay

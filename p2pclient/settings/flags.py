@@ -60,6 +60,17 @@ def add_out_flag(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("runs"), help="folder for recordings (default: runs)")
 
 
+def add_allow_env_flag(parser: argparse.ArgumentParser) -> None:
+    """``--allow-env``."""
+    parser.add_argument(
+        "--allow-env",
+        action="append",
+        default=[],
+        metavar="MODULE:FACTORY",
+        help="an environment of your own that the server may ask for",
+    )
+
+
 def add_environment_flags(parser: argparse.ArgumentParser) -> None:
     """``--env-arg`` and ``--max-steps``."""
     parser.add_argument(

@@ -1,0 +1,253 @@
+"""Environments that know nothing of this program: what all their kinds have in common.
+
+A kind (:mod:`envs.foreign_gym`, :mod:`envs.foreign_zoo`) says how one is made, reset and stepped. How its state is kept
+and brought back is one of :mod:`envs.keeping`; its checksum covers everything that can be reached from it
+(:mod:`envs.walk`), and the random generators of ``random`` and NumPy if it has drawn from them.
+"""
+
+from __future__ import annotations
+
+import abc
+import random
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple, Type
+
+import numpy as np
+
+from envs.canonical import UnsupportedValueError, canonical_bytes
+from envs.contract import Bot, Controls, Environment, Outcome, random_action
+from envs.keeping import Keeper, NoKeeper, Subject
+from envs.plain import copy_plain, different_structure
+from envs.walk import state_tree
+from p2pclient.common.errors import EnvHostError
+from p2pclient.common.spaces import Space
+
+SEEDS = 2**31
+"""Seeds are taken modulo this: old generators take no larger ones."""
+_HOLD = (3, 12)
+"""Frames for which the random bot holds an action."""
+_DEFAULT_RATE_HZ = 30
+
+
+class Step(NamedTuple):
+    """What one step of an environment gave, by seat; None where the agent was absent before the step."""
+
+    rewards: List[Any]
+    terminations: List[Optional[bool]]
+    truncations: List[Optional[bool]]
+    infos: List[Any]
+    seen: List[Any]
+    """Observations after the step; None where the agent is absent."""
+
+
+class _Kept(NamedTuple):
+    """A snapshot: what the keeper made of the environment, and what is kept around it."""
+
+    kept: Any
+    seen: List[Any]
+    globals: Tuple[Any, Any]
+
+
+class ForeignEnvironment(Environment, Subject):
+    """One environment of another package behind the contract of ours.
+
+    Args:
+        env: the environment with its wrappers; made anew for this object alone.
+        agents: all agents, in seat order.
+        keeper: how its state is kept.
+    """
+
+    bots = ("random",)
+
+    def __init__(
+        self,
+        env: Any,
+        agents: Tuple[Any, ...],
+        *,
+        spaces: List[Space],
+        controls: Controls,
+        title: str,
+        max_steps: Optional[int],
+        keeper: Type[Keeper] = NoKeeper,
+    ) -> None:
+        self.env = env
+        self.agents = agents
+        self.action_spaces = spaces
+        self.controls = controls
+        self.title = title
+        self.max_steps = max_steps
+        self.nominal_rate_hz = _rate_of(env)
+        self._seen: List[Any] = [None] * len(agents)
+        self._fresh_globals: Tuple[Any, Any] = _global_generators()
+        self.begin(0)
+        self._keeper = keeper(self)
+        self._keeper.begun(0)
+        self.portable = self._keeper.portable
+        self._origin = self.get_state() if self.portable else None
+
+    # -- what a kind of environments says ---------------------------------------------------------------------------
+
+    @abc.abstractmethod
+    def _reset(self, seed: int) -> List[Any]:
+        """Reset :attr:`env` and return the observations by seat."""
+
+    @abc.abstractmethod
+    def _step(self, actions: List[Any]) -> Step:
+        """Step :attr:`env` with one plain value per seat."""
+
+    # -- play -------------------------------------------------------------------------------------------------------
+
+    def reset(self, seed: int) -> None:
+        self.begin(seed)
+        self._keeper.begun(seed)
+
+    def begin(self, seed: int) -> None:
+        small = seed % SEEDS
+        random.seed(small)
+        np.random.seed(small)
+        self._fresh_globals = _global_generators()
+        self._seen = self._reset(small)
+
+    def step(self, actions: List[Any]) -> Outcome:
+        outcome = self.advance(actions)
+        self._keeper.advanced(actions)
+        return outcome
+
+    def advance(self, actions: List[Any]) -> Outcome:
+        step = self._step(actions)
+        self._seen = step.seen
+        return Outcome(
+            [None if reward is None else float(reward) for reward in step.rewards],
+            [None if flag is None else bool(flag) for flag in step.terminations],
+            [None if flag is None else bool(flag) for flag in step.truncations],
+            [None if info is None else plain_part(info) for info in step.infos],
+        )
+
+    def observe(self) -> List[Any]:
+        return [None if seen is None else copy_plain(seen) for seen in self._seen]
+
+    # -- its state --------------------------------------------------------------------------------------------------
+
+    def keep(self) -> _Kept:
+        return _Kept(self._keeper.keep(), list(self._seen), _global_generators())
+
+    def restore(self, kept: _Kept) -> None:
+        self._keeper.restore(kept.kept)
+        self._seen = list(kept.seen)
+        _set_global_generators(kept.globals)
+
+    def fingerprint(self) -> Any:
+        # What an environment itself calls its whole state is tried like every other way; then it is all that counts.
+        whole = self._keeper.keep() if self.portable else state_tree(self.env).data
+        return {"env": whole, **self._drawn()}
+
+    def get_state(self) -> Dict[str, Any]:
+        return {"env": self._keeper.keep(), "seen": self.observe(), **self._drawn()}
+
+    def set_state(self, state: Any) -> None:
+        self._keeper.restore(state["env"])
+        self._seen = copy_plain(state["seen"])
+        fresh = self._fresh_globals
+        drawn = state.get("random"), state.get("numpy")
+        _set_global_generators((_as_tuple(drawn[0]) or fresh[0], _as_tuple(drawn[1]) or fresh[1]))
+
+    def check_state(self, state: Any) -> None:
+        # What the values mean only the environment knows; their places and types can be compared.
+        place = different_structure(self._origin, state) if isinstance(state, dict) else "state"
+        if place is not None:
+            raise EnvHostError(f"this is not a state of {self.title}: {place}")
+
+    def seed_rng(self, seed: int) -> None:
+        for generator in _generators_of(self.env):
+            generator.bit_generator.state = np.random.default_rng(seed).bit_generator.state
+        random.seed(seed % SEEDS)
+        np.random.seed(seed % SEEDS)
+
+    def _drawn(self) -> Dict[str, Any]:
+        """Return the global generators as plain data, those from which something was drawn since the reset."""
+        found: Dict[str, Any] = {}
+        for name, now, fresh in zip(("random", "numpy"), _global_generators(), self._fresh_globals):
+            if not _is_equal_state(now, fresh):
+                found[name] = now
+        return found
+
+    # -- what people see --------------------------------------------------------------------------------------------
+
+    def render(self) -> Any:
+        picture = self.env.render() if getattr(self.env, "render_mode", None) == "rgb_array" else None
+        if picture is None:
+            return None
+        return np.ascontiguousarray(picture, dtype=np.uint8)
+
+    def close(self) -> None:
+        self.env.close()
+
+    def make_bot(self, name: str, seat: int, seed: int) -> Bot:
+        if name != "random":
+            return super().make_bot(name, seat, seed)
+        return _RandomBot(self.action_spaces[seat], seed)
+
+
+class _RandomBot(Bot):
+    """Holds one action after the other, each for a random while, as a person tries out the keys."""
+
+    def __init__(self, space: Space, seed: int) -> None:
+        self._space = space
+        self._random = random.Random(seed)
+        self._left = 0
+        self._action: Any = None
+
+    def decide(self) -> Any:
+        if self._left == 0:
+            self._left = self._random.randint(*_HOLD)
+            self._action = random_action(self._space, self._random)
+        self._left -= 1
+        return self._action
+
+
+def plain_part(info: Any) -> Dict[str, Any]:
+    """Return what of an info is plain data and can be recorded; the rest is left out."""
+    found: Dict[str, Any] = {}
+    for key, value in dict(info).items():
+        try:
+            canonical_bytes(value)
+        except UnsupportedValueError:
+            continue
+        found[str(key)] = copy_plain(value)
+    return found
+
+
+def _rate_of(env: Any) -> int:
+    rate = (getattr(env, "metadata", None) or {}).get("render_fps", _DEFAULT_RATE_HZ)
+    return int(rate) if isinstance(rate, (int, float)) and 1 <= rate <= 240 else _DEFAULT_RATE_HZ
+
+
+def _global_generators() -> Tuple[Any, Any]:
+    return random.getstate(), np.random.get_state()
+
+
+def _set_global_generators(states: Tuple[Any, Any]) -> None:
+    random.setstate(states[0])
+    np.random.set_state(states[1])
+
+
+def _is_equal_state(a: Any, b: Any) -> bool:
+    return len(a) == len(b) and all(np.array_equal(x, y) if isinstance(x, np.ndarray) else x == y for x, y in zip(a, b))
+
+
+def _as_tuple(value: Any) -> Any:
+    """Return a generator's state as its own functions want it: lists came from outside as lists."""
+    if value is None:
+        return None
+    return tuple(tuple(item) if isinstance(item, list) else item for item in value)
+
+
+def _generators_of(env: Any) -> List[Any]:
+    """Return the NumPy generators that an environment and its wrappers hold under the usual name, each once."""
+    found: Dict[int, Any] = {}
+    layer = env
+    while layer is not None:
+        generator = vars(layer).get("_np_random", vars(layer).get("np_random"))
+        if isinstance(generator, np.random.Generator):
+            found[id(generator)] = generator
+        layer = vars(layer).get("env", vars(layer).get("aec_env"))
+    return list(found.values())

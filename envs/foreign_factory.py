@@ -1,0 +1,56 @@
+"""An environment of the person's own: ``mypackage.module:factory``, whatever kind of environment the factory makes."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, Dict, Type
+
+from envs.contract import Environment, Progress, no_progress
+from envs.keeping import Keeper, NoKeeper
+from p2pclient.common.errors import ConfigurationError
+
+
+def make(
+    name: str, args: Dict[str, Any], progress: Progress = no_progress, keeper: Type[Keeper] = NoKeeper
+) -> Environment:
+    """Import the module and call the factory with ``args``.
+
+    It may return a Gymnasium environment, a PettingZoo one (parallel or AEC), or an
+    :class:`~envs.contract.Environment`, which keeps its state by itself.
+
+    Raises:
+        ConfigurationError: there is no such module or factory, or it makes something else.
+    """
+    place, _, factory_name = name.partition(":")
+    try:
+        factory = getattr(importlib.import_module(place), factory_name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigurationError(
+            "environment", name, f"module:factory that this Python can import ({error})"
+        ) from error
+    progress(None, "Starting the game")
+    made = factory(**args)
+    if isinstance(made, Environment):
+        return made
+    return _wrap(made, name, keeper)
+
+
+def _wrap(made: Any, name: str, keeper: Type[Keeper]) -> Environment:
+    import gymnasium
+
+    if isinstance(made, gymnasium.Env):
+        from envs.foreign_gym import GymnasiumEnvironment
+
+        return GymnasiumEnvironment(made, name, keeper)
+    try:
+        from pettingzoo import AECEnv, ParallelEnv
+    except ModuleNotFoundError:
+        kinds: Any = ()
+    else:
+        kinds = (AECEnv, ParallelEnv)
+    if isinstance(made, kinds):
+        from envs.foreign_zoo import from_env
+
+        return from_env(made, name, keeper=keeper)
+    kind = f"{type(made).__module__}.{type(made).__qualname__}"
+    raise ConfigurationError("environment", name, f"a factory of a Gymnasium or PettingZoo environment, not of {kind}")

@@ -1,0 +1,125 @@
+"""Environments as other people write them, each with a habit that matters when going back."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import time
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from gymnasium.utils import EzPickle
+
+_COUNTER = itertools.count()
+
+
+class Walk(gymnasium.Env[Any, Any]):
+    """A walk on a line with a random wind; everything is in its attributes."""
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 20}  # noqa: RUF012 - as Gymnasium has it
+    action_space = spaces.Discrete(3)
+    observation_space = spaces.Box(-1000.0, 1000.0, (2,), np.float64)
+
+    def __init__(self, render_mode: str | None = None, length: int = 60) -> None:
+        self.render_mode = render_mode
+        self.length = length
+        self.place, self.time, self.trail = 0.0, 0, np.zeros(4)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        super().reset(seed=seed)
+        self.place, self.time, self.trail = float(self.np_random.normal()), 0, np.zeros(4)
+        return self.seen(), {}
+
+    def step(self, action: Any) -> Any:
+        self.time += 1
+        self.place += int(action) - 1 + self.wind()
+        self.trail = np.roll(self.trail, 1)
+        self.trail[0] = self.place
+        return self.seen(), -abs(self.place), False, self.time >= self.length, {"place": self.place, "self": self}
+
+    def wind(self) -> float:
+        return float(self.np_random.normal(scale=0.1))
+
+    def seen(self) -> Any:
+        return np.array([self.place, float(self.trail.sum())])
+
+    def render(self) -> Any:
+        picture = np.zeros((20, 40, 3), np.uint8)
+        picture[:, int(self.place) % 40] = 255
+        return picture
+
+
+class OwnState(Walk):
+    """Offers its state itself, whole."""
+
+    def get_state(self) -> dict[str, Any]:
+        generator = self.np_random.bit_generator.state
+        return {"place": self.place, "time": self.time, "trail": self.trail.copy(), "generator": generator}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        self.place, self.time, self.trail = state["place"], state["time"], state["trail"].copy()
+        self.np_random.bit_generator.state = state["generator"]
+
+
+class ForgetfulState(OwnState):
+    """Forgets its generator when its state is set."""
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        self.place, self.time, self.trail = state["place"], state["time"], state["trail"].copy()
+
+
+class Reborn(Walk, EzPickle):
+    """Is made anew when it is unpickled."""
+
+    def __init__(self, render_mode: str | None = None, length: int = 60) -> None:
+        Walk.__init__(self, render_mode, length)
+        EzPickle.__init__(self, render_mode, length)
+
+
+class Unpicklable(Walk):
+    """Holds a generator of Python's, which nothing can copy, and goes by its seed alone otherwise."""
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        self.gusts = (0.1 * n for n in itertools.cycle((1, -2, 3)))
+        return super().reset(seed=seed)
+
+    def wind(self) -> float:
+        return next(self.gusts)
+
+
+class GlobalDice(Walk):
+    """Draws from the process's own generators."""
+
+    def wind(self) -> float:
+        return random.gauss(0, 0.1) + float(np.random.normal(scale=0.1))
+
+
+class ModuleCounter(Walk):
+    """Remembers outside of itself how often anybody stepped."""
+
+    def wind(self) -> float:
+        return 0.01 * next(_COUNTER)
+
+
+class WallClock(Walk):
+    """Looks at the clock."""
+
+    def wind(self) -> float:
+        return time.perf_counter() % 1.0
+
+
+class SetOrder(Walk):
+    """Goes by the order of a set of strings, which differs from process to process."""
+
+    def __init__(self, render_mode: str | None = None, length: int = 60) -> None:
+        super().__init__(render_mode, length)
+        self.names = {f"name {n}" for n in range(20)}
+
+    def wind(self) -> float:
+        return 0.01 * int(next(iter(self.names)).split()[1])
+
+
+def no_environment() -> object:
+    return object()

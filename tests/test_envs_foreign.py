@@ -1,0 +1,218 @@
+"""Environments of other packages, unmodified: made by name, graded, stepped, and taken back where that is exact."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy as np
+import pytest
+
+from envs import registry
+from envs.canonical import checksum
+from envs.conformance import check_determinism, check_end, check_inputs_matter, check_portable_state, check_snapshots
+from envs.contract import Environment
+from envs.simulation import Simulation
+from p2pclient.common.errors import ConfigurationError, EnvHostError
+
+
+def make(name: str, **args: Any) -> Environment:
+    return registry.create(name, args, local=True)
+
+
+def own(name: str, **args: Any) -> Environment:
+    return make(f"foreign_rig:{name}", **args)
+
+
+def chosen(environment: Environment) -> str:
+    assert environment.snapshots is not None
+    return str(environment.snapshots["chosen"])
+
+
+def reason(environment: Environment, way: str) -> str:
+    assert environment.snapshots is not None
+    return next(str(each["reason"]) for each in environment.snapshots["graded"] if each["name"] == way)
+
+
+# -- by name --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "way"),
+    [
+        ("gymnasium:CartPole-v1", "pickle"),
+        ("gymnasium:MountainCar-v0", "pickle"),
+        ("gymnasium:Acrobot-v1", "pickle"),
+        ("gymnasium:FrozenLake-v1", "pickle"),
+    ],
+)
+def test_gymnasium_s_own_environments_go_back(name: str, way: str) -> None:
+    environment = make(name)
+    assert chosen(environment) == way
+    for warmup in (0, 7):
+        check_snapshots(lambda: make(name), warmup, 3)
+    check_inputs_matter(lambda: make(name), 3)
+
+
+def test_what_is_told_of_one_is_plain_and_whole() -> None:
+    told = registry.describe(make("gymnasium:CartPole-v1"), "gymnasium:CartPole-v1")
+    assert (told["seats"], told["agents"], told["portable"]) == (1, ["player"], False)
+    assert told["action_spaces"] == [{"kind": "discrete", "n": 2, "start": 0}]
+    assert told["max_steps"] == 500
+    assert told["nominal_rate_hz"] == 50
+    assert told["bots"] == ["random"]
+    assert [binding["keys"][0] for binding in told["controls"]["bindings"]] == ["ArrowLeft", "ArrowRight"]
+    assert len(told["digest"]) == 32
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "gymnasium:NoSuch-v0",
+        "gymnasium:os:system-v0",
+        "gymnasium:../x-v1",
+        "pettingzoo:os",
+        "pettingzoo:../../x_v1",
+        "pettingzoo:butterfly/no_such_v9",
+        "nosuchmodule:factory",
+        "foreign_rig:missing",
+        "foreign_rig:no_environment",
+        "foreign_rig:Walk()",
+    ],
+)
+def test_a_name_that_is_none_is_refused_in_a_sentence(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="environment is"):
+        make(name)
+
+
+def test_a_factory_is_imported_only_where_the_person_has_said_so() -> None:
+    with pytest.raises(ConfigurationError, match="only where the person at this machine has allowed it"):
+        registry.create("foreign_rig:Walk")
+    assert chosen(registry.create("foreign_rig:Walk", local=True)) == "pickle"
+
+
+@pytest.mark.parametrize("value", ["/etc/passwd", "..", "a b", ["x/y"], {"path": "C:\\x"}, b"bytes"])
+def test_arguments_from_outside_are_numbers_and_words(value: Any) -> None:
+    with pytest.raises(ConfigurationError, match="numbers and single words"):
+        registry.create("gymnasium:CartPole-v1", {"some": value})
+
+
+def test_an_argument_that_it_does_not_take_is_named() -> None:
+    with pytest.raises(ConfigurationError, match="no_such_argument"):
+        make("gymnasium:CartPole-v1", no_such_argument=1)
+
+
+def test_max_steps_is_the_length_of_an_episode() -> None:
+    environment = make("gymnasium:MountainCar-v0", max_steps=30)
+    assert environment.max_steps == 30
+    check_end(lambda: make("gymnasium:MountainCar-v0", max_steps=30), 4)
+
+
+# -- how its state is kept ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "way"),
+    [
+        ("Walk", "pickle"),
+        ("OwnState", "own"),
+        ("ForgetfulState", "pickle"),
+        ("Reborn", "copy"),
+        ("Unpicklable", "resimulate"),
+        ("GlobalDice", "pickle"),
+        ("ModuleCounter", "none"),
+        ("WallClock", "none"),
+    ],
+)
+def test_the_first_way_that_is_exact_is_taken(name: str, way: str) -> None:
+    environment = own(name)
+    assert chosen(environment) == way
+    if way != "none":
+        for warmup in (0, 30, 57):
+            check_snapshots(lambda: own(name), warmup, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "way", "part"),
+    [
+        ("ForgetfulState", "own", "not restored whole: it.data.environment.env.own.generator"),
+        ("Walk", "own", "no get_state"),
+        ("Reborn", "pickle", "snapshot"),
+        ("Unpicklable", "pickle", "generator"),
+        ("ModuleCounter", "resimulate", "differently"),
+    ],
+)
+def test_a_way_that_is_not_exact_says_why(name: str, way: str, part: str) -> None:
+    assert part in reason(own(name), way)
+
+
+def test_a_state_of_its_own_crosses_to_another_instance() -> None:
+    assert own("OwnState").portable
+    for warmup in (0, 20):
+        check_portable_state(lambda: own("OwnState"), warmup, 3)
+    simulation = Simulation(own("OwnState"))
+    simulation.reset(1)
+    state = simulation.get_state()
+    state["data"]["environment"]["env"]["own"]["place"] = "nowhere"
+    with pytest.raises(EnvHostError, match="not a state"):
+        simulation.set_state(state)
+
+
+def test_a_state_that_is_good_for_one_process_alone_is_taken_from_nobody() -> None:
+    simulation = Simulation(own("Walk"))
+    simulation.reset(1)
+    state = simulation.get_state()
+    with pytest.raises(EnvHostError, match="cannot take over"):
+        simulation.set_state(state)
+
+
+def test_the_processs_own_generators_belong_to_the_state() -> None:
+    check_determinism(lambda: own("GlobalDice"), 5)
+    simulation = Simulation(own("GlobalDice"))
+    simulation.reset(3)
+    simulation.step(0, [b"\x01"])
+    before = simulation.compute_hash()
+    random.random()
+    assert Simulation.compute_hash(simulation) == before  # kept since the step
+    simulation.save(1)
+    simulation.load(1)
+    assert simulation.compute_hash() != before  # what somebody else drew meanwhile shows
+    np.random.seed(0)
+    simulation.load(1)
+    follow = simulation.step(1, [b"\x02"])[0]
+    random.random()
+    simulation.load(1)
+    assert simulation.step(1, [b"\x02"])[0] == follow
+
+
+def test_wall_clocks_and_counters_are_not_deterministic() -> None:
+    for name in ("ModuleCounter", "WallClock"):
+        with pytest.raises(AssertionError, match="differ"):
+            check_determinism(lambda name=name: own(name), 5)  # type: ignore[misc]
+
+
+def test_rendering_changes_nothing_and_gives_a_picture() -> None:
+    environment = own("Walk", render_mode="rgb_array")
+    environment.reset(1)
+    before = checksum(environment.fingerprint())
+    picture = environment.render()
+    assert (picture.shape, picture.dtype) == ((20, 40, 3), np.uint8)
+    assert picture.max() == 255
+    assert checksum(environment.fingerprint()) == before
+
+
+def test_what_an_info_holds_that_is_no_plain_data_is_left_out() -> None:
+    environment = own("Walk")
+    environment.reset(1)
+    outcome = environment.step([2])
+    assert set(outcome.infos[0] or {}) == {"place"}
+    assert (outcome.terminations, outcome.truncations) == ([False], [False])
+
+
+def test_its_generators_can_be_seeded_anew() -> None:
+    simulations = [Simulation(own("Walk")) for _ in range(2)]
+    for number, simulation in enumerate(simulations):
+        simulation.reset(number)
+        simulation.seed_rng(9)
+    winds = [simulation._environment.env.unwrapped.wind() for simulation in simulations]  # type: ignore[attr-defined]
+    assert winds[0] == winds[1]
