@@ -16,7 +16,7 @@ import numpy as np
 from envs.canonical import UnsupportedValueError, canonical_bytes
 from envs.contract import Bot, Controls, Environment, Outcome, random_action
 from envs.keeping import Keeper, NoKeeper, Subject
-from envs.plain import copy_plain, different_structure
+from envs.plain import copy_plain
 from envs.walk import state_tree
 from p2pclient.common.errors import EnvHostError
 from p2pclient.common.spaces import Space
@@ -57,6 +57,7 @@ class ForeignEnvironment(Environment, Subject):
     """
 
     bots = ("random",)
+    portable = False
 
     def __init__(
         self,
@@ -81,8 +82,6 @@ class ForeignEnvironment(Environment, Subject):
         self.begin(0)
         self._keeper = keeper(self)
         self._keeper.begun(0)
-        self.portable = self._keeper.portable
-        self._origin = self.get_state() if self.portable else None
 
     # -- what a kind of environments says ---------------------------------------------------------------------------
 
@@ -105,7 +104,7 @@ class ForeignEnvironment(Environment, Subject):
         random.seed(small)
         np.random.seed(small)
         self._fresh_globals = _global_generators()
-        self._seen = self._reset(small)
+        self._seen = [_own_copy(seen) for seen in self._reset(small)]
 
     def step(self, actions: List[Any]) -> Outcome:
         outcome = self.advance(actions)
@@ -114,7 +113,7 @@ class ForeignEnvironment(Environment, Subject):
 
     def advance(self, actions: List[Any]) -> Outcome:
         step = self._step(actions)
-        self._seen = step.seen
+        self._seen = [_own_copy(seen) for seen in step.seen]
         return Outcome(
             [None if reward is None else float(reward) for reward in step.rewards],
             [None if flag is None else bool(flag) for flag in step.terminations],
@@ -123,7 +122,7 @@ class ForeignEnvironment(Environment, Subject):
         )
 
     def observe(self) -> List[Any]:
-        return [None if seen is None else copy_plain(seen) for seen in self._seen]
+        return [_own_copy(seen) for seen in self._seen]
 
     # -- its state --------------------------------------------------------------------------------------------------
 
@@ -136,25 +135,16 @@ class ForeignEnvironment(Environment, Subject):
         _set_global_generators(kept.globals)
 
     def fingerprint(self) -> Any:
-        # What an environment itself calls its whole state is tried like every other way; then it is all that counts.
-        whole = self._keeper.keep() if self.portable else state_tree(self.env).data
-        return {"env": whole, **self._drawn()}
+        return {"env": state_tree(self.env).data, **self._drawn()}
 
-    def get_state(self) -> Dict[str, Any]:
-        return {"env": self._keeper.keep(), "seen": self.observe(), **self._drawn()}
+    def get_state(self) -> Any:
+        return self.fingerprint()
 
     def set_state(self, state: Any) -> None:
-        self._keeper.restore(state["env"])
-        self._seen = copy_plain(state["seen"])
-        fresh = self._fresh_globals
-        drawn = state.get("random"), state.get("numpy")
-        _set_global_generators((_as_tuple(drawn[0]) or fresh[0], _as_tuple(drawn[1]) or fresh[1]))
+        raise EnvHostError(f"{self.title} cannot take over a state that is not its own")
 
     def check_state(self, state: Any) -> None:
-        # What the values mean only the environment knows; their places and types can be compared.
-        place = different_structure(self._origin, state) if isinstance(state, dict) else "state"
-        if place is not None:
-            raise EnvHostError(f"this is not a state of {self.title}: {place}")
+        self.set_state(state)
 
     def seed_rng(self, seed: int) -> None:
         for generator in _generators_of(self.env):
@@ -173,7 +163,11 @@ class ForeignEnvironment(Environment, Subject):
     # -- what people see --------------------------------------------------------------------------------------------
 
     def render(self) -> Any:
-        picture = self.env.render() if getattr(self.env, "render_mode", None) == "rgb_array" else None
+        if getattr(self.env, "render_mode", None) != "rgb_array":
+            return None
+        before = _global_generators()
+        picture = self.env.render()
+        _set_global_generators(before)  # only some sides have a window: looking must change nothing
         if picture is None:
             return None
         return np.ascontiguousarray(picture, dtype=np.uint8)
@@ -216,6 +210,11 @@ def plain_part(info: Any) -> Dict[str, Any]:
     return found
 
 
+def _own_copy(seen: Any) -> Any:
+    """Return an observation that the environment cannot write over: some hand out the same buffer again and again."""
+    return None if seen is None else copy_plain(seen)
+
+
 def _rate_of(env: Any) -> int:
     rate = (getattr(env, "metadata", None) or {}).get("render_fps", _DEFAULT_RATE_HZ)
     return int(rate) if isinstance(rate, (int, float)) and 1 <= rate <= 240 else _DEFAULT_RATE_HZ
@@ -234,13 +233,6 @@ def _is_equal_state(a: Any, b: Any) -> bool:
     return len(a) == len(b) and all(np.array_equal(x, y) if isinstance(x, np.ndarray) else x == y for x, y in zip(a, b))
 
 
-def _as_tuple(value: Any) -> Any:
-    """Return a generator's state as its own functions want it: lists came from outside as lists."""
-    if value is None:
-        return None
-    return tuple(tuple(item) if isinstance(item, list) else item for item in value)
-
-
 def _generators_of(env: Any) -> List[Any]:
     """Return the NumPy generators that an environment and its wrappers hold under the usual name, each once."""
     found: Dict[int, Any] = {}
@@ -249,5 +241,5 @@ def _generators_of(env: Any) -> List[Any]:
         generator = vars(layer).get("_np_random", vars(layer).get("np_random"))
         if isinstance(generator, np.random.Generator):
             found[id(generator)] = generator
-        layer = vars(layer).get("env", vars(layer).get("aec_env"))
+        layer = next((vars(layer)[name] for name in ("env", "aec_env", "par_env") if name in vars(layer)), None)
     return list(found.values())

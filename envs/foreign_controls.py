@@ -7,7 +7,8 @@ from typing import Any, Dict, List, Optional, Tuple
 
 from envs.contract import Controls
 from envs.gym_spaces import neutral_value
-from p2pclient.common.spaces import Space, encode_action
+from p2pclient.common.errors import RemoteProtocolError
+from p2pclient.common.spaces import Space, decode_action, encode_action
 
 _KEYS = {
     "left": ["ArrowLeft", "KeyA"],
@@ -33,6 +34,8 @@ _KNOWN: Dict[str, Tuple[str, ...]] = {
     "simple_": ("noop", "left", "right", "down", "up"),
 }
 """What discrete actions mean, by the beginning of the environment's name; from the documentation of each."""
+_MOST_KEYS = 40
+"""Actions for which keys are looked for: behind the digits only those whose meaning has a key."""
 _DIGITS = [f"Digit{n}" for n in (*range(1, 10), 0)]
 
 
@@ -54,7 +57,7 @@ def controls_of(name: str, native: List[Any], spaces: List[Space], env: Any) -> 
         spaces: the same as data.
     """
     meanings = meanings_of(name, env)
-    bindings = _bindings(spaces[0], meanings)
+    bindings = [b for b in _bindings(native[0], spaces[0], meanings) if _is_for_all(b["input"], spaces)]
     help_lines = [(_key_text(binding["keys"]), str(binding["label"])) for binding in bindings]
     return {
         "mode": "held",
@@ -64,11 +67,11 @@ def controls_of(name: str, native: List[Any], spaces: List[Space], env: Any) -> 
     }
 
 
-def _bindings(space: Space, meanings: Optional[List[str]]) -> List[Dict[str, Any]]:
+def _bindings(native: Any, space: Space, meanings: Optional[List[str]]) -> List[Dict[str, Any]]:
     if space["kind"] == "discrete":
         return _discrete(space, meanings)
     if space["kind"] == "box":
-        return _box(space)
+        return _box(space, neutral_value(native, meanings))
     return []
 
 
@@ -76,7 +79,7 @@ def _discrete(space: Space, meanings: Optional[List[str]]) -> List[Dict[str, Any
     start = int(space.get("start", 0))
     found = []
     digits = iter(_DIGITS)
-    for index in range(space["n"]):
+    for index in range(min(space["n"], _MOST_KEYS)):
         meaning = meanings[index] if meanings is not None and index < len(meanings) else ""
         if re.fullmatch(r"no[-_ ]?op|none|nothing|still|stay", meaning):
             continue
@@ -89,25 +92,28 @@ def _discrete(space: Space, meanings: Optional[List[str]]) -> List[Dict[str, Any
     return found
 
 
-def _box(space: Space) -> List[Dict[str, Any]]:
-    """Return arrows for the first two numbers: each key holds one of them at its bound."""
-    low, high = space["low"], space["high"]
-    middle = [_clip(0.0, lo, hi) for lo, hi in zip(low, high)]
+def _box(space: Space, middle: List[Any]) -> List[Dict[str, Any]]:
+    """Return arrows for the first two numbers: each key holds one of them at its bound, or one away from neutral."""
     found = []
     for axis, (less, more) in enumerate((("left", "right"), ("down", "up"))):
         if axis >= len(middle):
             break
-        for word, bound, step in ((less, low[axis], -1.0), (more, high[axis], 1.0)):
+        for word, bound, step in ((less, space["low"][axis], -1), (more, space["high"][axis], 1)):
             values = list(middle)
-            values[axis] = step if bound is None else bound
+            values[axis] = middle[axis] + step if bound is None else bound
             if values != middle:
                 found.append({"keys": _KEYS[word], "input": encode_action(space, values), "label": word})
     return found
 
 
-def _clip(value: float, low: Optional[float], high: Optional[float]) -> float:
-    value = value if low is None else max(value, low)
-    return value if high is None else min(value, high)
+def _is_for_all(payload: bytes, spaces: List[Space]) -> bool:
+    """Is it an action of every seat: one keyboard layout serves them all."""
+    try:
+        for space in spaces:
+            decode_action(space, payload)
+    except RemoteProtocolError:
+        return False
+    return True
 
 
 def _key_text(keys: List[str]) -> str:

@@ -10,10 +10,11 @@ from __future__ import annotations
 import time
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Type
 
-from envs.conformance import ConformanceError, check_portable_state, check_snapshots, random_inputs
+from envs.conformance import ConformanceError, check_snapshots, random_inputs
 from envs.contract import Clock, Environment
 from envs.keeping import KEEPERS, Keeper, NoKeeper
 from envs.simulation import Simulation
+from p2pclient.common.errors import EnvHostError
 
 Build = Callable[[Type[Keeper]], Environment]
 """Makes the environment anew, with one way of keeping its state."""
@@ -33,15 +34,14 @@ class Grade(NamedTuple):
     exact: bool
     reason: str
     """Why it is not exact, as a sentence; empty if it is."""
-    portable: bool
     save_us: int
     load_us: int
     size: Optional[int]
     """Bytes of one snapshot; None where that cannot be told."""
 
     def as_data(self) -> Dict[str, Any]:
-        """Return it as plain data, by the names of its fields."""
-        return dict(self._asdict())
+        """Return it as plain data, by the names of its fields, and that nobody else can go on from what is kept."""
+        return {**self._asdict(), "portable": False}
 
 
 class Verdict(NamedTuple):
@@ -60,6 +60,7 @@ def grade(
     *,
     all_of_them: bool = False,
     seed: int = 5,
+    budget: float = 10.0,
     clock: Clock = time.perf_counter,
 ) -> Verdict:
     """Try the ways in the order in which they are preferred.
@@ -67,43 +68,50 @@ def grade(
     Args:
         warmups: after how many steps to try going back.
         all_of_them: try the others, too, when an exact one is found.
+        budget: seconds after which no further trial is begun; a way whose trials did not fit in is not used.
     """
+    until = clock() + budget
     chosen: Optional[Type[Keeper]] = None
     grades: List[Grade] = []
     for keeper in KEEPERS:
         if chosen is not None and not all_of_them:
             break
-        found = _try(build, keeper, warmups, seed, clock)
+        found = _try(build, keeper, warmups, seed, until, clock)
         grades.append(found)
         if found.exact and chosen is None:
             chosen = keeper
     return Verdict(chosen or NoKeeper, grades)
 
 
-def _try(build: Build, keeper: Type[Keeper], warmups: Sequence[int], seed: int, clock: Clock) -> Grade:
+class _TooSlowError(Exception):
+    """The time for trials is over."""
+
+
+def _try(build: Build, keeper: Type[Keeper], warmups: Sequence[int], seed: int, until: float, clock: Clock) -> Grade:
+    def factory() -> Environment:
+        if clock() > until:
+            raise _TooSlowError("trying it took too long")
+        return build(keeper)
+
     try:
-        _exact(lambda: build(keeper), keeper, warmups, seed)
+        for warmup in [*warmups, *_before_end(factory, seed, until, clock)]:
+            check_snapshots(factory, warmup, seed)
         reason = ""
-        costs = _costs(build(keeper), seed, clock)
+        costs = _costs(factory(), seed, clock)
     except Exception as error:  # noqa: BLE001  whatever the environment or its pickling raises is the reason
-        reason = str(error) if isinstance(error, ConformanceError) else f"{type(error).__name__}: {error}"
+        is_ours = isinstance(error, (ConformanceError, EnvHostError, _TooSlowError))
+        reason = str(error) if is_ours else f"{type(error).__name__}: {error}"
         costs = (0, 0, None)
-    return Grade(keeper.name, not reason, reason, keeper.portable and not reason, *costs)
+    return Grade(keeper.name, not reason, reason, *costs)
 
 
-def _exact(factory: Callable[[], Environment], keeper: Type[Keeper], warmups: Sequence[int], seed: int) -> None:
-    points = [*warmups, *_before_end(factory, seed)]
-    for warmup in points:
-        check_snapshots(factory, warmup, seed)
-        if keeper.portable:
-            check_portable_state(factory, warmup, seed)
-
-
-def _before_end(factory: Callable[[], Environment], seed: int) -> List[int]:
+def _before_end(factory: Callable[[], Environment], seed: int, until: float, clock: Clock) -> List[int]:
     """Return three steps before an end, if random inputs come to one soon."""
     simulation = Simulation(factory())
     simulation.reset(seed)
     for frame, line in enumerate(random_inputs(simulation, max(THOROUGH) + 1, seed)):
+        if clock() > until:
+            raise _TooSlowError("trying it took too long")
         if simulation.step(frame, line)[5]:
             return [max(0, frame - 2)]
     return []

@@ -10,7 +10,8 @@ Each way is tried on the environment before it is relied on (:mod:`envs.grading`
 ``none``        it cannot go back: play waits for every input instead of assuming it
 ==============  =====================================================================================================
 
-All but ``own`` are good for this process alone, and what they keep never leaves it.
+What is kept is good for this process alone and never leaves it: a ``set_state`` of other people may trust what it is
+given, and what comes from another machine must not be trusted.
 """
 
 from __future__ import annotations
@@ -47,8 +48,6 @@ class Keeper(abc.ABC):
     """One way of keeping the state of ``subject``."""
 
     name: str
-    portable = False
-    """True if another instance can go on from what is kept."""
 
     def __init__(self, subject: Subject) -> None:
         self._subject = subject
@@ -76,7 +75,6 @@ class OwnKeeper(Keeper):
     """
 
     name = "own"
-    portable = True
 
     def __init__(self, subject: Subject) -> None:
         super().__init__(subject)
@@ -119,6 +117,9 @@ class PickleKeeper(Keeper):
     def __init__(self, subject: Subject) -> None:
         super().__init__(subject)
         self._shared = _Shared()
+
+    def begun(self, seed: int) -> None:
+        self._shared = _Shared()  # of an episode that is over, nothing comes back
 
     def keep(self) -> Any:
         buffer = io.BytesIO()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import re
 import time
+from hashlib import blake2b
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple, Type
 
 import numpy as np
@@ -17,7 +18,7 @@ from envs.grading import QUICK, THOROUGH, grade
 from envs.keeping import Keeper, NoKeeper
 from envs.machine import machine_facts, numeric_probe, source_digest
 from envs.prediction import OWN, predictor_names
-from p2pclient.common.errors import ConfigurationError, EnvHostError
+from p2pclient.common.errors import ConfigurationError, EnvHostError, TandemError
 from p2pclient.common.frames import MAX_SEATS
 from p2pclient.common.spaces import check_space
 
@@ -66,6 +67,7 @@ def create(
     progress: Optional[Progress] = None,
     *,
     local: bool = False,
+    trusted_args: bool = False,
     thorough: bool = False,
 ) -> Environment:
     """Import and make an environment.
@@ -75,6 +77,7 @@ def create(
         args: the environment's own arguments, plain data; None for none.
         progress: told what is going on, as far as known.
         local: the name was given by the person at this machine, so that ``module:factory`` may be imported.
+        trusted_args: likewise of the arguments, which may be paths then.
         thorough: try every way of keeping its state, from more moments of an episode.
 
     Raises:
@@ -85,7 +88,7 @@ def create(
     entry = _entry(name, local)
     if args is not None and not (isinstance(args, dict) and all(isinstance(key, str) for key in args)):
         raise ConfigurationError("environment arguments", args, "names with values")
-    if name not in _ENTRIES and not local:
+    if name not in _ENTRIES and not trusted_args:
         _check_modest(args or {}, "environment arguments")
     tell(None, "Loading the game")
     try:
@@ -126,6 +129,8 @@ def _entry(name: Any, local: bool) -> _Entry:
 def _check_modest(value: Any, place: str) -> None:
     """Raise unless an argument from outside is numbers and words: a path could lead anywhere."""
     if isinstance(value, dict):
+        for key in value:
+            _check_modest(key, f"the names in {place}")
         parts = [(part, f"{place}[{key!r}]") for key, part in value.items()]
     elif isinstance(value, (list, tuple)):
         parts = [(part, f"{place}[{index}]") for index, part in enumerate(value)]
@@ -145,9 +150,15 @@ def _make_foreign(module: Any, name: str, args: Dict[str, Any], tell: Progress, 
         return made
 
     tell(None, "Starting the game")
-    build(NoKeeper)  # what is wrong with the name or the arguments is told from here
+    try:
+        first = build(NoKeeper)  # what is wrong with the name or the arguments is told from here
+    except TandemError:
+        raise
+    except Exception as error:
+        raise EnvHostError(f"{name} cannot be made here: {error}") from error
+    _check(first)
     tell(None, "Trying whether the game can go back")
-    verdict = grade(build, THOROUGH if thorough else QUICK, all_of_them=thorough)
+    verdict = grade(build, THOROUGH, all_of_them=True, budget=60.0) if thorough else grade(build, QUICK)
     environment = build(verdict.chosen)
     environment.snapshots = verdict.as_data()
     return environment
@@ -177,13 +188,23 @@ def describe(
         "nominal_rate_hz": environment.nominal_rate_hz,
         "bots": list(environment.bots),
         "predictors": predictor_names(environment),
-        "digest": source_digest(_distribution(name)),
+        "digest": _digest(name, environment),
         "machine": machine_facts(),
         "numeric_probe": numeric_probe(),
         "step_us": step_us,
         "portable": environment.portable,
         "snapshots": environment.snapshots or {"chosen": "own", "graded": []},
     }
+
+
+def _digest(name: str, environment: Environment) -> str:
+    """Return hex digits over the code that it runs: its family's package, and its own if that is another."""
+    digest = source_digest(_distribution(name))
+    inner = getattr(environment, "env", None)
+    package = type(getattr(inner, "unwrapped", inner)).__module__.partition(".")[0]
+    if inner is None or name in _ENTRIES or package in (_distribution(name), "builtins"):
+        return digest
+    return blake2b((digest + source_digest(package)).encode(), digest_size=16).hexdigest()
 
 
 def _distribution(name: str) -> Optional[str]:

@@ -11,6 +11,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 from gymnasium.utils import EzPickle
+from pettingzoo import ParallelEnv
 
 _COUNTER = itertools.count()
 
@@ -119,6 +120,83 @@ class SetOrder(Walk):
 
     def wind(self) -> float:
         return 0.01 * int(next(iter(self.names)).split()[1])
+
+
+class LateDebt(OwnState):
+    """Keeps something back that counts only later."""
+
+    debt = 0.0
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        self.debt = 0.0
+        return super().reset(seed=seed)
+
+    def step(self, action: Any) -> Any:
+        self.debt += float(action)
+        seen, reward, ended, cut, info = super().step(action)
+        return seen, reward - (self.debt if self.time > 55 else 0.0), ended, cut, info
+
+
+class Glitter(Walk):
+    """Draws lots when it is looked at."""
+
+    def render(self) -> Any:
+        random.random()
+        np.random.random()
+        return super().render()
+
+    def wind(self) -> float:
+        return random.gauss(0, 0.1) + float(np.random.normal(scale=0.1))
+
+
+class OneBuffer(Walk):
+    """Hands out the same array again and again."""
+
+    def seen(self) -> Any:
+        if not hasattr(self, "buffer"):
+            self.buffer = np.zeros(2)
+        self.buffer[:] = super().seen()
+        return self.buffer
+
+
+class AnyBox(Walk):
+    """Takes numbers of any kind."""
+
+    def __init__(self, low: float, high: float, dtype: Any, render_mode: str | None = None) -> None:
+        super().__init__(render_mode)
+        self.action_space = spaces.Box(low, high, (2,), dtype)
+
+    def step(self, action: Any) -> Any:
+        assert self.action_space.contains(action)
+        return super().step(int(np.sign(float(np.sum(action)))) + 1)
+
+
+class Uneven(ParallelEnv[Any, Any, Any]):
+    """Two agents that can do different things."""
+
+    metadata = {"name": "uneven", "render_modes": []}  # noqa: RUF012
+    possible_agents = ["a", "b"]  # noqa: RUF012
+
+    def action_space(self, agent: Any) -> Any:
+        return self._spaces[agent]
+
+    def __init__(self) -> None:
+        self._spaces = {"a": spaces.Discrete(5), "b": spaces.Discrete(3)}
+        self.time = 0
+
+    def reset(self, seed: int | None = None, options: Any = None) -> Any:
+        self.agents, self.time = list(self.possible_agents), 0
+        return dict.fromkeys(self.agents, 0), {agent: {} for agent in self.agents}
+
+    def step(self, actions: Any) -> Any:
+        self.time += sum(int(action) for action in actions.values())
+        flags = dict.fromkeys(self.agents, False)
+        seen = dict.fromkeys(self.agents, self.time)
+        return seen, dict.fromkeys(self.agents, 0.0), flags, dict(flags), {agent: {} for agent in self.agents}
+
+
+def uneven_seats() -> Any:
+    return Uneven()
 
 
 def no_environment() -> object:

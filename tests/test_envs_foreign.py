@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import random
+import time
 from typing import Any
 
 import numpy as np
 import pytest
+from foreign_rig import Walk
+from gymnasium.spaces import Discrete
 
 from envs import registry
 from envs.canonical import checksum
-from envs.conformance import check_determinism, check_end, check_inputs_matter, check_portable_state, check_snapshots
+from envs.conformance import check_determinism, check_end, check_inputs_matter, check_snapshots
 from envs.contract import Environment
+from envs.foreign_controls import controls_of
+from envs.foreign_gym import GymnasiumEnvironment
+from envs.grading import grade
+from envs.keeping import Keeper, NoKeeper
 from envs.simulation import Simulation
 from p2pclient.common.errors import ConfigurationError, EnvHostError
+from p2pclient.common.spaces import decode_action
 
 
 def make(name: str, **args: Any) -> Environment:
-    return registry.create(name, args, local=True)
+    return registry.create(name, args, local=True, trusted_args=True)
+
+
+def make_walk(keeper: type[Keeper]) -> Environment:
+    return GymnasiumEnvironment(Walk(), "walk", keeper)
 
 
 def own(name: str, **args: Any) -> Environment:
@@ -135,7 +147,7 @@ def test_the_first_way_that_is_exact_is_taken(name: str, way: str) -> None:
 @pytest.mark.parametrize(
     ("name", "way", "part"),
     [
-        ("ForgetfulState", "own", "not restored whole: it.data.environment.env.own.generator"),
+        ("ForgetfulState", "own", "not restored whole"),
         ("Walk", "own", "no get_state"),
         ("Reborn", "pickle", "snapshot"),
         ("Unpicklable", "pickle", "generator"),
@@ -146,24 +158,21 @@ def test_a_way_that_is_not_exact_says_why(name: str, way: str, part: str) -> Non
     assert part in reason(own(name), way)
 
 
-def test_a_state_of_its_own_crosses_to_another_instance() -> None:
-    assert own("OwnState").portable
-    for warmup in (0, 20):
-        check_portable_state(lambda: own("OwnState"), warmup, 3)
-    simulation = Simulation(own("OwnState"))
-    simulation.reset(1)
-    state = simulation.get_state()
-    state["data"]["environment"]["env"]["own"]["place"] = "nowhere"
-    with pytest.raises(EnvHostError, match="not a state"):
-        simulation.set_state(state)
-
-
 def test_a_state_that_is_good_for_one_process_alone_is_taken_from_nobody() -> None:
-    simulation = Simulation(own("Walk"))
-    simulation.reset(1)
-    state = simulation.get_state()
-    with pytest.raises(EnvHostError, match="cannot take over"):
-        simulation.set_state(state)
+    for name in ("Walk", "OwnState"):
+        environment = own(name)
+        simulation = Simulation(environment)
+        simulation.reset(1)
+        state = simulation.get_state()
+        assert not environment.portable
+        with pytest.raises(EnvHostError, match="cannot take over"):
+            simulation.set_state(state)
+
+
+def test_what_its_own_state_leaves_out_shows_though_it_matters_only_later() -> None:
+    environment = own("LateDebt")
+    assert chosen(environment) == "pickle"
+    assert "debt" in reason(environment, "own")
 
 
 def test_the_processs_own_generators_belong_to_the_state() -> None:
@@ -191,14 +200,68 @@ def test_wall_clocks_and_counters_are_not_deterministic() -> None:
             check_determinism(lambda name=name: own(name), 5)  # type: ignore[misc]
 
 
-def test_rendering_changes_nothing_and_gives_a_picture() -> None:
-    environment = own("Walk", render_mode="rgb_array")
+def test_looking_changes_nothing_and_gives_a_picture() -> None:
+    environment = own("Glitter", render_mode="rgb_array")
     environment.reset(1)
     before = checksum(environment.fingerprint())
     picture = environment.render()
     assert (picture.shape, picture.dtype) == ((20, 40, 3), np.uint8)
     assert picture.max() == 255
     assert checksum(environment.fingerprint()) == before
+    follow = [environment.step([1]).rewards for _ in range(5)]
+    environment.reset(1)
+    assert [environment.step([1]).rewards for _ in range(5)] == follow
+
+
+def test_observations_are_not_written_over_by_later_steps() -> None:
+    simulation = Simulation(own("OneBuffer"))
+    environment = simulation._environment
+    simulation.reset(1)
+    simulation.save(0)
+    before = environment.observe()
+    simulation.step(0, [b"\x02"])
+    assert not np.array_equal(environment.observe()[0], before[0])
+    simulation.load(0)
+    assert np.array_equal(environment.observe()[0], before[0])
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "dtype"),
+    [(0, 255, np.uint8), (-5, 5, np.int64), (0, 1, np.bool_), (2.0, np.inf, np.float32), (-np.inf, -2.0, np.float64)],
+)
+def test_arrows_hold_numbers_of_every_box(low: float, high: float, dtype: Any) -> None:
+    environment = own("AnyBox", low=low, high=high, dtype=dtype)
+    (space,) = environment.action_spaces
+    bindings = environment.controls["bindings"]
+    assert 2 <= len(bindings) <= 4
+    actions = [decode_action(space, binding["input"]) for binding in bindings]
+    neutral = decode_action(space, environment.controls["neutral"][0])
+    assert all(action != neutral for action in actions)
+    environment.reset(1)
+    for action in actions:
+        environment.step([action])
+
+
+def test_a_key_never_means_what_a_seat_cannot_do() -> None:
+    environment = own("uneven_seats")
+    for binding in environment.controls["bindings"]:
+        for space in environment.action_spaces:
+            decode_action(space, binding["input"])
+    assert len(environment.controls["bindings"]) == 3
+
+
+def test_a_huge_action_space_is_described_at_once() -> None:
+    begin = time.perf_counter()
+    bindings = controls_of("huge", [Discrete(2**32)], [{"kind": "discrete", "n": 2**32, "start": 0}], None)["bindings"]
+    assert len(bindings) == 10
+    assert time.perf_counter() - begin < 1.0
+
+
+def test_an_environment_that_is_too_slow_to_be_tried_is_played_in_lockstep() -> None:
+    clock = iter(float(n) for n in range(10**9))
+    verdict = grade(lambda keeper: make_walk(keeper), budget=3.0, clock=lambda: next(clock))
+    assert verdict.chosen is NoKeeper
+    assert {found.reason for found in verdict.grades[1:]} == {"trying it took too long"}
 
 
 def test_what_an_info_holds_that_is_no_plain_data_is_left_out() -> None:

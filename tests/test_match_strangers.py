@@ -264,6 +264,7 @@ def test_a_flood_of_reports_by_one_peer_costs_the_others_one_report_in_a_tick(co
     assert len(strangers.told_to[2]) - told == 1
     assert strangers.match.peers[2].endpoint.open_control < 10
     strangers.tick(5)
+    assert len(strangers.told_to[2]) - told == 1
     assert reason(strangers) is None
     assert 2 in strangers.match.peers
 

@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         plan = _plan(arguments)
         env_args = environment_arguments(arguments)
-        spec = HostSpec(arguments.env, env_args, local=True, thorough=True)
+        spec = HostSpec(arguments.env, env_args, local=True, trusted_args=True, thorough=True)
         report, assessment = _check(spec, plan, is_quiet=arguments.json)
     except TandemError as error:
         return _cannot(arguments, str(error))

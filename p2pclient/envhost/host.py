@@ -96,7 +96,9 @@ class EnvironmentHost:
             # happens to lie in that folder must not get in their way.
             sys.path.insert(0, spec["folder"])
             check_packages(self._folder, sys.path)
-        self._environment = registry.create(name, args, beat.tell, local=local, thorough=thorough)
+        self._environment = registry.create(
+            name, args, beat.tell, local=local, trusted_args=bool(spec.get("trusted_args")), thorough=thorough
+        )
         check_packages(self._folder, sys.path)  # again: importing the environment may have changed the path
         beat.tell(None, "Almost ready")
         data: Dict[str, Any] = registry.describe(self._environment, name, args)

@@ -66,8 +66,10 @@ class HostSpec:
     pin_cpu: bool = True
     """Keep NumPy, BLAS and libm to instructions that all machines have, so that floats agree between them."""
     local: bool = False
-    """The person at this machine gave the name: ``module:factory`` may be imported, also from the folder in which this
-    program was started, and arguments may be paths."""
+    """The person at this machine gave the name or allowed it: ``module:factory`` may be imported, also from the folder
+    in which this program was started."""
+    trusted_args: bool = False
+    """The person at this machine gave the arguments, too, which may then be paths."""
     thorough: bool = False
     """Try every way of keeping the environment's state, instead of the first that is exact."""
     hash_seed: str = "0"
@@ -80,7 +82,8 @@ class HostSpec:
     def init_request(self, request_id: int) -> list[Any]:
         """Return the request that makes the host load the environment."""
         spec: dict[str, Any] = {"env": self.env, "args": dict(self.args), "allow_faults": self.allow_faults}
-        spec.update(local=self.local, thorough=self.thorough, folder=_working_folder() if self.local else None)
+        spec.update(local=self.local, trusted_args=self.trusted_args, thorough=self.thorough)
+        spec.update(folder=_working_folder() if self.local else None)
         spec["load_faults"] = [dict(fault) for fault in self.load_faults]
         return [request_id, "init", spec]
 

@@ -55,7 +55,7 @@ class SoloClient(PlayingClient):
             window,
             report,
             out=settings.out,
-            host_options=settings.host_options,
+            host_options={"trusted_args": True, **settings.host_options},
             allowed_envs=(settings.env,),
         )
         self._settings = settings
