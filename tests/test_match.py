@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from virtual import Link, RandomSource, ToyHost, VirtualMatch, finished, straight_run, toy_env
@@ -279,6 +281,23 @@ def test_two_groups_of_seats_on_two_machines() -> None:
     truth = straight_run(pressed, match.sides[0].match.plan.episode_seed(0), frames=80)
     for side in match.sides:
         assert [row.checksum for row in side.frames()] == truth
+
+
+def test_a_seat_that_has_left_the_environment_earns_nothing_more() -> None:
+    class Half(ToyHost):
+        def do_step(self, frame: int, inputs: Sequence[bytes], observe: bool = False) -> list[Any]:
+            result = super().do_step(frame, inputs, observe)
+            return [result[0], [result[1][0], None if frame >= 20 else 1.0], *result[2:]]
+
+    match = VirtualMatch(seed=27, link=NETWORKS["60 ms"], env=toy_env(max_steps=50))
+    for side in match.sides:
+        side.host = Half(2)
+    match.run()
+    assert finished(match)
+    for side in match.sides:
+        ((first, second),) = side.match.totals
+        assert second == 20.0
+        assert first == sum(row.rewards[0] for row in side.frames())
 
 
 def test_alone_everything_is_confirmed_and_verified_at_once() -> None:

@@ -551,6 +551,53 @@ def test_a_host_that_fails_ends_the_watching_and_so_does_a_bug() -> None:
             match.batch_done([], now=1.0)
 
 
+def test_a_player_that_was_not_asked_feeds_nobody() -> None:
+    studio = Studio(players=0)
+    spectator = Client(Watching(replace(studio.plan, own_id=SPECTATOR, local_seats=()), [0, 1], now=0.0), ToyHost(1))
+    studio.spectators[SPECTATOR] = studio.clients[SPECTATOR] = spectator
+    strangers = [Stranger(studio, own, spectator, SPECTATOR, feeds=True) for own in (0, 1)]
+    facts = {"protocol": PROTOCOL_VERSION, **studio.plan.facts()}
+    for stranger in strangers:
+        stranger.say(Hello(facts), ticks=3)
+    asked = {stranger: [m for m in stranger.heard() if isinstance(m, Watch)] for stranger in strangers}
+    (current,) = [stranger for stranger in strangers if asked[stranger]]
+    (other,) = [stranger for stranger in strangers if stranger is not current]
+    request = asked[current][-1].request
+    begin = start(request, first_frame=0, has_state=False)
+    other.say(begin, ticks=5)
+    assert spectator.batches == []
+    current.say(begin, ticks=5)
+    assert [batch[0][0] for batch in spectator.batches] == ["reset"]
+
+
+def test_what_is_held_is_shown_to_the_end_when_nobody_feeds_any_more() -> None:
+    studio = Studio(max_steps=None, frames=2_000, episodes=0)
+    spectator = studio.watch(delay=40)
+    studio.run(60)
+    match = watching(spectator)
+    seen = match.simulated_frames
+    assert 0 < seen <= 25
+    match.peer_gone(0)
+    while match.ended is None:
+        studio.run(1, players=False)
+    assert match.simulated_frames > seen + 30
+    assert ended(spectator)[0] == "partner-gone"
+
+
+def test_where_snapshots_are_far_apart_a_spectator_waits_for_the_next_that_fits() -> None:
+    studio = Studio(max_steps=None, frames=400, episodes=0)
+    player = playing(studio.players[0])
+    player._budget.spacing = 16  # as where a snapshot costs much more than a step
+    studio.run(60)
+    spectator = studio.watch()
+    before = len(studio.players[0].batches)
+    studio.run(40)
+    asked = ["get_snapshot" in [command[0] for command in batch] for batch in studio.players[0].batches[before:]]
+    assert sum(asked) == 1
+    assert asked.index(True) > 2  # not before there was one
+    assert frames(spectator)[0][1] > 60
+
+
 def test_messages_of_nobody_are_ignored() -> None:
     studio = Studio()
     spectator = studio.watch()

@@ -180,3 +180,11 @@ def test_a_peer_that_is_gone_holds_no_verification_back() -> None:
     chain.remove(1)
     chain.append(10, checksum(10))
     assert chain.verified_frame == 10
+
+
+def test_what_each_peer_agrees_on_is_told_by_itself() -> None:
+    chain = make_chain(10, peers=(1, 2))
+    chain.receive(1, 7, value_at(7))
+    chain.receive(2, 4, value_at(4))
+    assert [chain.agreed_with(peer) for peer in (1, 2)] == [7, 4]
+    assert chain.verified_frame == 4

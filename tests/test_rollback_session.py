@@ -312,3 +312,14 @@ def test_a_wider_window_lets_more_frames_run() -> None:
     assert play(session).stalled
     session.window = 3
     assert [play(session).advanced for _ in range(3)] == [1, 1, 0]
+
+
+@pytest.mark.parametrize("delays", [(0, 3), (3, 0)])
+def test_local_inputs_go_out_as_far_as_all_local_seats_have_one(delays: tuple[int, int]) -> None:
+    seats = [SeatConfig(neutral=b"\x00", predict=repeat_last, local=True, delay=delay) for delay in delays]
+    session = RollbackSession(seats, window=8)
+    for seat in (0, 1):
+        session.add_local_input(seat, bytes([seat + 1]))
+    expected = {(0, 3): [b"\x01\x00"], (3, 0): [b"\x00\x02"]}[delays]
+    assert session.local_inputs(0) == expected
+    assert session.local_inputs(1) == []

@@ -79,6 +79,8 @@ class DesyncCourse:
     def begin(self, now: float) -> None:
         """States differ somewhere after what is verified: stop, and exchange checksums."""
         core, episode = self._core, self._core.episode
+        if self._case is not None:
+            self._case.heard = now
         if self._case is not None or episode is None or core.ended is not None or core.phase is Phase.FINISHING:
             return
         self._case = _Case(episode.chain.verified_frame, now, now)
@@ -94,8 +96,6 @@ class DesyncCourse:
         # How an episode ended is told again by those who go on.
         peer.over.pop(message.episode, None)
         self.begin(now)
-        if self._case is not None:
-            self._case.heard = now
 
     def receive_state(self, peer: Peer, part: StatePart, now: float) -> None:
         """Take a piece of a peer's state."""

@@ -332,8 +332,6 @@ class EpisodePlay:
             How many frames are newly verified.
         """
         verified = self.chain.verified_frame
-        if verified > self.recorded:
-            verified = self.recorded
         fresh = verified - self.verified
         if fresh <= 0:
             return 0

@@ -153,8 +153,6 @@ class Playback:
         released = head.released(delay=self._delay, rate_hz=self._plan.rate_hz, now=now)
         if not self._is_entered:
             return self._plan_entry(head) if head.is_ready and released >= head.first - 1 else None
-        if head.closed_at is not None and self.simulated >= head.heard:
-            return None
         return self._plan_steps(head, released) if released > self.simulated else None
 
     def leave_finished(self) -> list[Record]:
@@ -257,5 +255,4 @@ class Playback:
         )
 
     def _differ(self, frame: int, ours: bytes, theirs: bytes) -> None:
-        if self.difference is None:
-            self.difference = Difference(frame, ours, theirs)
+        self.difference = self.difference or Difference(frame, ours, theirs)

@@ -237,7 +237,8 @@ class Watching:
             self._out.events.append(PeerSilence(source.id, event.level))
         elif isinstance(event, InputReceived):
             self._playback.add_inputs(event.frame, event.values, now=now)
-        elif isinstance(event, ChainReceived):
+        else:
+            assert isinstance(event, ChainReceived)
             self._playback.expect(event.frame, event.value)
         self._follow()
 
@@ -391,9 +392,10 @@ class Watching:
             return
         self.ended = Ended(reason, text, 0)
         self._out.events.append(self.ended)
-        for source in self._sources.values():
-            if source.endpoint.open_control <= _OPEN_CONTROL:
-                source.endpoint.queue_control(Leave("left"))
+        # Who reads nothing need not be told either.
+        reading = [s.endpoint for s in self._sources.values() if s.endpoint.open_control <= _OPEN_CONTROL]
+        for endpoint in reading:
+            endpoint.queue_control(Leave("left"))
         self._change_phase(Phase.ENDED)
 
     def _change_phase(self, phase: Phase) -> None:
