@@ -15,7 +15,7 @@ import numpy as np
 
 from envs.canonical import UnsupportedValueError, canonical_bytes
 from envs.contract import Bot, Controls, Environment, Outcome, random_action
-from envs.keeping import Keeper, NoKeeper, Subject
+from envs.keeping import Keeper, NoKeeper, Subject, layers_of
 from envs.plain import copy_plain
 from envs.walk import state_tree
 from p2pclient.common.errors import EnvHostError
@@ -148,7 +148,8 @@ class ForeignEnvironment(Environment, Subject):
 
     def seed_rng(self, seed: int) -> None:
         for generator in _generators_of(self.env):
-            generator.bit_generator.state = np.random.default_rng(seed).bit_generator.state
+            bits = generator.bit_generator
+            bits.state = type(bits)(seed).state  # of the same kind: another one's state does not fit
         random.seed(seed % SEEDS)
         np.random.seed(seed % SEEDS)
 
@@ -235,11 +236,5 @@ def _is_equal_state(a: Any, b: Any) -> bool:
 
 def _generators_of(env: Any) -> List[Any]:
     """Return the NumPy generators that an environment and its wrappers hold under the usual name, each once."""
-    found: Dict[int, Any] = {}
-    layer = env
-    while layer is not None:
-        generator = vars(layer).get("_np_random", vars(layer).get("np_random"))
-        if isinstance(generator, np.random.Generator):
-            found[id(generator)] = generator
-        layer = next((vars(layer)[name] for name in ("env", "aec_env", "par_env") if name in vars(layer)), None)
-    return list(found.values())
+    held = [vars(layer).get(name) for layer in layers_of(env) for name in ("_np_random", "np_random")]
+    return list({id(each): each for each in held if isinstance(each, np.random.Generator)}.values())

@@ -78,7 +78,7 @@ class OwnKeeper(Keeper):
 
     def __init__(self, subject: Subject) -> None:
         super().__init__(subject)
-        inner = _layers(subject.env)[-1]
+        inner = layers_of(subject.env)[-1]
         get, put = getattr(inner, "get_state", None), getattr(inner, "set_state", None)
         if not (callable(get) and callable(put)):
             raise EnvHostError("the environment has no get_state and set_state")
@@ -90,7 +90,7 @@ class OwnKeeper(Keeper):
             raise EnvHostError(f"its get_state gives what is not plain data: {error}") from error
 
     def keep(self) -> Any:
-        layers = _layers(self._subject.env)
+        layers = layers_of(self._subject.env)
         around = [{key: value for key, value in vars(layer).items() if _is_plain(value)} for layer in layers[:-1]]
         # PettingZoo's list of the agents that are still there is the environment's, but seldom part of its state.
         agents = getattr(layers[-1], "agents", None)
@@ -100,7 +100,7 @@ class OwnKeeper(Keeper):
         return copy_plain(kept)
 
     def restore(self, kept: Any) -> None:
-        layers = _layers(self._subject.env)
+        layers = layers_of(self._subject.env)
         state = copy_plain(kept)
         layers[-1].set_state(state["own"])
         if "agents" in state:
@@ -192,7 +192,7 @@ _INNER = ("env", "aec_env", "par_env")
 _MOST_LAYERS = 100
 
 
-def _layers(env: Any) -> List[Any]:
+def layers_of(env: Any) -> List[Any]:
     """Return an environment and what it wraps, from the outside in."""
     layers = [env]
     while len(layers) < _MOST_LAYERS:

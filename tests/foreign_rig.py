@@ -52,6 +52,15 @@ class Walk(gymnasium.Env[Any, Any]):
         return picture
 
 
+class OtherGenerator(Walk):
+    """Draws from another kind of generator than Gymnasium's usual one."""
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        super().reset(seed=seed)
+        self._np_random = np.random.Generator(np.random.MT19937(seed))
+        return self.seen(), {}
+
+
 class OwnState(Walk):
     """Offers its state itself, whole."""
 

@@ -272,8 +272,9 @@ def test_what_an_info_holds_that_is_no_plain_data_is_left_out() -> None:
     assert (outcome.terminations, outcome.truncations) == ([False], [False])
 
 
-def test_its_generators_can_be_seeded_anew() -> None:
-    simulations = [Simulation(own("Walk")) for _ in range(2)]
+@pytest.mark.parametrize("name", ["Walk", "OtherGenerator"])
+def test_its_generators_can_be_seeded_anew(name: str) -> None:
+    simulations = [Simulation(own(name)) for _ in range(2)]
     for number, simulation in enumerate(simulations):
         simulation.reset(number)
         simulation.seed_rng(9)
