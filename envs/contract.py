@@ -133,6 +133,20 @@ class Environment(abc.ABC):
         """Go to a state from :meth:`keep`, which stays good for further calls."""
         self.set_state(copy_plain(kept))
 
+    def hand_over(self) -> Any:
+        """Return the state for :meth:`take_over` of an instance made from newer code in this process; None if there is
+        no way."""
+        return self.get_state() if self.portable else None
+
+    def take_over(self, kept: Any) -> None:
+        """Go to what :meth:`hand_over` of an instance with other code returned.
+
+        Raises:
+            EnvHostError: it does not fit this code.
+        """
+        self.check_state(kept)
+        self.set_state(copy_plain(kept))
+
     def fingerprint(self) -> Any:
         """Return plain data that is equal for equal states only: what the checksum is made of, and what is compared.
 

@@ -134,6 +134,25 @@ class ForeignEnvironment(Environment, Subject):
         self._seen = list(kept.seen)
         _set_global_generators(kept.globals)
 
+    def hand_over(self) -> Any:
+        # Other ways keep objects of the old classes.
+        if self._keeper.name not in ("own", "pickle"):
+            return None
+        return self._keeper.name, self.keep(), self._fresh_globals
+
+    def take_over(self, kept: Any) -> None:
+        name, state, fresh_globals = kept
+        if name != self._keeper.name:
+            raise EnvHostError(f"the state was kept by {name}; the new code's is kept by {self._keeper.name}")
+        expected = [sorted(vars(layer)) for layer in layers_of(self.env)]
+        try:
+            self.restore(state)
+        except Exception as error:
+            raise EnvHostError(f"the old state does not fit the new code: {type(error).__name__}: {error}") from error
+        if [sorted(vars(layer)) for layer in layers_of(self.env)] != expected:
+            raise EnvHostError("the new code has other attributes than the old state")
+        self._fresh_globals = fresh_globals
+
     def fingerprint(self) -> Any:
         return {"env": state_tree(self.env).data, **self._drawn()}
 

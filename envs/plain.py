@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional, Tuple
+from typing import Any, Iterator, Optional, Tuple
 
 import numpy as np
 
@@ -50,52 +50,58 @@ def different_structure(known: Any, found: Any, path: str = "state") -> Optional
 
 
 def first_difference(a: Any, b: Any, path: str = "state") -> Optional[Tuple[str, Any, Any]]:
-    """Return ``(path, value in a, value in b)`` of the first place where two states differ, or None.
+    """Return ``(path, value in a, value in b)`` of the first place where two states differ, or None."""
+    return next(differences(a, b, path), None)
+
+
+def differences(a: Any, b: Any, path: str = "state") -> Iterator[Tuple[str, Any, Any]]:
+    """Yield ``(path, value in a, value in b)`` of the places where two states differ, of an array the first item.
 
     Places are visited in canonical order, so that peers which compare the same two states name the same place. What is
     on one side only is given as the text ``<absent>`` on the other.
     """
     if type(a) is type(b):
         if type(a) is dict:
-            return _first_in_dicts(a, b, path)
+            yield from _in_dicts(a, b, path)
+            return
         if type(a) in (list, tuple):
-            return _first_in_sequences(a, b, path)
+            yield from _in_sequences(a, b, path)
+            return
         if type(a) is np.ndarray and a.shape == b.shape and a.dtype == b.dtype:
-            return _first_in_arrays(a, b, path)
-    return None if canonical_bytes(a) == canonical_bytes(b) else (path, a, b)
+            yield from _in_arrays(a, b, path)
+            return
+    if canonical_bytes(a) != canonical_bytes(b):
+        yield path, a, b
 
 
-def _first_in_dicts(a: Any, b: Any, path: str) -> Optional[Tuple[str, Any, Any]]:
+def _in_dicts(a: Any, b: Any, path: str) -> Iterator[Tuple[str, Any, Any]]:
     ours, theirs = dict(sorted_keys(a)), dict(sorted_keys(b))
     for encoded in sorted(set(ours) | set(theirs)):
         key = ours[encoded] if encoded in ours else theirs[encoded]
         place = f"{path}.{key}" if type(key) is str and key.isidentifier() else f"{path}[{key!r}]"
         if encoded not in theirs:
-            return place, a[key], _ABSENT
-        if encoded not in ours:
-            return place, _ABSENT, b[key]
-        found = first_difference(a[key], b[key], place)
-        if found is not None:
-            return found
-    return None
+            yield place, a[key], _ABSENT
+        elif encoded not in ours:
+            yield place, _ABSENT, b[key]
+        else:
+            yield from differences(a[key], b[key], place)
 
 
-def _first_in_sequences(a: Any, b: Any, path: str) -> Optional[Tuple[str, Any, Any]]:
+def _in_sequences(a: Any, b: Any, path: str) -> Iterator[Tuple[str, Any, Any]]:
     for index in range(max(len(a), len(b))):
         if index >= len(b):
-            return f"{path}[{index}]", a[index], _ABSENT
-        if index >= len(a):
-            return f"{path}[{index}]", _ABSENT, b[index]
-        found = first_difference(a[index], b[index], f"{path}[{index}]")
-        if found is not None:
-            return found
-    return None
+            yield f"{path}[{index}]", a[index], _ABSENT
+        elif index >= len(a):
+            yield f"{path}[{index}]", _ABSENT, b[index]
+        else:
+            yield from differences(a[index], b[index], f"{path}[{index}]")
 
 
-def _first_in_arrays(a: Any, b: Any, path: str) -> Optional[Tuple[str, Any, Any]]:
+def _in_arrays(a: Any, b: Any, path: str) -> Iterator[Tuple[str, Any, Any]]:
     if canonical_bytes(a) == canonical_bytes(b):
-        return None
+        return
     for index in np.ndindex(*a.shape):
         if canonical_bytes(a[index]) != canonical_bytes(b[index]):
-            return f"{path}[{', '.join(map(str, index))}]", a[index].item(), b[index].item()
-    return path, a, b
+            yield f"{path}[{', '.join(map(str, index))}]", a[index].item(), b[index].item()
+            return
+    yield path, a, b

@@ -8,7 +8,9 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 from envs.canonical import checksum
 from envs.contract import Bot, Environment
 from envs.plain import copy_plain
+from envs.portable import check_restored, take_apart
 from envs.prediction import PREDICT, SeatPredictors
+from envs.step_hook import StepHook
 from p2pclient.common.errors import EnvHostError, LocalMisuseError
 from p2pclient.common.spaces import Space, decode_action, encode_action
 
@@ -36,12 +38,15 @@ class Simulation:
     which seats have ended; the checksum covers exactly that. An ended episode is absorbing: further steps count frames,
     change nothing and reward nothing.
 
+    A hook of the study, if there is one, sees every step, and adds to its infos.
+
     After an exception out of the environment the state is unknown, and only :meth:`load`, :meth:`set_state` and
     :meth:`reset` are possible.
     """
 
-    def __init__(self, environment: Environment) -> None:
+    def __init__(self, environment: Environment, hook: Optional[StepHook] = None) -> None:
         self._environment = environment
+        self._hook = hook
         self._seats = len(environment.agents)
         self._spaces = environment.action_spaces
         self._frame = 0
@@ -141,6 +146,8 @@ class Simulation:
             if reward is not None:
                 self._totals[seat] += float(reward)
             self._gone[seat] = self._gone[seat] or bool(terminations[seat] or truncations[seat])
+        if self._hook is not None:
+            infos = self._hook.infos(self._frame, self._environment, actions, outcome)
         seen = self._environment.observe() if observe else None
         self._enter(self._frame + 1)
         return [self.compute_hash(), rewards, terminations, truncations, infos, all(self._gone), seen]
@@ -197,21 +204,50 @@ class Simulation:
         """Go to a state from :meth:`get_state` and return its checksum. Snapshots stay kept.
 
         Raises:
-            EnvHostError: it is not one. The state is then unknown.
+            EnvHostError: it is not one, or the environment's ``set_state`` did not restore all of it, which is named.
+                The state is then unknown.
         """
         self._known = False
-        frame, data = _take_apart(state, self._seats)
+        frame, data = take_apart(state, self._seats)
         if not self._environment.portable:
             raise EnvHostError("this environment cannot take over a state that is not its own")
         self._environment.check_state(data["environment"])
         self._environment.set_state(copy_plain(data["environment"]))
+        check_restored(data["environment"], self._environment.get_state())
         self._restored(frame, data["totals"], data["gone"])
         return self.compute_hash()
 
-    def compute_hash(self) -> bytes:
-        """Return the checksum of the current state."""
+    def compute_hash(self, state: Any = None) -> bytes:
+        """Return the checksum of the current state, or of ``state`` from :meth:`get_state`, without going there.
+
+        Raises:
+            EnvHostError: ``state`` is not one.
+        """
         self._check(self._frame)
-        return checksum(self._state())
+        if state is None:
+            return checksum(self._state())
+        _, data = take_apart(state, self._seats)
+        if self._is_told_whole or not self._environment.portable:
+            return checksum(data)
+        return self._checksum_there(data)
+
+    def _checksum_there(self, data: Any) -> bytes:
+        """Go there and back: only the environment knows what its checksum is made of."""
+        self._environment.check_state(data["environment"])
+        here = self._environment.keep()
+        self._known = False
+        self._environment.set_state(copy_plain(data["environment"]))
+        fingerprint = self._environment.fingerprint()
+        found = checksum(self._data(fingerprint, data["totals"], data["gone"]))
+        self._environment.restore(here)
+        self._known = True
+        return found
+
+    def observe(self) -> List[Any]:
+        """Return the observations of the current state by seat, None where the agent is absent: also right after
+        :meth:`load` and :meth:`set_state`, before anyone decides on it."""
+        self._check(self._frame)
+        return self._environment.observe()
 
     def seed_rng(self, seed: int) -> None:
         """Replace the environment's random generators by ones that follow from ``seed``."""
@@ -225,6 +261,31 @@ class Simulation:
         self._check(self._frame)
         pixels = self._environment.render()
         return {"frame": self._frame, "pixels": pixels, "totals": list(self._totals), "ended": all(self._gone)}
+
+    def hand_over(self) -> Optional[Dict[str, Any]]:
+        """Return what :meth:`take_over` of a simulation with newer code may go on from; None if there is nothing."""
+        if not self._known:
+            return None
+        kept = self._environment.hand_over()
+        if kept is None:
+            return None
+        handed = {"frame": self._frame, "kept": kept, "totals": self.totals, "gone": list(self._gone)}
+        return {**handed, "checksum": self.compute_hash()}
+
+    def take_over(self, handed: Dict[str, Any]) -> None:
+        """Go on from what :meth:`hand_over` of a simulation with other code for the same environment returned.
+
+        Raises:
+            EnvHostError: it does not fit; the state is then unknown.
+        """
+        if len(handed["gone"]) != self._seats:
+            raise EnvHostError(f"there were {len(handed['gone'])} seats, now there are {self._seats}")
+        self._known = False
+        self._environment.take_over(handed["kept"])
+        self._restored(handed["frame"], handed["totals"], handed["gone"])
+        if self.compute_hash() != handed["checksum"]:
+            self._known = False
+            raise EnvHostError("with the new code, the old state is another one")
 
     def add_bot(self, seat: int, name: str, seed: int) -> None:
         """Have the scripted bot ``name`` ready for ``seat``, in this episode and the following ones.
@@ -294,25 +355,3 @@ class Simulation:
         self._totals = list(totals)
         self._gone = list(gone)
         self._enter(frame)
-
-
-def _take_apart(state: Any, seats: int) -> Tuple[int, Any]:
-    """Return ``(frame, data)`` of a portable state, checked as far as it is ours. It may come from another machine."""
-    data = state.get("data") if isinstance(state, dict) else None
-    frame = state.get("frame") if isinstance(state, dict) else None
-    good = (
-        type(frame) is int
-        and frame >= 0
-        and isinstance(data, dict)
-        and set(data) == {"environment", "totals", "gone"}
-        and _is_list(data["totals"], seats, float)
-        and _is_list(data["gone"], seats, bool)
-    )
-    if not good:
-        raise EnvHostError("this is not a state of this simulation")
-    assert type(frame) is int
-    return frame, data
-
-
-def _is_list(value: Any, length: int, kind: type) -> bool:
-    return isinstance(value, list) and len(value) == length and all(type(item) is kind for item in value)

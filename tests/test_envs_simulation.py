@@ -214,3 +214,61 @@ def test_outcomes_are_passed_on_as_the_environment_gave_them() -> None:
     rewards = simulation.step(0, [LEFT, LEFT])[1]
     assert [type(reward) for reward in rewards] == [np.float32, np.float64]
     assert simulation.totals == [0.5, 0.25]
+
+
+def test_the_checksum_of_a_given_state_is_told_without_going_there() -> None:
+    simulation = make()
+    play(simulation, 5)
+    there, expected = simulation.get_state(), simulation.compute_hash()
+    play(simulation, 5)
+    here = simulation.compute_hash()
+    assert simulation.compute_hash(there) == expected != here
+    assert simulation.compute_hash() == here
+    assert simulation.frame == 10
+    with pytest.raises(EnvHostError, match="not a state"):
+        simulation.compute_hash({"frame": 3})
+
+
+def test_the_checksum_of_a_given_state_asks_an_environment_whose_checksum_covers_less_than_its_state() -> None:
+    class Summed(CounterEnvironment):
+        def fingerprint(self) -> Any:
+            state = self.get_state()
+            return {"treasure": state["treasure"], "length": len(state)}
+
+    simulation = Simulation(Summed({}))
+    simulation.reset(3)
+    play(simulation, 40)
+    there, expected = simulation.get_state(), simulation.compute_hash()
+    play(simulation, 60)
+    here = simulation.compute_hash()
+    assert simulation.compute_hash(there) == expected != here == simulation.compute_hash()
+
+
+def test_observations_can_be_had_after_going_back_before_anyone_decides() -> None:
+    simulation = make()
+    play(simulation, 5)
+    simulation.save(5)
+    before = simulation.observe()
+    state = simulation.get_state()
+    play(simulation, 5)
+    assert any((a != b).any() for a, b in zip(before, simulation.observe(), strict=True))
+    for go_back in (lambda: simulation.load(5), lambda: simulation.set_state(state)):
+        go_back()
+        assert all((a == b).all() for a, b in zip(before, simulation.observe(), strict=True))
+        play(simulation, 3)
+
+
+def test_what_set_state_did_not_restore_is_named_and_not_played_on() -> None:
+    class Forgetful(CounterEnvironment):
+        def set_state(self, state: Any) -> None:
+            kept = self.get_state()
+            super().set_state({**state, "treasure": kept["treasure"], "places": kept["places"]})
+
+    simulation = Simulation(Forgetful({}))
+    simulation.reset(3)
+    state = simulation.get_state()
+    play(simulation, 60)
+    with pytest.raises(EnvHostError, match=r"did not restore everything: environment\..* is .*, not .*; environment\."):
+        simulation.set_state(state)
+    with pytest.raises(LocalMisuseError, match="unknown"):
+        simulation.compute_hash()

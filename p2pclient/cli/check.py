@@ -17,7 +17,7 @@ from p2pclient.common.errors import ConfigurationError, TandemError
 from p2pclient.envhost.blocking import BlockingEnvHost
 from p2pclient.envhost.checking import CheckPlan, CheckReport, check_rollback, measure_costs
 from p2pclient.envhost.process import HostSpec
-from p2pclient.settings.flags import add_environment_flags, environment_arguments
+from p2pclient.settings.flags import add_environment_flags, add_hook_flag, environment_arguments, host_options
 
 FINE, WRONG, UNCHECKED = 0, 1, 2
 """Exit codes."""
@@ -37,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", type=int, default=3, metavar="K", help="seeds 0 to K-1 (default: 3)")
     parser.add_argument("--json", action="store_true", help="print the verdict as JSON")
     add_environment_flags(parser)
+    add_hook_flag(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -44,7 +45,9 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         plan = _plan(arguments)
         env_args = environment_arguments(arguments)
-        spec = HostSpec(arguments.env, env_args, local=True, trusted_args=True, thorough=True)
+        spec = HostSpec(
+            arguments.env, env_args, local=True, trusted_args=True, thorough=True, **host_options(arguments)
+        )
         report, assessment = _check(spec, plan, is_quiet=arguments.json)
     except TandemError as error:
         return _cannot(arguments, str(error))

@@ -15,9 +15,12 @@ from p2pclient.runtime.logs import start_logging
 from p2pclient.runtime.presenter import WindowLink
 from p2pclient.settings.flags import (
     add_allow_env_flag,
+    add_hook_flag,
     add_impairment_flags,
+    add_inline_flag,
     add_log_flags,
     add_out_flag,
+    host_options,
     impairment_options,
 )
 
@@ -39,6 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fault", help=argparse.SUPPRESS)
     parser.add_argument("--load-fault", help=argparse.SUPPRESS)
     add_allow_env_flag(parser)
+    add_hook_flag(parser)
+    add_inline_flag(parser)
     add_out_flag(parser)
     add_impairment_flags(parser)
     add_log_flags(parser)
@@ -58,7 +63,9 @@ def run(arguments: argparse.Namespace) -> int:
 
         fault = json.loads(arguments.fault) if arguments.fault else None
         load_faults = json.loads(arguments.load_fault) if arguments.load_fault else []
-        options = {"allow_faults": True, "load_faults": load_faults} if fault or load_faults else {}
+        options = host_options(arguments)
+        if fault or load_faults:
+            options.update(allow_faults=True, load_faults=load_faults)
         settings = ParticipantSettings(
             url=arguments.url,
             out=arguments.out,

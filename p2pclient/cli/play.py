@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any
 
 from p2pclient.cli.client import Client, run_headless, run_with_window
 from p2pclient.cli.join import reporter
@@ -13,10 +12,13 @@ from p2pclient.runtime.presenter import WindowLink
 from p2pclient.settings.flags import (
     DEFAULT_ENV,
     add_environment_flags,
+    add_hook_flag,
+    add_inline_flag,
     add_log_flags,
     add_match_flags,
     add_out_flag,
     environment_arguments,
+    host_options,
     match_length,
 )
 
@@ -30,6 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print what happens as lines of JSON")
     parser.add_argument("--load-fault", help=argparse.SUPPRESS)
     add_environment_flags(parser)
+    add_hook_flag(parser)
+    add_inline_flag(parser)
     add_match_flags(parser)
     add_out_flag(parser)
     add_log_flags(parser)
@@ -47,11 +51,11 @@ def run(arguments: argparse.Namespace) -> int:
     def make(window: WindowLink) -> Client:
         from p2pclient.runtime.solo import SoloClient, SoloSettings
 
-        options: dict[str, Any] = {}
+        options = host_options(arguments)
         if arguments.load_fault:
             import json
 
-            options = {"allow_faults": True, "load_faults": json.loads(arguments.load_fault)}
+            options.update(allow_faults=True, load_faults=json.loads(arguments.load_fault))
         settings = SoloSettings(
             env=arguments.env,
             out=arguments.out,

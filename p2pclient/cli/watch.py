@@ -12,9 +12,11 @@ from p2pclient.runtime.logs import start_logging
 from p2pclient.runtime.presenter import WindowLink
 from p2pclient.settings.flags import (
     add_allow_env_flag,
+    add_hook_flag,
     add_impairment_flags,
     add_log_flags,
     add_out_flag,
+    host_options,
     impairment_options,
     number,
 )
@@ -34,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print what happens as lines of JSON")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     add_allow_env_flag(parser)
+    add_hook_flag(parser)
     add_out_flag(parser)
     add_impairment_flags(parser)
     add_log_flags(parser)
@@ -59,6 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
             seed=arguments.seed,
             linger=not arguments.headless,
             headless=arguments.headless,
+            host_options=host_options(arguments),
             allowed_envs=tuple(arguments.allow_env),
         )
         if arguments.child:

@@ -9,7 +9,8 @@ from typing import Any
 
 from p2pclient.common.errors import ConfigurationError, EnvHostGone
 from p2pclient.envhost.exchange import BatchReply, Command, Deadlines, batch_error, batch_request, load_error
-from p2pclient.envhost.process import HostProcess, HostSpec, spawn
+from p2pclient.envhost.process import HostSpec, spawn
+from p2pclient.envhost.running import RunningHost
 from p2pclient.envhost.values import MalformedValueError, decode, encode
 
 _POLITE_SECONDS = 2.0
@@ -33,7 +34,7 @@ class BlockingEnvHost:
         self._last_id = 0
         self._gone: EnvHostGone | None = None
         try:
-            self._process: HostProcess = spawn(spec).result()
+            self._process: RunningHost = spawn(spec).result()
         except (OSError, ConfigurationError) as error:
             raise EnvHostGone(f"the environment host of {spec.env} could not be started: {error}") from error
         try:
@@ -95,7 +96,7 @@ class BlockingEnvHost:
         try:
             if data is not None:
                 pipe.send_bytes(data)
-            if not pipe.poll(max(0.0, seconds)):
+            if not pipe.poll(None if self.spec.inline else max(0.0, seconds)):
                 raise self._fail(f"no answer within {seconds:.3g} s")
             reply: list[Any] = decode(pipe.recv_bytes())
         except (EOFError, OSError):

@@ -27,10 +27,12 @@ from p2pclient.envhost.exchange import (
     batch_request,
     fail,
     load_error,
+    reload_error,
     settle,
 )
 from p2pclient.envhost.pipe import PipeWriter, read_replies
-from p2pclient.envhost.process import HostProcess, HostSpec, spawn
+from p2pclient.envhost.process import HostSpec, spawn
+from p2pclient.envhost.running import RunningHost
 from p2pclient.envhost.values import encode
 
 _LATE_SECONDS = 0.5
@@ -66,8 +68,8 @@ class EnvHost:
         self.on_progress: Callable[[float | None, str], None] = lambda share, text: None
         """Called in the loop with the share done (0..1, None if not known) and a line for a person."""
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._process: HostProcess | None = None
-        self._spawned: asyncio.Future[HostProcess] | None = None
+        self._process: RunningHost | None = None
+        self._spawned: asyncio.Future[RunningHost] | None = None
         self._ready: asyncio.Future[dict[str, Any]] | None = None
         self._ended = asyncio.Event()
         self._closing: asyncio.Task[None] | None = None
@@ -129,6 +131,17 @@ class EnvHost:
         data = batch_request(self._last_id, commands)
         return self._enqueue(data, [command[0] for command in commands], deadline)
 
+    def reload(self) -> asyncio.Future[dict[str, Any]]:
+        """Load the person's own code afresh, if it has changed, behind the batches submitted so far.
+
+        Returns:
+            A future with what :meth:`ready` gives, and ``"reloaded"``: ``"unchanged"``, ``"kept"`` if the new code goes
+            on from the old state, else why it needs a ``reset``. It raises EnvHostError if the new code cannot be
+            loaded: the old one stays in use.
+        """
+        self._last_id += 1
+        return self._enqueue(encode([self._last_id, "reload"]), [], self.spec.init_timeout)
+
     def ping(self, deadline: float = Deadlines.LEAST_SECONDS) -> asyncio.Future[float]:
         """Ask for a sign of life, behind the batches submitted so far; the future gets the round trip in seconds."""
         self._last_id += 1
@@ -175,15 +188,19 @@ class EnvHost:
         """Take a reply in; called in the loop by the reader with the time at which it had been read."""
         request = self._in_flight
         kind = reply[1]
-        if request is not None and reply[0] == request.id:
+        if request is not None and reply[0] == request.id and kind == "progress":
+            self.on_progress(reply[2]["share"], reply[2]["text"])
+        elif request is not None and reply[0] == request.id:
             self._in_flight = None
             self._stop_timer()
             if kind == "result":
                 total_us = int((at - request.sent_at) * 1e6)
                 outcome: Any = BatchReply(reply[2], reply[3], total_us)
                 self._deadlines.learn(request.names, reply[3])
+            elif kind == "error":
+                outcome = batch_error(reply[2]) if request.names else reload_error(self.spec.env, reply[2])
             else:
-                outcome = at - request.sent_at if kind == "pong" else batch_error(reply[2])
+                outcome = at - request.sent_at if kind == "pong" else reply[2]
             self._send_next()  # before the answer is used: the host need not wait for that
             settle(request.future, outcome)
         elif reply[0] == _INIT_ID and self.state == "starting":
@@ -208,6 +225,8 @@ class EnvHost:
     # ------------------------------------------------------------------------------------------------- deadlines
 
     def _set_timer(self, seconds: float, request: _Request | None) -> None:
+        if self.spec.inline:
+            return  # a debugger may stop it for as long as a person thinks
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(seconds, self._miss, loop.time() + seconds, seconds, request)
 
@@ -227,7 +246,7 @@ class EnvHost:
 
     # ------------------------------------------------------------------------------------------------- the end
 
-    def _attach(self, spawned: asyncio.Future[HostProcess]) -> None:
+    def _attach(self, spawned: asyncio.Future[RunningHost]) -> None:
         """Take over the process that was started, whatever happened to this host meanwhile."""
         error = spawned.exception()
         if error is not None:

@@ -47,6 +47,11 @@ def load_error(env: str, error: dict[str, Any]) -> EnvHostGone:
     return EnvHostGone(f"{env} could not be loaded: {error['message']}", traceback=error["traceback"])
 
 
+def reload_error(env: str, error: dict[str, Any]) -> EnvHostError:
+    """Return what the ``error`` reply to ``reload`` stands for. The code that was loaded before is still in use."""
+    return EnvHostError(f"the new code of {env} could not be loaded: {error['message']}", traceback=error["traceback"])
+
+
 class Deadlines:
     """How long a batch may take: 20 times what is expected from what its commands took so far, at least 1 s.
 

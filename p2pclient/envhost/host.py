@@ -9,9 +9,14 @@ Requests and replies are lists (:mod:`p2pclient.envhost.values`); each reply sta
 ==============================  ====================================================================================
 ``[id, "init", spec]``          any number of ``[id, "progress", {"share", "text"}]``, then ``[id, "ready", data]``
 ``[id, "batch", [command..]]``  ``[id, "result", [result..], [microseconds..]]``
+``[id, "reload"]``              like ``init``, with ``"reloaded"`` in the data: what became of the state (see below)
 ``[id, "ping"]``                ``[id, "pong"]``
 ``[id, "close"]``               none: the process closes the environment and ends
 ==============================  ====================================================================================
+
+``reload`` imports the person's own modules afresh, if their files have changed, and makes the environment anew.
+``"reloaded"`` is ``"unchanged"``; ``"kept"``, if the new code goes on from the old state; else the reason why it needs
+a ``reset``. Snapshots, bots and predictors are gone then. New code that fails leaves the old one in place.
 
 Any of them may be answered by ``[id, "error", {"message", "type", "traceback", "index", "command", "cause"}]``.
 """
@@ -23,13 +28,14 @@ import os
 import sys
 import threading
 import time
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from p2pclient.common.errors import ConfigurationError, EnvHostError, LocalMisuseError
 from p2pclient.envhost.host_batch import BatchRunner, error_reply
 from p2pclient.envhost.host_faults import Faults, hang
 from p2pclient.envhost.host_life import tie_to_client
 from p2pclient.envhost.host_packages import check_packages
+from p2pclient.envhost.host_reload import FreshModules, Stamp, go_on, own_modules, stamp_of
 from p2pclient.envhost.values import decode, encode
 
 _BEAT_SECONDS = 0.25
@@ -42,7 +48,11 @@ class EnvironmentHost:
         self._pipe = pipe
         self._folder = folder
         self._environment: Any = None
+        self._simulation: Any = None
         self._runner: Optional[BatchRunner] = None
+        self._spec: Dict[str, Any] = {}
+        self._ready: Dict[str, Any] = {}
+        self._stamp: Stamp = ()
 
     def run(self) -> None:
         """Answer until ``close`` or the end of the pipe; then close the environment."""
@@ -64,16 +74,18 @@ class EnvironmentHost:
         elif kind == "close":
             return False
         elif kind == "init" and self._runner is None:
-            self._load(request_id, request[2])
+            self._load(request_id, lambda beat: self._make(request[2], beat))
+        elif kind == "reload" and self._runner is not None:
+            self._load(request_id, self._reload)
         else:
             misuse = LocalMisuseError(f"{kind!r} is not possible now")
             self._pipe.send_bytes(error_reply(request_id, misuse, "misuse"))
         return True
 
-    def _load(self, request_id: int, spec: Dict[str, Any]) -> None:
+    def _load(self, request_id: int, make: Callable[[_Beat], Dict[str, Any]]) -> None:
         beat = _Beat(self._pipe, request_id)
         try:
-            data = self._make(spec, beat)
+            data = make(beat)
             reply = encode([request_id, "ready", data], "ready")
         except BaseException as error:  # noqa: BLE001  whatever an environment raises at import is told to the client
             cause = "configuration" if isinstance(error, ConfigurationError) else "load"
@@ -88,30 +100,57 @@ class EnvironmentHost:
         beat.tell(None, "Opening the game")
         check_packages(self._folder, sys.path)
         self._act_up(spec, "import")
-        registry, simulation_of = _import_envs()
+        registry, simulation_of, load_hook = _import_envs()
         self._act_up(spec, "init")
         local, thorough = bool(spec.get("local")), bool(spec.get("thorough"))
-        if local and spec.get("folder") and _is_factory(registry, name):
+        folder, hook_name = spec.get("folder"), spec.get("step_hook")
+        if folder and folder not in sys.path and (hook_name or (local and _is_factory(registry, name))):
             # Where `python -m` would look first. Not for other names: they need nothing from there, and a package that
             # happens to lie in that folder must not get in their way.
-            sys.path.insert(0, spec["folder"])
+            sys.path.insert(0, folder)
             check_packages(self._folder, sys.path)
-        self._environment = registry.create(
+        hook = load_hook(hook_name) if hook_name else None
+        environment = registry.create(
             name, args, beat.tell, local=local, trusted_args=bool(spec.get("trusted_args")), thorough=thorough
         )
         check_packages(self._folder, sys.path)  # again: importing the environment may have changed the path
         beat.tell(None, "Almost ready")
-        data: Dict[str, Any] = registry.describe(self._environment, name, args)
-        simulation = simulation_of(self._environment)
+        data: Dict[str, Any] = registry.describe(environment, name, args)
+        data["step_hook"] = hook_name
+        if hook is not None:
+            data["digest"] += hook.digest()  # what it adds is part of what peers must agree on
+        simulation = simulation_of(environment, hook)
         runner = BatchRunner(simulation)
         if spec.get("allow_faults"):
             Faults(simulation, runner.acts)
-        self._runner = runner
+        self._environment, self._simulation, self._runner, self._spec, self._ready = (
+            environment,
+            simulation,
+            runner,
+            spec,
+            data,
+        )
+        self._stamp = stamp_of(self._own_modules())
         # What loading made stays: without it, each full collection would walk through it in the midst of a batch.
         gc.collect()
         if hasattr(gc, "freeze"):
             gc.freeze()
         return data
+
+    def _reload(self, beat: _Beat) -> Dict[str, Any]:
+        own = self._own_modules()
+        if stamp_of(own) == self._stamp:
+            return {**self._ready, "reloaded": "unchanged"}
+        environment, handed = self._environment, self._simulation.hand_over()
+        with FreshModules(own):
+            data = self._make(self._spec, beat)
+        reason = go_on(handed, self._simulation)
+        environment.close()
+        return {**data, "reloaded": reason or "kept"}
+
+    def _own_modules(self) -> Dict[str, Any]:
+        folder = self._spec.get("folder")
+        return own_modules(folder, self._folder) if folder else {}
 
     def _act_up(self, spec: Dict[str, Any], stage: str) -> None:
         """Block on purpose at ``stage``, for tests and drills only."""
@@ -157,8 +196,8 @@ class _Beat:
             self._changed.clear()
 
 
-def _import_envs() -> Tuple[Any, Any]:
-    """Return the registry and the simulation's class; imported late, because NumPy comes with them.
+def _import_envs() -> Tuple[Any, Any, Any]:
+    """Return the registry, the simulation's class and what loads a hook; imported late, because NumPy comes with them.
 
     Raises:
         ConfigurationError: NumPy was built for newer processors than it has been held to.
@@ -166,11 +205,12 @@ def _import_envs() -> Tuple[Any, Any]:
     try:
         from envs import registry
         from envs.simulation import Simulation
+        from envs.step_hook import load_hook
     except RuntimeError as error:
         if "NPY_DISABLE_CPU_FEATURES" in str(error):
             raise ConfigurationError("pin_cpu", True, f"false with this build of NumPy ({error})") from error
         raise
-    return registry, Simulation
+    return registry, Simulation, load_hook
 
 
 def _is_factory(registry: Any, name: str) -> bool:

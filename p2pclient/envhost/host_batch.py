@@ -11,7 +11,7 @@ from p2pclient.envhost.values import CannotSendError, encode, encode_onto, find_
 
 COMMANDS = (
     "reset", "step", "get_state", "set_state", "save", "load", "drop", "compute_hash", "seed_rng", "render",
-    "add_bot", "decide", "add_predictor", "get_state_unless", "get_snapshot",
+    "add_bot", "decide", "add_predictor", "get_state_unless", "get_snapshot", "observe",
 )  # fmt: skip
 RESTORING = frozenset(("reset", "set_state", "load"))
 """Commands after which the state is known whatever it was before."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
-from p2pclient.envhost.process import HostProcess
+from p2pclient.envhost.running import RunningHost
 from p2pclient.envhost.values import MalformedValueError, decode
 
 _DIRECT_BYTES = 4096
@@ -24,7 +24,7 @@ class PipeWriter:
     a thread writes it.
     """
 
-    def __init__(self, process: HostProcess) -> None:
+    def __init__(self, process: RunningHost) -> None:
         self._pipe = process.pipe
         self._lock = threading.Lock()
         """Held while writing, so that the pipe is not closed under a thread that writes: its number may be reused."""
@@ -57,7 +57,7 @@ class PipeWriter:
 
 
 def read_replies(
-    process: HostProcess,
+    process: RunningHost,
     loop: asyncio.AbstractEventLoop,
     receive: Callable[[list[Any], float], None],
     end: Callable[[str], None],
@@ -75,7 +75,7 @@ def read_replies(
 
 
 def _read(
-    process: HostProcess,
+    process: RunningHost,
     loop: asyncio.AbstractEventLoop,
     receive: Callable[[list[Any], float], None],
     end: Callable[[str], None],

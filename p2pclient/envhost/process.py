@@ -17,6 +17,7 @@ from typing import IO, Any
 
 from p2pclient.envhost import process_windows
 from p2pclient.envhost.folder import START_SCRIPT, build_host_folder
+from p2pclient.envhost.running import RunningHost
 
 _REMOVED = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "PYTHONSAFEPATH", "PYTHONWARNINGS", "PYTHONINSPECT")
 """Settings of the client's Python that must not reach the host's."""
@@ -72,6 +73,10 @@ class HostSpec:
     """The person at this machine gave the arguments, too, which may then be paths."""
     thorough: bool = False
     """Try every way of keeping the environment's state, instead of the first that is exact."""
+    step_hook: str | None = None
+    """``module:function`` of the person at this machine that sees every step (see ``envs/step_hook.py``)."""
+    inline: bool = False
+    """Run in a thread of this process instead of one of its own, for a debugger; deadlines do not count then."""
     hash_seed: str = "0"
     """The host's ``PYTHONHASHSEED``. All hosts of play have the same; another shows what depends on it."""
     allow_faults: bool = False
@@ -83,7 +88,7 @@ class HostSpec:
         """Return the request that makes the host load the environment."""
         spec: dict[str, Any] = {"env": self.env, "args": dict(self.args), "allow_faults": self.allow_faults}
         spec.update(local=self.local, trusted_args=self.trusted_args, thorough=self.thorough)
-        spec.update(folder=_working_folder() if self.local else None)
+        spec.update(folder=_working_folder() if self.local or self.step_hook else None, step_hook=self.step_hook)
         spec["load_faults"] = [dict(fault) for fault in self.load_faults]
         return [request_id, "init", spec]
 
@@ -232,20 +237,20 @@ class _Spawner:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._jobs: queue.SimpleQueue[tuple[Future[HostProcess], HostSpec]] | None = None
+        self._jobs: queue.SimpleQueue[tuple[Future[RunningHost], HostSpec]] | None = None
 
-    def submit(self, spec: HostSpec) -> Future[HostProcess]:
+    def submit(self, spec: HostSpec) -> Future[RunningHost]:
         with self._lock:
             if self._jobs is None:
                 self._jobs = queue.SimpleQueue()
                 threading.Thread(target=_run_jobs, args=(self._jobs,), name="envhost-spawner", daemon=True).start()
-        future: Future[HostProcess] = Future()
+        future: Future[RunningHost] = Future()
         self._jobs.put((future, spec))
         return future
 
 
-def _run_jobs(jobs: queue.SimpleQueue[tuple[Future[HostProcess], HostSpec]]) -> None:
-    start: Callable[[HostSpec], HostProcess] = start_process
+def _run_jobs(jobs: queue.SimpleQueue[tuple[Future[RunningHost], HostSpec]]) -> None:
+    start: Callable[[HostSpec], RunningHost] = start_process
     while True:
         future, spec = jobs.get()
         if not future.set_running_or_notify_cancel():
@@ -260,6 +265,15 @@ def _run_jobs(jobs: queue.SimpleQueue[tuple[Future[HostProcess], HostSpec]]) -> 
 _spawner = _Spawner()
 
 
-def spawn(spec: HostSpec) -> Future[HostProcess]:
-    """Start a host from the lasting thread; the future gets the process, or what :func:`start_process` raised."""
+def spawn(spec: HostSpec) -> Future[RunningHost]:
+    """Start a host from the lasting thread; the future gets the process, or what :func:`start_process` raised.
+
+    One that is to run in this process is started as a thread at once.
+    """
+    if spec.inline:
+        from p2pclient.envhost.inline import InlineProcess
+
+        future: Future[RunningHost] = Future()
+        future.set_result(InlineProcess())
+        return future
     return _spawner.submit(spec)

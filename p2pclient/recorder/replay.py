@@ -5,7 +5,7 @@ Two sides that agree could both be wrong; a run without network, prediction and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -152,10 +152,13 @@ def check_replay(results: Iterable[Any], run: RunReader) -> ReplayVerdict:
     return check.verdict()
 
 
-def replay_run(folder: Path, *, progress: Callable[[float], None] | None = None) -> ReplayVerdict:
+def replay_run(
+    folder: Path, *, progress: Callable[[float], None] | None = None, host_options: Mapping[str, Any] | None = None
+) -> ReplayVerdict:
     """Run the recorded inputs of the run in ``folder`` in a fresh host. Waits; not for an event loop.
 
     Args:
+        host_options: further fields of the host's ``HostSpec``, such as the step hook that the run had.
         progress: called with the share of frames done, 0..1.
 
     Raises:
@@ -167,7 +170,11 @@ def replay_run(folder: Path, *, progress: Callable[[float], None] | None = None)
     name, args = env.get("env"), env.get("args")
     if not isinstance(name, str) or not isinstance(args, dict):
         raise RecordingError(f"the manifest in {folder} does not name the environment; restore it from a copy")
-    with BlockingEnvHost(HostSpec(env=name, args=args)) as host:
+    with BlockingEnvHost(HostSpec(env=name, args=args, **(host_options or {}))) as host:
+        if host.ready["step_hook"] != env.get("step_hook"):
+            raise EnvHostError(
+                f"the run was recorded with step hook {env.get('step_hook')}, here it is {host.ready['step_hook']}"
+            )
         if len(host.ready["agents"]) != len(run.agents):
             raise EnvHostError(
                 f"{name} has {len(host.ready['agents'])} agents here, {len(run.agents)} in the recording"

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from p2pclient import __version__
+from p2pclient.common.errors import EnvHostError, EnvHostGone
 from p2pclient.common.presentation import Presentation, Screen
 from p2pclient.common.seeds import derive_seed
+from p2pclient.envhost.client import EnvHost
 from p2pclient.match.plan import MatchPlan
 from p2pclient.recorder.run import check_folder
 from p2pclient.runtime.client import PlayingClient, Report
@@ -96,6 +98,35 @@ class SoloClient(PlayingClient):
             again = settings.linger and played.ended.reason == "finished"
             if again and not self._person.wants_to_close:
                 await self._person.wait_for_continue()
+            if again and not self._person.wants_to_close:
+                ready = await self._with_newest_code(host, ready)
+
+    async def _with_newest_code(self, host: EnvHost, ready: dict[str, Any]) -> dict[str, Any]:
+        """Let who writes an environment try the next match with what they changed meanwhile.
+
+        Returns:
+            What the host says of itself now.
+        """
+        while not self._person.wants_to_close:
+            try:
+                ready = await host.reload()
+            except EnvHostGone:
+                raise
+            except EnvHostError as error:
+                log.error("%s\n%s", error, error.traceback)
+                lines = (("What now", "Mend it, then go on here: it is loaded again."),)
+                screen = Presentation(
+                    Screen.ERROR, title="This did not work", message=str(error), lines=lines, can_continue=True
+                )
+                self._window.publish(screen)
+                await self._person.wait_for_continue()
+                continue
+            if ready["reloaded"] != "unchanged":
+                self._report({"event": "reloaded", "text": "The environment's code has changed; it was loaded again."})
+            check_bot(self._settings.bot, ready)
+            check_prediction(self._settings.prediction, ready)
+            break
+        return ready
 
     def _plan(self, ready: Mapping[str, Any]) -> MatchPlan:
         settings = self._settings

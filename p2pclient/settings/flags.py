@@ -79,6 +79,34 @@ def add_environment_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-steps", type=int, metavar="N", help="steps in one episode")
 
 
+def add_hook_flag(parser: argparse.ArgumentParser) -> None:
+    """``--step-hook``."""
+    parser.add_argument(
+        "--step-hook",
+        metavar="MODULE:FUNCTION",
+        help="a function of your own that sees every step and adds to its infos; the same on all machines",
+    )
+
+
+def add_inline_flag(parser: argparse.ArgumentParser) -> None:
+    """``--env-inline``."""
+    parser.add_argument(
+        "--env-inline",
+        action="store_true",
+        help="run the environment in this process, so that a debugger stops in it; not for play",
+    )
+
+
+def host_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the fields of a ``HostSpec`` that the flags of the environment's host say."""
+    options: dict[str, Any] = {}
+    if arguments.step_hook is not None:
+        options["step_hook"] = arguments.step_hook
+    if getattr(arguments, "env_inline", False):
+        options["inline"] = True
+    return options
+
+
 def add_match_flags(parser: argparse.ArgumentParser) -> None:
     """Rate, window, delay and length of a match."""
     parser.add_argument("--rate", type=number, default=15.0, metavar="HZ", help="frames per second (default: 15)")

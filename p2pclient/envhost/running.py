@@ -1,0 +1,31 @@
+"""What the client needs of a host that runs, whether that is a process or, for a debugger, a thread."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+
+class RunningHost(Protocol):
+    """A host and our end of its pipe."""
+
+    pipe: Any
+    """A ``multiprocessing`` connection: ``send_bytes``, ``recv_bytes``, ``poll``, ``close``."""
+
+    @property
+    def pid(self) -> int:
+        """Of the process it runs in."""
+
+    def terminate(self) -> None:
+        """Ask it to end; it need not."""
+
+    def kill(self) -> None:
+        """End it now, as far as that can be done."""
+
+    def reap(self, timeout: float) -> bool:
+        """Wait up to ``timeout`` seconds for its end; True if it came."""
+
+    def describe_end(self) -> str:
+        """Say how it ended."""
+
+    def last_output(self) -> str:
+        """Return the last lines that it printed as the end of a sentence; empty if there are none."""
