@@ -1,4 +1,10 @@
-"""What every environment must show before it may be rolled back: importable checks, run on every adapter.
+"""What every environment must show before it may be rolled back: importable checks, for this program's adapters and for
+other people's tests::
+
+    from envs.conformance import check_environment
+
+    def test_my_environment_can_be_rolled_back():
+        check_environment(lambda: MyEnvironment(size=9))
 
 The checks work on the whole :class:`~envs.simulation.Simulation`, not on the environment's own state alone, because
 what is missing from a state shows only in what comes after it.
@@ -11,44 +17,88 @@ from typing import Any, Callable, List, Optional, Sequence, Tuple
 
 from envs.canonical import canonical_bytes
 from envs.contract import Environment, random_action
+from envs.keeping import KEEPERS
 from envs.plain import first_difference
 from envs.prediction import PREDICT, predictor_names
 from envs.simulation import Simulation
 from p2pclient.common.errors import ConfigurationError
 from p2pclient.common.spaces import encode_action
 
-Factory = Callable[[], Environment]
+Factory = Callable[[], Any]
+"""Makes a new environment with the same arguments each time: one of Gymnasium or PettingZoo, or an
+:class:`~envs.contract.Environment`. Single checks take the last kind only; :func:`adapted` makes it of the others."""
 Inputs = List[List[bytes]]
 """By frame, then by seat."""
 
 _FOLLOW = 20
 """Frames that are compared after each restore."""
+_LONGEST = 600.0
+"""Seconds that trying all ways may take."""
 
 
 class ConformanceError(AssertionError):
     """An environment does not do what rollback needs. The message says what and where."""
 
 
-def check_environment(factory: Factory, warmups: Sequence[int] = (0, 60, 300), seed: int = 5) -> None:
-    """Run every check on environments from ``factory``, which makes a new one with the same arguments each time.
+def check_environment(
+    factory: Factory, warmups: Sequence[int] = (0, 60, 300), seed: int = 5, *, way: Optional[str] = None
+) -> None:
+    """Run every check on environments from ``factory``.
+
+    Args:
+        warmups: after how many steps to go back.
+        seed: of the episodes and of the random inputs.
+        way: of a Gymnasium or PettingZoo environment, how its state must be kept (see :mod:`envs.keeping`), such as
+            ``own`` for one that has ``get_state`` and ``set_state``; None for the first exact way but ``none``.
 
     Raises:
         ConformanceError: one failed.
     """
+    factory = adapted(factory, warmups, seed, way=way)
     check_determinism(factory, seed)
     check_inputs_matter(factory, seed)
     check_predictors(factory, seed)
     probe = factory()
-    last = probe.max_steps
+    last, is_portable = probe.max_steps, probe.portable
     probe.close()
     points = [count for count in warmups if last is None or count < last]
     if last is not None and last > 3:
         points.append(last - 3)
     for warmup in points:
         check_snapshots(factory, warmup, seed)
-        check_portable_state(factory, warmup, seed)
+        if is_portable:
+            check_portable_state(factory, warmup, seed)
     if last is not None:
         check_end(factory, seed)
+
+
+def adapted(
+    factory: Factory, warmups: Sequence[int] = (0, 60, 300), seed: int = 5, *, way: Optional[str] = None
+) -> Callable[[], Environment]:
+    """Return what makes the environments of ``factory`` behind the contract of ours, with a way of keeping their state.
+
+    Raises:
+        ConformanceError: no way is exact, or not the one that is asked for; says why.
+    """
+    probe = factory()
+    if isinstance(probe, Environment):
+        return factory
+    # Imported here, because finding the way is made of the checks below.
+    from envs.foreign_factory import adapt
+    from envs.grading import grade
+
+    name = type(probe).__name__
+
+    def build(keeper: Any) -> Environment:
+        return adapt(factory(), name, keeper)
+
+    verdict = grade(build, warmups, all_of_them=way is not None, seed=seed, budget=_LONGEST)
+    exact = {found.name: found for found in verdict.grades if found.exact}
+    if not exact or (way is not None and way not in exact):
+        reasons = "; ".join(f"{found.name}: {found.reason}" for found in verdict.grades if not found.exact)
+        raise ConformanceError(f"{name} cannot go back{f' by {way}' if way else ''}: {reasons}")
+    keeper = next(each for each in KEEPERS if each.name == (way or verdict.chosen.name))
+    return lambda: build(keeper)
 
 
 def check_determinism(factory: Factory, seed: int) -> None:

@@ -30,12 +30,17 @@ def make(
         ) from error
     progress(None, "Starting the game")
     made = factory(**args)
+    return adapt(made, name, keeper)
+
+
+def adapt(made: Any, name: str, keeper: Type[Keeper] = NoKeeper) -> Environment:
+    """Put a Gymnasium or PettingZoo environment behind the contract of ours; one that has it already stays as it is.
+
+    Raises:
+        ConfigurationError: it is something else.
+    """
     if isinstance(made, Environment):
         return made
-    return _wrap(made, name, keeper)
-
-
-def _wrap(made: Any, name: str, keeper: Type[Keeper]) -> Environment:
     import gymnasium
 
     if isinstance(made, gymnasium.Env):

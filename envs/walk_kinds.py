@@ -45,7 +45,10 @@ NOT_STATE_ATTRIBUTES: Dict[str, Tuple[str, ...]] = {
     "gymnasium.spaces.box.Box": ("low", "high", "low_repr", "high_repr", "bounded_below", "bounded_above"),
     # Set by the first look at a property, or by the first call of render.
     "gymnasium.core.Wrapper": ("_cached_spec", "_metadata", "_action_space", "_observation_space"),
-    "gymnasium.wrappers.common.PassiveEnvChecker": ("checked_render",),
+    # What it has looked at in the first steps of the process, and not only of the episode.
+    "gymnasium.wrappers.common.PassiveEnvChecker": (
+        *("checked_reset", "checked_step", "checked_render", "checked_data_reuse", "_previous_data", "close_called"),
+    ),
     # Where each sprite was drawn last. The walker of groups lists the sprites.
     "pygame.sprite.AbstractGroup": ("spritedict", "lostsprites"),
     # Thousands of numbers that only render looks at; where the ground is, its bodies say.

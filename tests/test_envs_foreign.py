@@ -6,6 +6,7 @@ import random
 import time
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 from foreign_rig import Walk
@@ -13,9 +14,10 @@ from gymnasium.spaces import Discrete
 
 from envs import registry
 from envs.canonical import checksum
-from envs.conformance import check_determinism, check_end, check_inputs_matter, check_snapshots
+from envs.conformance import check_determinism, check_end, check_inputs_matter, check_snapshots, random_inputs
 from envs.contract import Environment
 from envs.foreign_controls import controls_of
+from envs.foreign_factory import adapt
 from envs.foreign_gym import GymnasiumEnvironment
 from envs.grading import grade
 from envs.keeping import Keeper, NoKeeper
@@ -280,3 +282,17 @@ def test_its_generators_can_be_seeded_anew(name: str) -> None:
         simulation.seed_rng(9)
     winds = [simulation._environment.env.unwrapped.wind() for simulation in simulations]  # type: ignore[attr-defined]
     assert winds[0] == winds[1]
+
+
+def test_what_gymnasium_looks_at_in_the_first_steps_of_a_process_is_no_state() -> None:
+    env = gymnasium.make("CartPole-v1")
+    assert "PassiveEnvChecker" in repr(env)
+    simulation = Simulation(adapt(env, "CartPole"))
+    inputs = random_inputs(simulation, 8, 1)
+
+    def checksums_of_an_episode() -> list[bytes]:
+        return [simulation.reset(4), *(simulation.step(frame, line)[0] for frame, line in enumerate(inputs))]
+
+    first = checksums_of_an_episode()
+    assert checksums_of_an_episode() == first
+    assert len(set(first)) == len(first)

@@ -23,6 +23,7 @@ _COMMANDS = {
     "simulate": "prove the engine in virtual time, over networks as bad as you like",
     "check": "try whether an environment can be rolled back without a difference",
     "trace": "put the traces of several sides of a match into one file",
+    "new": "write an environment to begin with",
     "envs": "list the environments that can be played",
 }
 
