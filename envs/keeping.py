@@ -246,7 +246,8 @@ _VALUES = frozenset(("Rect", "FRect", "Vector2", "Vector3", "Color", "Mask"))
 def _is_shared_type(kind: type) -> bool:
     if issubclass(kind, (types.ModuleType, io.IOBase)):
         return True
-    is_drawing = kind.__module__.partition(".")[0] in _DRAWING and kind.__module__ != "pygame.sprite"
+    module = str(kind.__module__)  # of functions of some releases of Cython, NumPy's generators among them: no text
+    is_drawing = module.partition(".")[0] in _DRAWING and module != "pygame.sprite"
     return is_drawing and kind.__name__ not in _VALUES
 
 

@@ -20,8 +20,8 @@ DEEPEST = 48
 
 def type_name(kind: type) -> str:
     """Return a type's name with its module, or without it if it is built in."""
-    module = getattr(kind, "__module__", "builtins")  # a few types of C extensions have none
-    return kind.__qualname__ if module == "builtins" else f"{module}.{kind.__qualname__}"
+    module = getattr(kind, "__module__", None)  # a few types of C extensions have none, or a descriptor
+    return kind.__qualname__ if module == "builtins" or type(module) is not str else f"{module}.{kind.__qualname__}"
 
 
 def path_text(place: Place) -> str:

@@ -14,7 +14,7 @@ import pytest
 from p2pclient.common.errors import ConfigurationError
 from p2pclient.envhost.folder import START_SCRIPT, build_host_folder, read_host_files
 from p2pclient.envhost.host_packages import check_packages
-from p2pclient.envhost.process import make_environment
+from p2pclient.envhost.surroundings import make_environment
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import json
+import os
 import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -18,6 +23,7 @@ from p2pclient.envhost.blocking import BlockingEnvHost
 from p2pclient.envhost.checking import CheckPlan, CheckReport, check_rollback, measure_costs
 from p2pclient.envhost.process import HostSpec
 from p2pclient.settings.flags import add_environment_flags, add_hook_flag, environment_arguments, host_options
+from p2pclient.settings.process_flags import add_process_flags, process_options
 
 FINE, WRONG, UNCHECKED = 0, 1, 2
 """Exit codes."""
@@ -38,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the verdict as JSON")
     add_environment_flags(parser)
     add_hook_flag(parser)
+    add_process_flags(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -45,10 +52,12 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         plan = _plan(arguments)
         env_args = environment_arguments(arguments)
-        spec = HostSpec(
-            arguments.env, env_args, local=True, trusted_args=True, thorough=True, **host_options(arguments)
-        )
-        report, assessment = _check(spec, plan, is_quiet=arguments.json)
+        options = {**host_options(arguments), **process_options(arguments)}
+        with _log_of_failure() as log:
+            spec = HostSpec(
+                arguments.env, env_args, log_path=log, local=True, trusted_args=True, thorough=True, **options
+            )
+            report, assessment = _check(spec, plan, is_quiet=arguments.json)
     except TandemError as error:
         return _cannot(arguments, str(error))
     if arguments.json:
@@ -58,6 +67,22 @@ def run(arguments: argparse.Namespace) -> int:
         print_verdict(arguments.env, env_args, plan, report)
         print_assessment(assessment)
     return WRONG if report.finding is not None else UNCHECKED if report.is_vacuous else FINE
+
+
+@contextlib.contextmanager
+def _log_of_failure() -> Iterator[Path]:
+    """Yield a file for what the environment prints. It stays only if the check fails: the error names it then."""
+    descriptor, name = tempfile.mkstemp(prefix="tandem-check-", suffix=".log")
+    os.close(descriptor)
+    log = Path(name)
+    try:
+        yield log
+    except TandemError:
+        if log.stat().st_size:
+            raise
+        log.unlink()
+        raise
+    log.unlink()
 
 
 def _plan(arguments: argparse.Namespace) -> CheckPlan:

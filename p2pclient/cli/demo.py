@@ -21,6 +21,7 @@ from p2pclient.settings.flags import (
     impairment_options,
     match_length,
 )
+from p2pclient.settings.process_flags import add_process_flags, process_options, process_words
 
 _DEFAULT_SECONDS = 60.0
 
@@ -39,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_environment_flags(parser)
     add_match_flags(parser)
     add_impairment_flags(parser)
+    add_process_flags(parser)
     add_log_flags(parser)
 
 
@@ -66,6 +68,8 @@ def run(arguments: argparse.Namespace) -> int:
         humans=0 if headless else 2 if arguments.two_windows else 1,
         impairment=impairment_options(arguments),
         fault=arguments.fault,
+        host_options=process_options(arguments),
+        client_flags=process_words(arguments),
         log_level=arguments.log_level,
         quiet=arguments.json,
     )

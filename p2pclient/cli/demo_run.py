@@ -54,6 +54,10 @@ class DemoPlan:
     """For tests: makes the second client's environment wrong."""
     log_level: str
     quiet: bool
+    host_options: Mapping[str, Any] = field(default_factory=dict)
+    """Further fields of the ``HostSpec`` of a straight run, as the clients' flags say it for theirs."""
+    client_flags: tuple[str, ...] = ()
+    """Further flags of both clients."""
 
 
 def has_display() -> bool:
@@ -142,7 +146,7 @@ class Orchestra:
         plan = self._plan
         is_human = number <= plan.humans
         arguments = ["join", url, "--json", "--out", str(plan.out / f"client-{number}"), "--label", f"client {number}"]
-        arguments += ["--matches", str(plan.matches), "--log-level", plan.log_level]
+        arguments += ["--matches", str(plan.matches), "--log-level", plan.log_level, *plan.client_flags]
         seed = 0 if plan.seed is None else plan.seed
         arguments += ["--seed", str(seed * 2 + number)]
         arguments += [] if is_human else ["--bot", plan.bot, "--headless"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ _MAXIMA = ("frames", "confirmed_frames", "verified_frames", "rollbacks", "max_de
 
 def summarize(plan: DemoPlan, matches: Sequence[MatchReports]) -> dict[str, Any]:
     """Return the demo's result as plain data. Counts are the maximum over the clients, summed over the matches."""
-    verdicts = [_judge(reports) for reports in matches]
+    verdicts = [_judge(reports, plan.host_options) for reports in matches]
     per_client = [_client_figures([reports[number] for reports in matches]) for number in (0, 1)]
     result: dict[str, Any] = {
         name: sum(max(report["outcome"]["counters"][name] for report in reports) for reports in matches)
@@ -58,10 +58,10 @@ def _is_whole(reports: MatchReports) -> bool:
     )
 
 
-def _judge(reports: MatchReports) -> dict[str, Any]:
+def _judge(reports: MatchReports, host_options: Mapping[str, Any]) -> dict[str, Any]:
     folders = [Path(report["folder"]) for report in reports]
     same = verify_folders(*folders)
-    replays = [replay_run(folder) for folder in folders]
+    replays = [replay_run(folder, host_options=host_options) for folder in folders]
     shown = [report["outcome"]["shown_totals"] for report in reports]
     last = replays[0].totals[-1] if replays[0].totals else ()
     shown_right = all(totals is None or tuple(totals) == tuple(last) for totals in shown)

@@ -23,6 +23,7 @@ from p2pclient.settings.flags import (
     host_options,
     impairment_options,
 )
+from p2pclient.settings.process_flags import add_process_flags, process_options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_inline_flag(parser)
     add_out_flag(parser)
     add_impairment_flags(parser)
+    add_process_flags(parser)
     add_log_flags(parser)
 
 
@@ -55,6 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
         print("tandem: --headless needs --bot NAME: without a window nobody can press keys", file=sys.stderr)
         return 2
     start_logging(arguments.log_level)
+    process = process_options(arguments)
 
     def make(window: WindowLink) -> Client:
         # Here, in the runtime's thread: what this imports takes half a second, and the window need not wait for it.
@@ -63,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
 
         fault = json.loads(arguments.fault) if arguments.fault else None
         load_faults = json.loads(arguments.load_fault) if arguments.load_fault else []
-        options = host_options(arguments)
+        options = {**host_options(arguments), **process}
         if fault or load_faults:
             options.update(allow_faults=True, load_faults=load_faults)
         settings = ParticipantSettings(

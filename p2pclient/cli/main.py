@@ -25,6 +25,7 @@ _COMMANDS = {
     "trace": "put the traces of several sides of a match into one file",
     "new": "write an environment to begin with",
     "envs": "list the environments that can be played",
+    "install": "put what an environment requires into a Python of its own, for --env-python",
 }
 
 

@@ -21,6 +21,7 @@ from p2pclient.settings.flags import (
     host_options,
     match_length,
 )
+from p2pclient.settings.process_flags import add_process_flags, process_options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_inline_flag(parser)
     add_match_flags(parser)
     add_out_flag(parser)
+    add_process_flags(parser)
     add_log_flags(parser)
 
 
@@ -47,11 +49,12 @@ def run(arguments: argparse.Namespace) -> int:
     start_logging(arguments.log_level)
     episodes, frames = match_length(arguments)
     env_args = environment_arguments(arguments)
+    process = process_options(arguments)
 
     def make(window: WindowLink) -> Client:
         from p2pclient.runtime.solo import SoloClient, SoloSettings
 
-        options = host_options(arguments)
+        options = {**host_options(arguments), **process}
         if arguments.load_fault:
             import json
 

@@ -23,6 +23,7 @@ from p2pclient.cli.soak_run import Soak
 from p2pclient.cli.soak_server import SoakFailed
 from p2pclient.cli.soak_verdict import live_line, print_verdict, summarize, write_report
 from p2pclient.common.errors import ConfigurationError
+from p2pclient.envhost.interpreter import use_interpreter
 from p2pclient.runtime.loop import fine_timers, make_loop
 from p2pclient.settings.flags import (
     DEFAULT_ENV,
@@ -61,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-lag-ms", type=float, default=50.0, metavar="MS", help="bound on the clients' lateness")
     parser.add_argument("--most-failures", type=int, default=20, metavar="N", help="end after so many (default: 20)")
     parser.add_argument("--repeat", type=Path, metavar="FILE", help="match.json of a match that failed: the same again")
+    parser.add_argument("--env-python", metavar="PATH|NAME", help="another Python for the environment")
     parser.add_argument("--fault", help=argparse.SUPPRESS)
     add_environment_flags(parser)
     add_match_flags(parser)
@@ -104,6 +106,8 @@ def make_plan(arguments: argparse.Namespace) -> SoakPlan:
         matches=arguments.matches,
         lag_limit_ms=arguments.max_lag_ms,
         most_failures=arguments.most_failures,
+        # Never from the file of a match to be repeated: what is run here is named by who sits here.
+        env_python=None if arguments.env_python is None else use_interpreter(arguments.env_python).path,
         repeated=repeated,
     )
 

@@ -33,9 +33,10 @@ _DEPTH = 256
 
 
 class Checker:
-    """Runs :func:`look_at` in a process of its own, one pair of folders after the other."""
+    """Runs :func:`look_at` in a process of its own, one pair of folders after the other, with ``python`` for hosts."""
 
-    def __init__(self) -> None:
+    def __init__(self, python: str | None = None) -> None:
+        self._python = python
         self._process: asyncio.subprocess.Process | None = None
 
     async def check(self, folders: Sequence[Path], *, replay: bool) -> dict[str, Any]:
@@ -47,7 +48,7 @@ class Checker:
             )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        question = json.dumps({"folders": [str(folder) for folder in folders], "replay": replay})
+        question = json.dumps({"folders": [str(f) for f in folders], "replay": replay, "python": self._python})
         self._process.stdin.write(question.encode() + b"\n")
         try:
             answer = await asyncio.wait_for(self._process.stdout.readline(), CHECK_SECONDS)
@@ -108,7 +109,7 @@ def _essence(frame: FrameRecorded) -> tuple[Any, ...]:
     return frame.inputs, frame.checksum, repr(frame.rewards), frame.terminations, frame.truncations
 
 
-def look_at(folders: Sequence[Path], *, replay: bool) -> dict[str, Any]:
+def look_at(folders: Sequence[Path], *, replay: bool, python: str | None = None) -> dict[str, Any]:
     """Return what the recordings say, as plain data. What cannot be read is said in ``unreadable``."""
     found: dict[str, Any] = {"sides": [], "unreadable": [], "difference": None, "verify": None, "replays": []}
     runs: list[RunReader] = []
@@ -124,7 +125,7 @@ def look_at(folders: Sequence[Path], *, replay: bool) -> dict[str, Any]:
         found["verify"] = {"code": verdict.code, "message": verdict.message, "frames": verdict.frames}
         found["difference"] = find_difference(*runs)
     if replay:
-        found["replays"] = [_replay(run) for run in runs]
+        found["replays"] = [_replay(run, python) for run in runs]
     return found
 
 
@@ -141,9 +142,9 @@ def _describe(run: RunReader) -> dict[str, Any]:
     }
 
 
-def _replay(run: RunReader) -> dict[str, Any]:
+def _replay(run: RunReader, python: str | None) -> dict[str, Any]:
     try:
-        verdict = replay_run(run.folder)
+        verdict = replay_run(run.folder, host_options={"python": python})
     except (RecordingError, EnvHostError) as error:
         return {"same": False, "message": str(error), "frames": 0}
     return {"same": verdict.is_same, "message": verdict.message, "frames": verdict.frames}
@@ -156,7 +157,8 @@ def main() -> int:
     for line in sys.stdin:
         question = json.loads(line)
         try:
-            found = look_at([Path(folder) for folder in question["folders"]], replay=question["replay"])
+            folders = [Path(folder) for folder in question["folders"]]
+            found = look_at(folders, replay=question["replay"], python=question["python"])
         except Exception as error:  # noqa: BLE001 - said with the match; the matches after it are to be checked too
             found = {"failures": [f"{error!r}"]}
         print(json.dumps(found), flush=True)

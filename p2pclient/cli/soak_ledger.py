@@ -109,7 +109,9 @@ class Ledger:
         out = self.plan.out
         folder = out / "failed" / f"{course.number:05d}_{course.match_id}"
         folder.mkdir(parents=True, exist_ok=True)
-        repeat = shlex.join(["tandem", "soak", "--repeat", str(folder / "match.json"), "--minutes", "10"])
+        python = [] if self.plan.env_python is None else ["--env-python", self.plan.env_python]
+        words = ["tandem", "soak", "--repeat", str(folder / "match.json"), "--minutes", "10", *python]
+        repeat = shlex.join(words)
         facts = MatchFacts(course.match_id, course.number, settings_of(self.plan), course.fault_done)
         for seat, side in sorted(course.sides.items()):
             facts.clients.append(side.seeds)

@@ -115,6 +115,8 @@ class SoakPlan:
     """At ``debug`` every simulated frame is in the run's folder: the trace of a match that fails."""
     wrong_env: str | None = None
     """For tests: what makes the environment of the second client of each pair wrong, as JSON."""
+    env_python: str | None = None
+    """The Python of all environments, those of straight runs too; None: this one."""
     repeated: RepeatedMatch | None = None
 
     def __post_init__(self) -> None:

@@ -90,7 +90,7 @@ class Soak:
         """When clients were killed or told to leave in mid-soak."""
         self._changed = asyncio.Condition()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._checker = Checker()
+        self._checker = Checker(plan.env_python)
         self._checks: asyncio.Queue[MatchCourse] = asyncio.Queue()
         self._ending = False
         """No new match is to begin."""
@@ -247,6 +247,8 @@ class Soak:
         arguments += ["--log-level", plan.client_log_level]
         for name, value in NETWORKS[seeds.network].items():
             arguments += [_FLAGS.get(name, f"--{name}"), repr(value)]
+        if plan.env_python is not None:
+            arguments.append(f"--env-python={plan.env_python}")
         if plan.wrong_env is not None and not slot.is_spared:
             arguments += ["--fault", plan.wrong_env]
         name = f"{slot.name}.{slot.generation + 1}"

@@ -20,6 +20,7 @@ from p2pclient.settings.flags import (
     impairment_options,
     number,
 )
+from p2pclient.settings.process_flags import add_process_flags, process_options
 
 _LONGEST_DELAY = 600.0
 
@@ -39,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_hook_flag(parser)
     add_out_flag(parser)
     add_impairment_flags(parser)
+    add_process_flags(parser)
     add_log_flags(parser)
 
 
@@ -47,6 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     start_logging(arguments.log_level)
     if not 0 <= arguments.delay <= _LONGEST_DELAY:
         raise ConfigurationError("--delay", arguments.delay, f"0 to {_LONGEST_DELAY:g} seconds")
+    process = process_options(arguments)
 
     def make(window: WindowLink) -> Client:
         # Here, in the runtime's thread: what this imports takes half a second, and the window need not wait for it.
@@ -62,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
             seed=arguments.seed,
             linger=not arguments.headless,
             headless=arguments.headless,
-            host_options=host_options(arguments),
+            host_options={**host_options(arguments), **process},
             allowed_envs=tuple(arguments.allow_env),
         )
         if arguments.child:

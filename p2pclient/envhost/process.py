@@ -13,39 +13,13 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from p2pclient.envhost import process_windows
 from p2pclient.envhost.folder import START_SCRIPT, build_host_folder
 from p2pclient.envhost.running import RunningHost
-
-_REMOVED = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "PYTHONSAFEPATH", "PYTHONWARNINGS", "PYTHONINSPECT")
-"""Settings of the client's Python that must not reach the host's."""
-
-_FIXED = {
-    "PYTHONFAULTHANDLER": "1",  # the stack of a crash goes to the log
-    "PYTHONUNBUFFERED": "1",  # the last lines before a kill are in the log
-    "PYTHONIOENCODING": "utf-8:backslashreplace",
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "NUMEXPR_NUM_THREADS": "1",
-    "VECLIB_MAXIMUM_THREADS": "1",
-    "PYGAME_HIDE_SUPPORT_PROMPT": "1",
-    "SDL_VIDEODRIVER": "dummy",
-    "SDL_AUDIODRIVER": "dummy",
-}
-
-_PINNED_X86 = {
-    # Names of NumPy up to 2.3, then from 2.4 on; those that a build does not know are only warned of.
-    "NPY_DISABLE_CPU_FEATURES": "AVX F16C FMA3 AVX2 AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL "
-    "AVX512_SPR X86_V3 X86_V4",
-    "OPENBLAS_CORETYPE": "Nehalem",
-    "MKL_CBWR": "COMPATIBLE",
-    # glibc has sin, exp, pow and others with and without FMA; they differ in the last bit.
-    "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX2_Usable,-FMA_Usable,-FMA4_Usable,-AVX2,-FMA,-FMA4",
-}
-"""Holds arithmetic to what every 64-bit x86 machine has: equal versions then give equal bits on unequal processors."""
+from p2pclient.envhost.surroundings import make_environment
+from p2pclient.envhost.watch import Watch, open_log
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +33,14 @@ class HostSpec:
     python: str | None = None
     """Interpreter of the host; None is this one. Python 3.8 or newer, with the environment's packages."""
     log_path: str | os.PathLike[str] | None = None
-    """File to which everything that the environment prints is appended; None throws it away."""
+    """File to which what the environment prints is appended; None throws it away. Of very much, the middle is left
+    out (see ``watch.py``)."""
     init_timeout: float = 120.0
     """Seconds from the start until the environment must be ready."""
     reset_timeout: float = 60.0
     """Seconds that a reset may take."""
+    memory_mb: int | None = None
+    """Memory that the host may take, with all that it starts; None for no limit. One that takes more is ended."""
     pin_cpu: bool = True
     """Keep NumPy, BLAS and libm to instructions that all machines have, so that floats agree between them."""
     local: bool = False
@@ -102,6 +79,8 @@ class HostProcess:
         self._log_path = log_path
         self._log_start = log_start
         self._job = process_windows.tie_to_this_process(process)
+        self._killed_for: str | None = None
+        self._watch = Watch(process.pid, log_path, log_start)
 
     @property
     def pid(self) -> int:
@@ -122,20 +101,31 @@ class HostProcess:
                 pass  # Ended a moment ago (macOS says PermissionError of a zombie's group).
         self._process.kill()
 
+    def hold_to(self, memory_mb: int | None) -> None:
+        """Watch it until it ends: end it if it takes more memory, and keep its log within bounds."""
+        self._watch.start(memory_mb, self._kill_for)
+
+    def _kill_for(self, reason: str) -> None:
+        self._killed_for = reason
+        self.kill()
+
     def reap(self, timeout: float) -> bool:
         """Wait up to ``timeout`` seconds for the end; True if it came. Closes everything that is ours then."""
         try:
             self._process.wait(timeout)
         except subprocess.TimeoutExpired:
             return False
+        self._watch.stop()
         if self._process.stdin is not None:
             self._process.stdin.close()
         process_windows.release(self._job)
         return True
 
     def describe_end(self) -> str:
-        """Say how the process ended: its exit code, or the signal that killed it."""
+        """Say how the process ended: why we ended it, its exit code, or the signal that killed it."""
         code = self._process.returncode
+        if self._killed_for is not None:
+            return self._killed_for
         if code is None:
             return "it is still running"
         return f"killed by {_signal_name(-code)}" if code < 0 else f"exit code {code}"
@@ -143,7 +133,7 @@ class HostProcess:
     def last_output(self) -> str:
         """Return the last lines of the log as the end of a sentence; empty if there are none."""
         lines = self.last_lines()
-        return f"; last output: {' | '.join(lines)}" if lines else ""
+        return f"; last output: {' | '.join(lines)} (all of it is in {self._log_path})" if lines else ""
 
     def last_lines(self, count: int = 6) -> list[str]:
         """Return the last lines that this process wrote to its log; none if it has no log."""
@@ -152,7 +142,7 @@ class HostProcess:
         try:
             with self._log_path.open("rb") as log:
                 size = log.seek(0, os.SEEK_END)
-                log.seek(max(self._log_start, size - 8192))
+                log.seek(max(min(self._log_start, size), size - 8192))
                 text = log.read().decode("utf-8", "replace")
         except OSError:
             return []
@@ -178,29 +168,31 @@ def start_process(spec: HostSpec) -> HostProcess:
     script = build_host_folder() / START_SCRIPT
     python = spec.python or sys.executable
     ours, theirs = Pipe(duplex=True)
-    log: IO[bytes] | None = None
+    log: int | None = None
+    log_start = 0
     log_path = Path(spec.log_path) if spec.log_path is not None else None
     try:
         if log_path is not None:
-            log_path.parent.mkdir(parents=True, exist_ok=True)
-            log = log_path.open("ab")
+            log, log_start = open_log(log_path)
         options = process_windows.inherit(theirs.fileno()) if sys.platform == "win32" else _inherit(theirs.fileno())
         process = subprocess.Popen(
             [python, str(script), str(theirs.fileno()), str(os.getpid())],
             stdin=subprocess.PIPE,
-            stdout=log or subprocess.DEVNULL,
-            stderr=log or subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL if log is None else log,
+            stderr=subprocess.DEVNULL if log is None else log,
             env=make_environment(os.environ, pin_cpu=spec.pin_cpu, hash_seed=spec.hash_seed),
             **options,
         )
-        return HostProcess(process, ours, log_path, log.tell() if log is not None else 0)
+        host = HostProcess(process, ours, log_path, log_start)
+        host.hold_to(spec.memory_mb)
+        return host
     except BaseException:
         ours.close()
         raise
     finally:
         theirs.close()
         if log is not None:
-            log.close()
+            os.close(log)
 
 
 def _working_folder() -> str | None:
@@ -214,18 +206,6 @@ def _working_folder() -> str | None:
 def _inherit(descriptor: int) -> dict[str, Any]:
     # A session of its own: Ctrl-C and a closing terminal reach the client only, which then closes the host in order.
     return {"pass_fds": (descriptor,), "start_new_session": True}
-
-
-def make_environment(base: Mapping[str, str], *, pin_cpu: bool, hash_seed: str = "0") -> dict[str, str]:
-    """Return the environment variables of a host, given the client's."""
-    variables = {name: value for name, value in base.items() if name not in _REMOVED}
-    variables.update(_FIXED, PYTHONHASHSEED=hash_seed)
-    if pin_cpu:
-        import platform
-
-        if platform.machine().lower() in ("x86_64", "amd64"):
-            variables.update(_PINNED_X86)
-    return variables
 
 
 class _Spawner:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 if sys.platform == "win32":
+    import _winapi
     import ctypes
+    import msvcrt
     import os
     from ctypes import wintypes
 
     _JOB_EXTENDED_LIMITS = 9
     _KILL_ON_JOB_CLOSE = 0x2000
+    _APPEND_ACCESS = 0x4 | 0x80 | 0x100000  # append data, read attributes, synchronize: not to write elsewhere
+    _SHARE_ALL, _OPEN_ALWAYS, _NORMAL_FILE = 0x7, 4, 0x80
 
     class _BasicLimits(ctypes.Structure):
         _fields_ = (
@@ -44,6 +49,14 @@ if sys.platform == "win32":
             "startupinfo": subprocess.STARTUPINFO(lpAttributeList={"handle_list": [handle]}),
             "creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW,
         }
+
+    def open_to_append(path: Path) -> int:
+        """Return a descriptor whose every write goes to the end of the file, also those of a child that inherits it.
+
+        Python's own mode ``a`` is a habit of the process that opened the file; the system knows nothing of it.
+        """
+        handle = _winapi.CreateFile(str(path), _APPEND_ACCESS, _SHARE_ALL, 0, _OPEN_ALWAYS, _NORMAL_FILE, 0)
+        return msvcrt.open_osfhandle(handle, os.O_WRONLY | os.O_APPEND)
 
     def tie_to_this_process(process: subprocess.Popen[bytes]) -> Any:
         """Put ``process`` into a job that the system ends when our last handle to it goes: with this process.
@@ -80,6 +93,9 @@ if sys.platform == "win32":
 else:
 
     def inherit(handle: int) -> dict[str, Any]:
+        raise NotImplementedError("only on Windows")
+
+    def open_to_append(path: Path) -> int:
         raise NotImplementedError("only on Windows")
 
     def tie_to_this_process(process: subprocess.Popen[bytes]) -> Any:

@@ -6,12 +6,12 @@ Two sides that agree could both be wrong; a run without network, prediction and 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from p2pclient.common.errors import EnvHostError, RecordingError
+from p2pclient.common.errors import EnvHostError, EnvHostGone, RecordingError
 from p2pclient.common.frames import unpack_seat_input
 from p2pclient.envhost.blocking import BlockingEnvHost
 from p2pclient.envhost.process import HostSpec
@@ -157,8 +157,11 @@ def replay_run(
 ) -> ReplayVerdict:
     """Run the recorded inputs of the run in ``folder`` in a fresh host. Waits; not for an event loop.
 
+    The host should be like that of the recording: the manifest says which Python and NumPy it had. Under others the
+    same may come out; if not, the message says that they are others.
+
     Args:
-        host_options: further fields of the host's ``HostSpec``, such as the step hook that the run had.
+        host_options: further fields of the host's ``HostSpec``, such as ``python`` and the step hook that the run had.
         progress: called with the share of frames done, 0..1.
 
     Raises:
@@ -170,7 +173,14 @@ def replay_run(
     name, args = env.get("env"), env.get("args")
     if not isinstance(name, str) or not isinstance(args, dict):
         raise RecordingError(f"the manifest in {folder} does not name the environment; restore it from a copy")
-    with BlockingEnvHost(HostSpec(env=name, args=args, **(host_options or {}))) as host:
+    spec = HostSpec(env=name, args=args, **(host_options or {}))
+    recorded = _machine(env)
+    try:
+        host = BlockingEnvHost(spec)
+    except EnvHostGone as error:
+        where = f"; it was recorded under {recorded}" if recorded else ""
+        raise EnvHostGone(f"{error}{where}", traceback=error.traceback) from error
+    with host:
         if host.ready["step_hook"] != env.get("step_hook"):
             raise EnvHostError(
                 f"the run was recorded with step hook {env.get('step_hook')}, here it is {host.ready['step_hook']}"
@@ -179,7 +189,20 @@ def replay_run(
             raise EnvHostError(
                 f"{name} has {len(host.ready['agents'])} agents here, {len(run.agents)} in the recording"
             )
-        return check_replay(_results(host, run, progress or (lambda share: None)), run)
+        verdict = check_replay(_results(host, run, progress or (lambda share: None)), run)
+    here = _machine(host.ready)
+    if verdict.is_same or recorded in ("", here):
+        return verdict
+    advice = f"it was recorded under {recorded} and replayed under {here}: replay it under what it was recorded with"
+    return replace(verdict, message=f"{verdict.message}; {advice}")
+
+
+def _machine(ready: Mapping[str, Any]) -> str:
+    """Return under what a host ran, as it said itself; empty if the manifest does not say."""
+    machine = ready.get("machine")
+    if not isinstance(machine, Mapping):
+        return ""
+    return f"Python {machine.get('python')} with NumPy {machine.get('numpy')}"
 
 
 def _results(host: BlockingEnvHost, run: RunReader, progress: Callable[[float], None]) -> Iterator[Any]:
