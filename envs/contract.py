@@ -165,6 +165,13 @@ class Environment(abc.ABC):
         Changes nothing of the state.
         """
 
+    def render_text(self) -> str:
+        """Return the current picture in characters, with the colours of a terminal; empty if there is none.
+
+        Asked for only where :meth:`render` returned None. Changes nothing of the state.
+        """
+        return ""
+
     @abc.abstractmethod
     def close(self) -> None:
         """Give up what the environment holds. Calling it twice is allowed."""

@@ -16,6 +16,7 @@ import numpy as np
 from envs.canonical import UnsupportedValueError, canonical_bytes
 from envs.contract import Bot, Controls, Environment, Outcome, random_action
 from envs.keeping import Keeper, NoKeeper, Subject, layers_of
+from envs.pictures import to_picture
 from envs.plain import copy_plain
 from envs.walk import state_tree
 from p2pclient.common.errors import EnvHostError
@@ -183,14 +184,21 @@ class ForeignEnvironment(Environment, Subject):
     # -- what people see --------------------------------------------------------------------------------------------
 
     def render(self) -> Any:
-        if getattr(self.env, "render_mode", None) != "rgb_array":
+        drawn = self._draw("rgb_array")
+        return None if drawn is None else to_picture(drawn, self.title)
+
+    def render_text(self) -> str:
+        drawn = self._draw("ansi")
+        return str(drawn.getvalue() if hasattr(drawn, "getvalue") else drawn or "")  # some give a StringIO
+
+    def _draw(self, mode: str) -> Any:
+        """Return what the environment draws in this mode; None if it was made for another one."""
+        if getattr(self.env, "render_mode", None) != mode:
             return None
         before = _global_generators()
-        picture = self.env.render()
+        drawn = self.env.render()
         _set_global_generators(before)  # only some sides have a window: looking must change nothing
-        if picture is None:
-            return None
-        return np.ascontiguousarray(picture, dtype=np.uint8)
+        return drawn
 
     def close(self) -> None:
         self.env.close()

@@ -81,7 +81,7 @@ def _render_mode(spec: Any) -> Optional[str]:
         else gymnasium.envs.registration.load_env_creator(spec.entry_point)
     )
     modes = (getattr(entry, "metadata", None) or {}).get("render_modes", ())
-    return "rgb_array" if "rgb_array" in modes else None
+    return next((mode for mode in ("rgb_array", "ansi") if mode in modes), None)
 
 
 def _near(own: str, known: List[str]) -> str:

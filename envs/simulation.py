@@ -257,10 +257,16 @@ class Simulation:
         self._enter(self._frame)
 
     def render(self) -> Dict[str, Any]:
-        """Return the view: ``{"frame", "pixels": uint8[h, w, 3] or None, "totals": floats by seat, "ended": bool}``."""
+        """Return the view: ``{"frame", "pixels": uint8[h, w, 3] or None, "totals": floats by seat, "ended": bool}``.
+
+        Without pixels, ``"text"`` is the picture in characters, empty if there is none.
+        """
         self._check(self._frame)
         pixels = self._environment.render()
-        return {"frame": self._frame, "pixels": pixels, "totals": list(self._totals), "ended": all(self._gone)}
+        view = {"frame": self._frame, "pixels": pixels, "totals": list(self._totals), "ended": all(self._gone)}
+        if pixels is None:
+            view["text"] = self._environment.render_text()
+        return view
 
     def hand_over(self) -> Optional[Dict[str, Any]]:
         """Return what :meth:`take_over` of a simulation with newer code may go on from; None if there is nothing."""

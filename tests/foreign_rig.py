@@ -52,6 +52,22 @@ class Walk(gymnasium.Env[Any, Any]):
         return picture
 
 
+class Blind(Walk):
+    """Cannot draw where it runs, and only notices when asked to."""
+
+    def __init__(self) -> None:
+        super().__init__("rgb_array")
+
+    def render(self) -> Any:
+        raise RuntimeError("there is no graphics card")
+
+
+def seen_lake(render_mode: str | None = "rgb_array") -> Any:
+    """A lake whose observations are what it draws."""
+    lake = gymnasium.make("FrozenLake-v1", render_mode=render_mode, is_slippery=False)
+    return gymnasium.wrappers.AddRenderObservation(lake)
+
+
 class OtherGenerator(Walk):
     """Draws from another kind of generator than Gymnasium's usual one."""
 

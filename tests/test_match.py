@@ -685,6 +685,36 @@ def test_bots_in_the_host_act_once_per_decision_and_views_and_observations_come_
     assert match.sides[0].frames() == match.sides[1].frames()
 
 
+class CountingHost(ToyHost):
+    """The toy, with a note of every batch: its steps, and after how many of them each view is drawn."""
+
+    def __init__(self, seats: int) -> None:
+        super().__init__(seats)
+        self.batches: list[tuple[int, list[int]]] = []
+
+    def run(self, batch: list[list[Any]]) -> list[Any]:
+        names = [command[0] for command in batch]
+        drawn = [names[:place].count("step") for place, name in enumerate(names) if name == "render"]
+        self.batches.append((names.count("step"), drawn))
+        return super().run(batch)
+
+
+def test_frames_that_are_simulated_again_are_not_drawn() -> None:
+    match = VirtualMatch(seed=48, link=NETWORKS["150 ms 10 %"], env=toy_env(max_steps=150), render=True)
+    for side in match.sides:
+        side.host = CountingHost(side.host.seats)
+    match.run()
+    assert finished(match)
+    for side in match.sides:
+        assert isinstance(side.host, CountingHost)
+        deep = [steps for steps, _ in side.host.batches if steps > 2]
+        assert len(deep) > 10
+        assert side.host.steps > 225
+        # One picture per batch, after its last step; of nothing but the newest frame.
+        assert [drawn for steps, drawn in side.host.batches if drawn not in ([], [steps])] == []
+        assert sum(len(drawn) for _, drawn in side.host.batches) >= 150
+
+
 def test_a_peer_that_lives_but_never_greets_is_not_waited_for_forever() -> None:
     match = VirtualMatch(seed=21)
     silent = match.sides[0]

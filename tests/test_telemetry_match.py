@@ -214,6 +214,26 @@ def test_batches_of_play_are_timed_and_those_of_a_reset_are_not() -> None:
     assert (report.host_ms.count, report.host_ms.most) == (1, 3.0)
 
 
+def test_commands_of_play_are_timed_each_by_its_name() -> None:
+    telemetry = make_telemetry(phase="resetting")
+    telemetry.batch_out([["reset", 1], ["save", 0], ["render"]])
+    telemetry.batch_back(now=1.0, costs_us=[900, 800, 700])
+    telemetry.phase(PLAY, 0)
+    for _ in range(1000):
+        telemetry.batch_out([["load", 0], ["step", 0], ["save", 1], ["step", 1], ["render"]])
+        telemetry.batch_back(now=2.0, costs_us=[3, 20, 5, 40, 6])
+    found = telemetry.report(now=3.0).as_data()["command_us"]
+    assert list(found) == ["load", "render", "save", "step"]
+    assert {name: each["count"] for name, each in found.items()} == {
+        "load": 1000,
+        "render": 1000,
+        "save": 1000,
+        "step": 2000,
+    }
+    assert [found[name]["median"] for name in ("load", "render", "save")] == [3, 6, 5]
+    assert (found["step"]["least"], found["step"]["mean"], found["step"]["p99"]) == (20, 30, 40)
+
+
 def test_reply_that_nobody_waits_for_is_not_timed() -> None:
     telemetry = make_telemetry()
     telemetry.batch_back(now=1.0, costs_us=[5])

@@ -14,6 +14,11 @@ from p2pclient.app.screens import LEAVING, Local, render_presentation
 from p2pclient.common.presentation import Hud, Presentation, Screen, View
 
 SIZES = ((640, 480), (960, 720), (1920, 1080))
+_LETTERS = (
+    "+---------+\n|\x1b[35mR\x1b[0m: |W: :G|\n| : |\x1b[43m@\x1b[0m: : |\n"
+    "|Y| : |\x1b[34;1mB\x1b[0m: |\n+---------+\n  (North)\n"
+)
+"""A map with colours, as environments print it on a terminal."""
 _LONG = (
     "The environment could not be loaded because a package that it needs is not installed in this Python. "
     "Install it with the command below, then start again; nothing of the other machine has to be changed. "
@@ -94,6 +99,9 @@ def _in_play() -> dict[str, tuple[Presentation, Local]]:
         "playing-six": (replace(playing, hud=many, keys=crowded_keys), Local(figures=True)),
         "playing-small-picture": (replace(playing, view=kitchen_view(16), keys=()), Local()),
         "playing-one-left": (gone, Local()),
+        "playing-letters": (replace(playing, view=View(0, 0, None, _LETTERS)), Local()),
+        "playing-letters-lost": (replace(lost, view=View(0, 0, None, _LETTERS)), Local()),
+        "playing-no-picture": (replace(playing, view=View(0, 0, None, "")), Local(figures=True)),
         "partner-lost": (lost, Local(phase=0.3)),
         "comparing": (comparing, Local(phase=0.3)),
     }

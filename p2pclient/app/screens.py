@@ -10,6 +10,7 @@ import pygame
 from p2pclient.app import blocks, hud, picture, theme, widgets
 from p2pclient.app.blocks import Block
 from p2pclient.app.draw import Painter, Part
+from p2pclient.app.letters import letter_parts
 from p2pclient.app.picture import Pictures
 from p2pclient.app.theme import Scale
 from p2pclient.common.presentation import Presentation, Screen
@@ -158,7 +159,7 @@ def _playing(
         bottom = [help_block.at(room.left, room.bottom - help_block.height)]
         below = help_block.height + scale.px(12)
     area = pygame.Rect(room.left, room.top + top, room.width, max(1, room.height - top - below))
-    shown = _picture_parts(presentation, area, pictures, dimmed=dimmed)
+    shown = _picture_parts(presentation, area, pictures, scale, dimmed=dimmed)
     lower_edge = shown[0].rect.bottom if shown else area.bottom
     return strip + bottom + shown + _over_picture(presentation, area, lower_edge, local, scale)
 
@@ -179,10 +180,14 @@ def _strip(presentation: Presentation, scale: Scale, room: pygame.Rect) -> tuple
     return (height + scale.px(12) if height else 0), parts
 
 
-def _picture_parts(presentation: Presentation, area: pygame.Rect, pictures: Pictures, *, dimmed: bool) -> list[Part]:
+def _picture_parts(
+    presentation: Presentation, area: pygame.Rect, pictures: Pictures, scale: Scale, *, dimmed: bool
+) -> list[Part]:
     view = presentation.view
     if view is None or area.width < 8 or area.height < 8:
         return []
+    if view.text is not None:
+        return letter_parts(view.text, area, scale, dimmed=dimmed)
     size = picture.fit(picture.size_of(view), area.size)
     rect = pygame.Rect((0, 0), size)
     rect.center = area.center

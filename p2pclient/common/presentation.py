@@ -34,6 +34,8 @@ class View:
     episode: int
     frame: int
     pixels: Any
+    text: str | None = None
+    """In place of the pixels where the environment draws none: its picture in characters; empty if there is none."""
 
 
 @dataclass(frozen=True, slots=True)

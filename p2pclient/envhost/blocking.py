@@ -59,13 +59,24 @@ class BlockingEnvHost:
         if self._gone is not None:
             raise self._gone
         self._last_id += 1
-        data = batch_request(self._last_id, commands)
         names = [command[0] for command in commands]
+        views = self._process.views
+        commands, lent = views.lend(commands, names)
+        try:
+            data = batch_request(self._last_id, commands)
+        except BaseException:
+            views.give_back(lent)
+            raise
         begin = perf_counter()
         reply = self._exchange(data, deadline if deadline is not None else self._deadlines.of(names))
         total_us = int((perf_counter() - begin) * 1e6)
         if reply[1] != "result":
+            views.give_back(lent)
             raise batch_error(reply[2])
+        try:
+            views.take_in(reply[2], lent)
+        except MalformedValueError as error:
+            raise self._fail(f"its reply cannot be used ({error})") from error
         self._deadlines.learn(names, reply[3])
         return BatchReply(reply[2], reply[3], total_us)
 
@@ -81,7 +92,8 @@ class BlockingEnvHost:
 
     def _load(self, on_progress: Callable[[float | None, str], None]) -> dict[str, Any]:
         end = perf_counter() + self.spec.init_timeout
-        reply = self._exchange(encode(self.spec.init_request(0), "init"), self.spec.init_timeout)
+        request = self.spec.init_request(0, self._process.views.place)
+        reply = self._exchange(encode(request, "init"), self.spec.init_timeout)
         while reply[1] == "progress":
             on_progress(reply[2]["share"], reply[2]["text"])
             reply = self._exchange(None, end - perf_counter())

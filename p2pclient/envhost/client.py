@@ -33,7 +33,8 @@ from p2pclient.envhost.exchange import (
 from p2pclient.envhost.pipe import PipeWriter, read_replies
 from p2pclient.envhost.process import HostSpec, spawn
 from p2pclient.envhost.running import RunningHost
-from p2pclient.envhost.values import encode
+from p2pclient.envhost.values import MalformedValueError, encode
+from p2pclient.envhost.views import Lent
 
 _LATE_SECONDS = 0.5
 """A deadline that fires this late was held up with us (a suspended machine, a stopped client): it is given again."""
@@ -49,6 +50,8 @@ class _Request:
     names: list[str]
     future: asyncio.Future[Any]
     seconds: float | None
+    lent: Lent
+    """Slots for its pictures."""
     sent_at: float = 0.0
 
 
@@ -128,8 +131,16 @@ class EnvHost:
             CannotSendError: a command holds a value that cannot be sent. Nothing was queued.
         """
         self._last_id += 1
-        data = batch_request(self._last_id, commands)
-        return self._enqueue(data, [command[0] for command in commands], deadline)
+        names = [command[0] for command in commands]
+        lent: Lent = {}
+        if self._process is not None:
+            commands, lent = self._process.views.lend(commands, names)
+        try:
+            data = batch_request(self._last_id, commands)
+        except BaseException:
+            self._give_back(lent)
+            raise
+        return self._enqueue(data, names, deadline, lent)
 
     def reload(self) -> asyncio.Future[dict[str, Any]]:
         """Load the person's own code afresh, if it has changed, behind the batches submitted so far.
@@ -140,12 +151,12 @@ class EnvHost:
             loaded: the old one stays in use.
         """
         self._last_id += 1
-        return self._enqueue(encode([self._last_id, "reload"]), [], self.spec.init_timeout)
+        return self._enqueue(encode([self._last_id, "reload"]), [], self.spec.init_timeout, {})
 
     def ping(self, deadline: float = Deadlines.LEAST_SECONDS) -> asyncio.Future[float]:
         """Ask for a sign of life, behind the batches submitted so far; the future gets the round trip in seconds."""
         self._last_id += 1
-        return self._enqueue(encode([self._last_id, "ping"]), [], deadline)
+        return self._enqueue(encode([self._last_id, "ping"]), [], deadline, {})
 
     def kill(self, cause: str) -> None:
         """End the process now; every pending request fails with ``cause``."""
@@ -159,12 +170,12 @@ class EnvHost:
 
     # ------------------------------------------------------------------------------------------------- requests
 
-    def _enqueue(self, data: bytes, names: list[str], seconds: float | None) -> asyncio.Future[Any]:
+    def _enqueue(self, data: bytes, names: list[str], seconds: float | None, lent: Lent) -> asyncio.Future[Any]:
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         if self.state in ("dead", "closed"):
             fail(future, self._gone())
             return future
-        self._waiting.append(_Request(self._last_id, data, names, future, seconds))
+        self._waiting.append(_Request(self._last_id, data, names, future, seconds, lent))
         if self._in_flight is None and self.state == "ready":
             self._send_next()
         return future
@@ -173,6 +184,7 @@ class EnvHost:
         while self._waiting:
             request = self._waiting.popleft()
             if request.future.done():  # cancelled while it waited
+                self._give_back(request.lent)
                 continue
             seconds = request.seconds if request.seconds is not None else self._deadlines.of(request.names)
             self._in_flight = request
@@ -181,6 +193,10 @@ class EnvHost:
             request.sent_at = perf_counter()
             self._writer.write(request.data)
             return
+
+    def _give_back(self, lent: Lent) -> None:
+        if lent and self._process is not None:
+            self._process.views.give_back(lent)
 
     # ------------------------------------------------------------------------------------------------- replies
 
@@ -194,10 +210,13 @@ class EnvHost:
             self._in_flight = None
             self._stop_timer()
             if kind == "result":
+                if not self._take_views(reply[2], request):
+                    return
                 total_us = int((at - request.sent_at) * 1e6)
                 outcome: Any = BatchReply(reply[2], reply[3], total_us)
                 self._deadlines.learn(request.names, reply[3])
             elif kind == "error":
+                self._give_back(request.lent)
                 outcome = batch_error(reply[2]) if request.names else reload_error(self.spec.env, reply[2])
             else:
                 outcome = at - request.sent_at if kind == "pong" else reply[2]
@@ -207,6 +226,17 @@ class EnvHost:
             self._receive_while_loading(kind, reply[2])
         elif self.state not in ("dead", "closed"):
             self._die(f"it answered {kind!r} to a request that was not made")
+
+    def _take_views(self, results: list[Any], request: _Request) -> bool:
+        """Put the pictures that are in slots into ``results``; False if the host had to be given up."""
+        if request.lent and self._process is not None:
+            try:
+                self._process.views.take_in(results, request.lent)
+            except MalformedValueError as error:
+                self._in_flight = request  # fails with the others
+                self._die(f"its reply cannot be used ({error})")
+                return False
+        return True
 
     def _receive_while_loading(self, kind: str, content: Any) -> None:
         if kind == "progress":
@@ -258,7 +288,7 @@ class EnvHost:
         self._writer = PipeWriter(process)
         read_replies(process, self._loop, self._receive, self._end, self._writer)
         if self.state == "starting":
-            self._writer.write(encode(self.spec.init_request(_INIT_ID), "init"))
+            self._writer.write(encode(self.spec.init_request(_INIT_ID, process.views.place), "init"))
         else:
             process.kill()
 

@@ -53,6 +53,7 @@ class EnvironmentHost:
         self._spec: Dict[str, Any] = {}
         self._ready: Dict[str, Any] = {}
         self._stamp: Stamp = ()
+        self._views: Any = None
 
     def run(self) -> None:
         """Answer until ``close`` or the end of the pipe; then close the environment."""
@@ -102,6 +103,9 @@ class EnvironmentHost:
         self._act_up(spec, "import")
         registry, simulation_of, load_hook = _import_envs()
         self._act_up(spec, "init")
+        from p2pclient.envhost.host_views import open_views, rendering  # NumPy comes with it
+
+        self._views = open_views(spec.pop("views", None)) or self._views
         local, thorough = bool(spec.get("local")), bool(spec.get("thorough"))
         folder, hook_name = spec.get("folder"), spec.get("step_hook")
         if folder and folder not in sys.path and (hook_name or (local and _is_factory(registry, name))):
@@ -121,6 +125,7 @@ class EnvironmentHost:
             data["digest"] += hook.digest()  # what it adds is part of what peers must agree on
         simulation = simulation_of(environment, hook)
         runner = BatchRunner(simulation)
+        runner.acts["render"] = rendering(simulation.render, self._views)
         if spec.get("allow_faults"):
             Faults(simulation, runner.acts)
         self._environment, self._simulation, self._runner, self._spec, self._ready = (

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from p2pclient.envhost.host import EnvironmentHost
 from p2pclient.envhost.values import encode
+from p2pclient.envhost.views import ViewMemory
 
 _NOBODY = -1
 """Number of a request to which no answer is awaited."""
@@ -27,6 +28,7 @@ class InlineProcess:
 
     def __init__(self) -> None:
         self.pipe, theirs = Pipe(duplex=True)
+        self.views = ViewMemory(None)  # there is no other process to share memory with
         root = Path(__file__).resolve().parent.parent.parent
         self._host = EnvironmentHost(theirs, str(root))
         self._theirs = theirs

@@ -85,8 +85,8 @@ def _read(
     detail = ""
     try:
         while True:
-            reply = decode(recv_bytes())
-            post(receive, reply, perf_counter())
+            # Under no name of its own: it would be held until the next one comes, with the picture that is in it.
+            post(receive, decode(recv_bytes()), perf_counter())
     except (EOFError, OSError):
         pass  # the end of the process, or ours
     except MalformedValueError as error:

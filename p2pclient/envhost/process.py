@@ -19,6 +19,8 @@ from p2pclient.envhost import process_windows
 from p2pclient.envhost.folder import START_SCRIPT, build_host_folder
 from p2pclient.envhost.running import RunningHost
 from p2pclient.envhost.surroundings import make_environment
+from p2pclient.envhost.views import ViewMemory, make_shared_memory
+from p2pclient.envhost.views_memory import SharedMemory
 from p2pclient.envhost.watch import Watch, open_log
 
 
@@ -61,20 +63,30 @@ class HostSpec:
     load_faults: tuple[Mapping[str, Any], ...] = ()
     """With ``allow_faults``: where to block while loading: ``{"at": "import"|"init", "seconds", "hold_lock"}``."""
 
-    def init_request(self, request_id: int) -> list[Any]:
-        """Return the request that makes the host load the environment."""
+    def init_request(self, request_id: int, views: Mapping[str, Any] | None = None) -> list[Any]:
+        """Return the request that makes the host load the environment. ``views``: see :attr:`HostProcess.views`."""
         spec: dict[str, Any] = {"env": self.env, "args": dict(self.args), "allow_faults": self.allow_faults}
         spec.update(local=self.local, trusted_args=self.trusted_args, thorough=self.thorough)
         spec.update(folder=_working_folder() if self.local or self.step_hook else None, step_hook=self.step_hook)
         spec["load_faults"] = [dict(fault) for fault in self.load_faults]
+        spec["views"] = None if views is None else dict(views)
         return [request_id, "init", spec]
 
 
 class HostProcess:
     """A running host: its process and our end of the pipe. Made by :func:`start_process`."""
 
-    def __init__(self, process: subprocess.Popen[bytes], pipe: Connection, log_path: Path | None, log_start: int):
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        pipe: Connection,
+        log_path: Path | None,
+        log_start: int,
+        shared: SharedMemory | None = None,
+    ):
         self.pipe = pipe
+        self.views = ViewMemory(shared)
+        """Memory for its pictures; the host is told of it with ``init``."""
         self._process = process
         self._log_path = log_path
         self._log_start = log_start
@@ -118,6 +130,7 @@ class HostProcess:
         self._watch.stop()
         if self._process.stdin is not None:
             self._process.stdin.close()
+        self.views.close()
         process_windows.release(self._job)
         return True
 
@@ -171,10 +184,16 @@ def start_process(spec: HostSpec) -> HostProcess:
     log: int | None = None
     log_start = 0
     log_path = Path(spec.log_path) if spec.log_path is not None else None
+    shared = make_shared_memory()
+    inherited = shared.descriptors if shared is not None else ()
     try:
         if log_path is not None:
             log, log_start = open_log(log_path)
-        options = process_windows.inherit(theirs.fileno()) if sys.platform == "win32" else _inherit(theirs.fileno())
+        options = (
+            process_windows.inherit(theirs.fileno())
+            if sys.platform == "win32"
+            else _inherit(theirs.fileno(), *inherited)
+        )
         process = subprocess.Popen(
             [python, str(script), str(theirs.fileno()), str(os.getpid())],
             stdin=subprocess.PIPE,
@@ -183,7 +202,7 @@ def start_process(spec: HostSpec) -> HostProcess:
             env=make_environment(os.environ, pin_cpu=spec.pin_cpu, hash_seed=spec.hash_seed),
             **options,
         )
-        host = HostProcess(process, ours, log_path, log_start)
+        host = HostProcess(process, ours, log_path, log_start, shared)
         host.hold_to(spec.memory_mb)
         return host
     except BaseException:
@@ -191,6 +210,8 @@ def start_process(spec: HostSpec) -> HostProcess:
         raise
     finally:
         theirs.close()
+        if shared is not None:
+            shared.let_go()
         if log is not None:
             os.close(log)
 
@@ -203,9 +224,9 @@ def _working_folder() -> str | None:
         return None
 
 
-def _inherit(descriptor: int) -> dict[str, Any]:
+def _inherit(*descriptors: int) -> dict[str, Any]:
     # A session of its own: Ctrl-C and a closing terminal reach the client only, which then closes the host in order.
-    return {"pass_fds": (descriptor,), "start_new_session": True}
+    return {"pass_fds": descriptors, "start_new_session": True}
 
 
 class _Spawner:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from p2pclient.envhost.views import ViewMemory
+
 
 class RunningHost(Protocol):
     """A host and our end of its pipe."""
 
     pipe: Any
     """A ``multiprocessing`` connection: ``send_bytes``, ``recv_bytes``, ``poll``, ``close``."""
+
+    views: ViewMemory
+    """Memory for its pictures; the host is told of it with ``init``."""
 
     @property
     def pid(self) -> int:

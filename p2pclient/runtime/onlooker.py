@@ -20,7 +20,7 @@ from p2pclient.runtime.hosting import HostKeeper
 from p2pclient.runtime.match_runner import MatchRunner
 from p2pclient.runtime.person import Person
 from p2pclient.runtime.planning import make_watch_plan
-from p2pclient.runtime.presenter import WindowLink, seat_colours
+from p2pclient.runtime.presenter import WindowLink, seat_colours, view_of
 from p2pclient.runtime.signaling_client import SignalingClient
 from p2pclient.transport.impairment import ImpairmentSpec
 
@@ -90,8 +90,7 @@ class WatchPresenter:
         """Note an event, and show how it stands now."""
         if isinstance(event, ViewReady):
             self._totals = tuple(float(total) for total in event.view["totals"])
-            if event.view["pixels"] is not None:
-                self._view = View(event.episode, int(event.view["frame"]), event.view["pixels"])
+            self._view = view_of(event)
         elif isinstance(event, PeerSilence):
             self._silence = event.level
         self._window.publish(self._presentation())

@@ -101,6 +101,13 @@ class _Words:
         return f"{names[0].upper()}{names[1:]} {'has' if is_one else 'have'}"
 
 
+def view_of(event: ViewReady) -> View:
+    """Return what the window is to draw of a view from the host."""
+    pixels = event.view["pixels"]
+    text = None if pixels is not None else str(event.view.get("text", ""))
+    return View(event.episode, int(event.view["frame"]), pixels, text)
+
+
 class MatchPresenter:
     """Publishes the screens of one match. What is said of the others is read from the match in each tick.
 
@@ -147,8 +154,7 @@ class MatchPresenter:
         view: Mapping[str, Any] = event.view
         self._totals = tuple(float(total) for total in view["totals"])
         self._frame = int(view["frame"])
-        if view["pixels"] is not None:
-            self._view = View(event.episode, self._frame, view["pixels"])
+        self._view = view_of(event)
 
     def publish(self) -> None:
         """Show where the match stands now, if that differs from what is shown."""

@@ -96,7 +96,7 @@ class SoloClient(PlayingClient):
             self._report(played_report(played))
             self._window.publish(results_screen(played, ready, 0))
             again = settings.linger and played.ended.reason == "finished"
-            if again and not self._person.wants_to_close:
+            if settings.linger and not self._person.wants_to_close:  # also to say why it ended
                 await self._person.wait_for_continue()
             if again and not self._person.wants_to_close:
                 ready = await self._with_newest_code(host, ready)

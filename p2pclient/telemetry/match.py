@@ -8,7 +8,7 @@ until the next such call happened then.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -41,6 +41,8 @@ class MatchTelemetry:
         self.tick_ms = Histogram()
         self.batch_ms = Histogram()
         self.host_ms = Histogram()
+        self.command_us: defaultdict[str, Histogram] = defaultdict(Histogram)
+        """By command, such as ``step``: what each one took in the host."""
         self.now = now
         """The newest time that was told, seconds."""
         self.trace: MatchTrace | None = None
@@ -54,6 +56,7 @@ class MatchTelemetry:
         self._stalled = False
         self._stall_began = now
         self._batch_since: float | None = None
+        self._batch: Sequence[Sequence[Any]] = ()
         self._batch_of_play = False
 
     def start_trace(self, process: int, *, now: float, limit: int = EVENTS_KEPT) -> MatchTrace:
@@ -141,7 +144,7 @@ class MatchTelemetry:
 
     def _sort_in(self) -> None:
         """Keep small what is sampled in every tick of play, or less often."""
-        for histogram in (self.lag, self.tick_ms, self.batch_ms, self.host_ms):
+        for histogram in (self.lag, self.tick_ms, self.batch_ms, self.host_ms, *self.command_us.values()):
             histogram.sort_in()
         for peer in self._sampled.values():
             peer.sort_in()
@@ -173,6 +176,7 @@ class MatchTelemetry:
     def batch_out(self, commands: Sequence[Sequence[Any]]) -> None:
         """A batch leaves for the host."""
         self._batch_since, self._batch_of_play = self.now, self._phase == PLAY
+        self._batch = commands
         if self.trace is not None:
             counts = Counter(str(command[0]) for command in commands)
             self.trace.begin(Track.BATCHES, "batch", now=self.now, commands=dict(counts))
@@ -188,6 +192,9 @@ class MatchTelemetry:
             self.batch_ms.pending.append((now - self._batch_since) * 1000)
             if costs_us:
                 self.host_ms.pending.append(sum(costs_us) / 1000)
+                command_us = self.command_us
+                for command, cost in zip(self._batch, costs_us, strict=False):
+                    command_us[command[0]].pending.append(cost)
         self._batch_since = None
         if self.trace is not None:
             self.trace.end(Track.BATCHES, now=now, host_us=sum(costs_us))
@@ -265,6 +272,7 @@ class MatchTelemetry:
             tick_ms=self.tick_ms.summary(),
             batch_ms=self.batch_ms.summary(),
             host_ms=self.host_ms.summary(),
+            command_us={name: each.summary() for name, each in sorted(self.command_us.items())},
             peers={str(number): report_peer(peer) for number, peer in self.peers.items()},
         )
 

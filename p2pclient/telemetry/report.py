@@ -71,6 +71,8 @@ class MatchReport(msgspec.Struct, frozen=True, kw_only=True):
     """From handing a batch of play to the environment's host to its reply."""
     host_ms: Summary
     """What the host's commands of such a batch took by its own clock."""
+    command_us: dict[str, Summary]
+    """The same for each command by its name, in microseconds: ``step``, ``save``, ``load``, ``render`` and others."""
     peers: dict[str, PeerReport]
     """By the peer's id."""
 

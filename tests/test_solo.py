@@ -1,0 +1,61 @@
+"""``tandem play`` without a server, in this process: what the window is given where the game cannot be drawn."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from p2pclient.common.presentation import Continue, Intent, Presentation, Screen
+from p2pclient.runtime.solo import SoloClient, SoloSettings
+
+
+class OpenWindow:
+    """Keeps what it is to show; the person does what the test says."""
+
+    def __init__(self) -> None:
+        self.shown: list[Presentation] = []
+        self.intents: list[Intent] = []
+        self.results = asyncio.Event()
+
+    def publish(self, presentation: Presentation) -> None:
+        self.shown.append(presentation)
+        if presentation.screen is Screen.RESULTS:
+            self.results.set()
+
+    def take_intents(self) -> list[Intent]:
+        taken, self.intents = self.intents, []
+        return taken
+
+
+async def played(env: str, out: Path, **settings: Any) -> tuple[OpenWindow, asyncio.Task[None]]:
+    """Play until the results are shown."""
+    window = OpenWindow()
+    client = SoloClient(SoloSettings(env, out, seed=1, **settings), window, report=lambda event: None)
+    task = asyncio.create_task(client.run())
+    await asyncio.wait_for(window.results.wait(), 60)
+    return window, task
+
+
+async def test_a_game_that_cannot_be_drawn_says_why_until_the_person_has_read_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(Path(__file__).parent)
+    window, task = await played("foreign_rig:Blind", tmp_path)
+    assert "there is no graphics card" in window.shown[-1].message
+    assert window.shown[-1].can_continue
+    done, _ = await asyncio.wait({task}, timeout=0.3)
+    assert not done
+    window.intents.append(Continue(0.0))
+    await asyncio.wait_for(task, 30)
+
+
+async def test_a_game_without_a_picture_is_shown_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(Path(__file__).parent)
+    window, task = await played("foreign_rig:Walk", tmp_path, frames=5, rate_hz=60.0, linger=False)
+    await asyncio.wait_for(task, 30)
+    views = [each.view for each in window.shown if each.screen is Screen.PLAYING and each.view is not None]
+    assert {view.frame for view in views} == set(range(6))
+    assert {(view.pixels, view.text) for view in views} == {(None, "")}
