@@ -98,7 +98,7 @@ def assert_shows_straight_run(shown: np.ndarray, run: Path) -> None:
     assert_same(*picture_area(shown, pixels, key_help(env["controls"], "all")))
     candidates = []
     left = LONG_S - len(frames(run)) // 15  # about: the picture was taken a moment before
-    for seconds in range(left - 1, left + 6):
+    for seconds in range(left - 1, left + 15):
         hud = Hud(tuple(totals), 0, colours=seat_colours(env), seconds_left=float(seconds))
         keys = key_help(env["controls"], "all")
         playing = Presentation(Screen.PLAYING, view=View(0, 0, pixels), hud=hud, keys=keys)
