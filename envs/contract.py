@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import random
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 from envs.plain import copy_plain
 from p2pclient.common.errors import ConfigurationError
@@ -17,7 +17,7 @@ Controls = Dict[str, Any]
 """How people play, as data::
 
     {"mode": "press" or "held",         one action per press, or for as long as a key is down
-     "bindings": [{"keys": ["KeyW", "ArrowUp"], "input": bytes, "label": "up"}, ...],
+     "bindings": [{"keys": ["KeyW", "ArrowUp"], "input": bytes or [bytes by seat], "label": "up"}, ...],
      "neutral": [bytes by seat],        the input of a seat whose player does nothing
      "help": [("W A S D or ↑ ← ↓ →", "move"), ...]}
 
@@ -45,6 +45,8 @@ class Outcome(NamedTuple):
     terminations: List[Optional[bool]]
     truncations: List[Optional[bool]]
     infos: List[Optional[Dict[str, Any]]]
+    present: Optional[List[bool]] = None
+    """By seat: is its agent there after the step. None: whoever was not terminated or truncated so far is."""
 
 
 class Bot(abc.ABC):
@@ -91,6 +93,11 @@ class Environment(abc.ABC):
     """None if it keeps its state by itself; else how it is kept, and what was found out about each way, as plain data
     (see :mod:`envs.grading`)."""
 
+    @property
+    def told_args(self) -> Dict[str, Any]:
+        """Arguments that were decided here, beside those that it was made with: with both, the same is made again."""
+        return {}
+
     @abc.abstractmethod
     def reset(self, seed: int) -> None:
         """Begin an episode. Every random generator follows from ``seed``; 0 is a seed like any other."""
@@ -102,6 +109,10 @@ class Environment(abc.ABC):
     @abc.abstractmethod
     def observe(self) -> List[Any]:
         """Return the observations of the current state by seat; None where the agent is absent. Changes nothing."""
+
+    def to_move(self) -> Optional[int]:
+        """Return the one seat whose input can do anything in the current state; None if all may act, or none may."""
+        return None
 
     @abc.abstractmethod
     def get_state(self) -> Any:
@@ -218,3 +229,8 @@ class Environment(abc.ABC):
 def random_action(space: Space, generator: random.Random) -> Any:
     """Return a value of ``space``, drawn as :func:`~p2pclient.common.spaces.draw_action` does."""
     return draw_action(space, generator)
+
+
+def one_or_by_seat(payloads: Sequence[bytes]) -> Union[bytes, List[bytes]]:
+    """Return what a binding has as its input: one payload if all seats have the same, else all by seat."""
+    return payloads[0] if len(set(payloads)) == 1 else list(payloads)

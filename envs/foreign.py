@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import abc
 import random
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple, Type
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple, Type
 
 import numpy as np
 
@@ -38,6 +38,8 @@ class Step(NamedTuple):
     infos: List[Any]
     seen: List[Any]
     """Observations after the step; None where the agent is absent."""
+    present: Optional[List[bool]] = None
+    """As in :class:`~envs.contract.Outcome`."""
 
 
 class _Kept(NamedTuple):
@@ -46,6 +48,7 @@ class _Kept(NamedTuple):
     kept: Any
     seen: List[Any]
     globals: Tuple[Any, Any]
+    beside: Any
 
 
 class ForeignEnvironment(Environment, Subject):
@@ -94,6 +97,13 @@ class ForeignEnvironment(Environment, Subject):
     def _step(self, actions: List[Any]) -> Step:
         """Step :attr:`env` with one plain value per seat."""
 
+    def _beside(self) -> Any:
+        """Return what a kind keeps of its own beside :attr:`env`, as plain data; None for nothing."""
+        return None
+
+    def _set_beside(self, beside: Any) -> None:
+        """Go back to what :meth:`_beside` returned."""
+
     # -- play -------------------------------------------------------------------------------------------------------
 
     def reset(self, seed: int) -> None:
@@ -120,6 +130,7 @@ class ForeignEnvironment(Environment, Subject):
             [None if flag is None else bool(flag) for flag in step.terminations],
             [None if flag is None else bool(flag) for flag in step.truncations],
             [None if info is None else plain_part(info) for info in step.infos],
+            step.present,
         )
 
     def observe(self) -> List[Any]:
@@ -128,11 +139,12 @@ class ForeignEnvironment(Environment, Subject):
     # -- its state --------------------------------------------------------------------------------------------------
 
     def keep(self) -> _Kept:
-        return _Kept(self._keeper.keep(), list(self._seen), _global_generators())
+        return _Kept(self._keeper.keep(), list(self._seen), _global_generators(), self._beside())
 
     def restore(self, kept: _Kept) -> None:
         self._keeper.restore(kept.kept)
         self._seen = list(kept.seen)
+        self._set_beside(kept.beside)
         _set_global_generators(kept.globals)
 
     def hand_over(self) -> Any:
@@ -155,7 +167,9 @@ class ForeignEnvironment(Environment, Subject):
         self._fresh_globals = fresh_globals
 
     def fingerprint(self) -> Any:
-        return {"env": state_tree(self.env).data, **self._drawn()}
+        beside = self._beside()
+        held = {} if beside is None else {"beside": beside}
+        return {"env": state_tree(self.env).data, **held, **self._drawn()}
 
     def get_state(self) -> Any:
         return self.fingerprint()
@@ -224,6 +238,18 @@ class _RandomBot(Bot):
             self._action = random_action(self._space, self._random)
         self._left -= 1
         return self._action
+
+
+def agents_now(env: Any, agents: Sequence[Any]) -> Set[Any]:
+    """Return the agents that a PettingZoo environment lists at the moment.
+
+    Raises:
+        EnvHostError: there is one that has no seat.
+    """
+    strange = [agent for agent in env.agents if agent not in agents]
+    if strange:
+        raise EnvHostError(f"there is an agent {strange[0]!r}, which is none of its possible_agents, {list(agents)}")
+    return set(env.agents)
 
 
 def plain_part(info: Any) -> Dict[str, Any]:

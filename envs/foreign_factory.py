@@ -6,8 +6,9 @@ import importlib
 from typing import Any, Dict, Type
 
 from envs.contract import Environment, Progress, no_progress
+from envs.foreign_packages import install_hint
 from envs.keeping import Keeper, NoKeeper
-from p2pclient.common.errors import ConfigurationError
+from p2pclient.common.errors import ConfigurationError, EnvHostError
 
 
 def make(
@@ -20,21 +21,30 @@ def make(
 
     Raises:
         ConfigurationError: there is no such module or factory, or it makes something else.
+        EnvHostError: the module needs a package that is not installed.
     """
     place, _, factory_name = name.partition(":")
     try:
         factory = getattr(importlib.import_module(place), factory_name)
     except (ImportError, AttributeError) as error:
+        missing = error.name or "" if isinstance(error, ModuleNotFoundError) else ""
+        if missing and not f"{place}.".startswith(f"{missing}."):
+            raise EnvHostError(install_hint(name, missing)) from error
         raise ConfigurationError(
             "environment", name, f"module:factory that this Python can import ({error})"
         ) from error
     progress(None, "Starting the game")
-    made = factory(**args)
-    return adapt(made, name, keeper)
+    given = dict(args)
+    by_turns = given.pop("tandem_turns", False)
+    made = factory(**given)
+    return adapt(made, name, keeper, by_turns=by_turns)
 
 
-def adapt(made: Any, name: str, keeper: Type[Keeper] = NoKeeper) -> Environment:
+def adapt(made: Any, name: str, keeper: Type[Keeper] = NoKeeper, *, by_turns: bool = False) -> Environment:
     """Put a Gymnasium or PettingZoo environment behind the contract of ours; one that has it already stays as it is.
+
+    Args:
+        by_turns: as in :func:`envs.foreign_zoo.from_env`.
 
     Raises:
         ConfigurationError: it is something else.
@@ -56,6 +66,6 @@ def adapt(made: Any, name: str, keeper: Type[Keeper] = NoKeeper) -> Environment:
     if isinstance(made, kinds):
         from envs.foreign_zoo import from_env
 
-        return from_env(made, name, keeper=keeper)
+        return from_env(made, name, keeper=keeper, by_turns=by_turns)
     kind = f"{type(made).__module__}.{type(made).__qualname__}"
     raise ConfigurationError("environment", name, f"a factory of a Gymnasium or PettingZoo environment, not of {kind}")

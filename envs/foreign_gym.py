@@ -8,6 +8,7 @@ from typing import Any, Dict, List, Optional, Type
 from envs.contract import Progress, no_progress
 from envs.foreign import ForeignEnvironment, Step
 from envs.foreign_controls import controls_of
+from envs.foreign_packages import register_atari, telling
 from envs.gym_spaces import space_data, to_action
 from envs.keeping import Keeper, NoKeeper
 from p2pclient.common.errors import ConfigurationError
@@ -56,6 +57,8 @@ def make(
     import gymnasium
 
     own = name.partition(":")[2]
+    if own.startswith("ALE/"):
+        register_atari(name)
     known = sorted(spec.id for spec in gymnasium.registry.values())
     if not _NAME.fullmatch(own) or own not in gymnasium.registry:
         raise ConfigurationError("environment", name, f"gymnasium: and one of {_near(own, known)}")
@@ -64,10 +67,8 @@ def make(
     limit: Optional[int] = given.pop("max_steps", None)
     if limit is not None:
         given["max_episode_steps"] = limit
-    try:
+    with telling(name, args):
         env = gymnasium.make(own, render_mode=_render_mode(gymnasium.registry[own]), disable_env_checker=True, **given)
-    except TypeError as error:
-        raise ConfigurationError(f"arguments of {own}", args, f"those that it takes ({error})") from error
     return GymnasiumEnvironment(env, own, keeper)
 
 

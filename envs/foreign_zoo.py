@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 from typing import Any, Dict, List, Optional, Type
 
 from envs.contract import Progress, no_progress
-from envs.foreign import ForeignEnvironment, Step
+from envs.foreign import ForeignEnvironment, Step, agents_now
 from envs.foreign_controls import controls_of
+from envs.foreign_packages import import_family, rom_folder, telling
 from envs.gym_spaces import space_data, to_action
 from envs.keeping import Keeper, NoKeeper
-from p2pclient.common.errors import ConfigurationError, EnvHostError
+from p2pclient.common.errors import ConfigurationError
 
-_NAME = re.compile(r"[a-z][a-z0-9_]*/[a-z][a-z0-9_]*_v[0-9]+")
+_NAMES = {
+    "pettingzoo": (
+        re.compile(r"[a-z][a-z0-9_]*/[a-z][a-z0-9_]*_v[0-9]+"),
+        "FAMILY/NAME_vN, such as butterfly/pistonball_v6",
+    ),
+    "mpe2": (re.compile(r"[a-z][a-z0-9_]*_v[0-9]+"), "NAME_vN, such as simple_spread_v3"),
+}
+"""By package: what its names look like."""
 _LENGTHS = ("max_cycles", "max_steps", "max_iter")
 """What PettingZoo's families call the length of an episode."""
+TURNS = "tandem_turns"
+"""Argument of ours: do the agents take turns. Not given to the environment."""
 
 
 class ParallelEnvironment(ForeignEnvironment):
@@ -45,89 +54,110 @@ class ParallelEnvironment(ForeignEnvironment):
         return [seen.get(agent) for agent in self.agents]
 
     def _step(self, actions: List[Any]) -> Step:
-        before = set(self.env.agents)
+        before = agents_now(self.env, self.agents)
         given = {
             agent: to_action(space, action)
             for agent, space, action in zip(self.agents, self._spaces, actions)
             if agent in before
         }
         seen, rewards, terminations, truncations, infos = self.env.step(given)
-        left = set(self.env.agents)
+        left = agents_now(self.env, self.agents)
 
         def of(found: Any, default: Any) -> List[Any]:
             return [found.get(agent, default) if agent in before else None for agent in self.agents]
 
-        flags = of(terminations, False)
-        for seat, agent in enumerate(self.agents):
-            # Who is taken off the list without a word is gone, too.
-            if agent in before and agent not in left and not terminations.get(agent) and not truncations.get(agent):
-                flags[seat] = True
+        over = {agent for agent in before if terminations.get(agent) or truncations.get(agent)}
+        # Who is taken off the list without a word is gone, too.
+        silent = dict.fromkeys(before - left - over, True)
+        left -= over
         return Step(
             of(rewards, 0.0),
-            flags,
+            of({**terminations, **silent}, False),
             of(truncations, False),
             of(infos, {}),
             [seen.get(agent) if agent in left else None for agent in self.agents],
+            [agent in left for agent in self.agents],
         )
 
 
 def make(
     name: str, args: Dict[str, Any], progress: Progress = no_progress, keeper: Type[Keeper] = NoKeeper
-) -> ParallelEnvironment:
-    """Make ``pettingzoo:FAMILY/NAME_vN``.
+) -> ForeignEnvironment:
+    """Make ``pettingzoo:FAMILY/NAME_vN``, or ``mpe2:NAME_vN``.
 
     Raises:
         ConfigurationError: there is no such environment, or it does not take these arguments.
-        EnvHostError: it lacks a package, or its agents take turns.
+        EnvHostError: it lacks a package.
     """
-    own = name.partition(":")[2]
-    if not _NAME.fullmatch(own):
-        raise ConfigurationError("environment", name, "pettingzoo:FAMILY/NAME_vN, such as butterfly/pistonball_v6")
+    package, _, own = name.partition(":")
+    form, example = _NAMES[package]
+    if not form.fullmatch(own):
+        raise ConfigurationError("environment", name, f"{package}:{example}")
+    if package == "pettingzoo" and own.startswith("mpe/"):
+        moved = f"mpe2:{own.partition('/')[2]}; what was PettingZoo's is a package of its own now"
+        raise ConfigurationError("environment", name, moved)
     progress(None, "Starting the game")
-    try:
-        module = importlib.import_module("pettingzoo." + own.replace("/", "."))
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("pettingzoo"):
-            raise ConfigurationError("environment", name, f"one that the installed PettingZoo has ({error})") from error
-        raise EnvHostError(
-            f"{name} needs the package {error.name}, which this Python does not have: "
-            f"install it there with pip install {error.name}"
-        ) from error
-    return from_module(module, own, args, keeper)
+    module = import_family(name, package, own.replace("/", "."))
+    given = dict(args)
+    if own.startswith("atari/"):
+        given.setdefault("auto_rom_install_path", rom_folder(name))
+    # Turns are what the classic games are about, even where a round could be played at once.
+    return from_module(module, name, given, keeper, by_turns=own.startswith("classic/"))
 
 
-def from_module(module: Any, own: str, args: Dict[str, Any], keeper: Type[Keeper]) -> ParallelEnvironment:
-    """Make the environment of a PettingZoo module, as one in which all act at once."""
+def from_module(
+    module: Any, name: str, args: Dict[str, Any], keeper: Type[Keeper], *, by_turns: bool = False
+) -> ForeignEnvironment:
+    """Make the environment of a module with the functions that PettingZoo's modules have.
+
+    Args:
+        name: with the family before the colon.
+        by_turns: its agents take turns unless the arguments say otherwise.
+    """
     given = dict(args)
     limit = given.pop("max_steps", None)
-    builder = getattr(module, "parallel_env", None) or module.env
-    if limit is not None:
+    by_turns = _taken_turns(given, by_turns)
+    builder = getattr(module, "parallel_env", None)
+    if by_turns or builder is None:
+        builder = module.env
+    elif limit is not None:
         given[_length_name(getattr(module, "raw_env", builder))] = limit
-    try:
+    with telling(name, args):
         env = builder(render_mode="rgb_array", **given)
-    except TypeError as error:
-        raise ConfigurationError(f"arguments of {own}", args, f"those that it takes ({error})") from error
-    return from_env(env, own, max_steps=limit, keeper=keeper)
+    return from_env(env, name.partition(":")[2], max_steps=limit, keeper=keeper, by_turns=by_turns)
 
 
 def from_env(
-    env: Any, own: str, *, max_steps: Optional[int] = None, keeper: Type[Keeper] = NoKeeper
-) -> ParallelEnvironment:
+    env: Any,
+    own: str,
+    *,
+    max_steps: Optional[int] = None,
+    keeper: Type[Keeper] = NoKeeper,
+    by_turns: bool = False,
+) -> ForeignEnvironment:
     """Wrap a PettingZoo environment, parallel or AEC.
 
-    Raises:
-        EnvHostError: its agents act in turns, one at a time.
+    Args:
+        by_turns: let the agents of an AEC environment take turns, though they could act at once.
     """
     from pettingzoo import AECEnv
     from pettingzoo.utils.conversions import aec_to_parallel
 
     if isinstance(env, AECEnv):
-        if not (getattr(env, "metadata", None) or {}).get("is_parallelizable"):
-            raise EnvHostError(
-                f"the agents of {own} take turns; only environments in which all act at once can be played"
-            )
+        if by_turns or not (getattr(env, "metadata", None) or {}).get("is_parallelizable"):
+            from envs.foreign_turns import TurnEnvironment
+
+            return TurnEnvironment(env, own, max_steps=max_steps, keeper=keeper)
         env = aec_to_parallel(env)
     return ParallelEnvironment(env, own, max_steps=max_steps, keeper=keeper)
+
+
+def _taken_turns(args: Dict[str, Any], usual: bool) -> bool:
+    """Take what the arguments say of turns out of them."""
+    asked = args.pop(TURNS, usual)
+    if not isinstance(asked, bool):
+        raise ConfigurationError(f"argument {TURNS}", asked, "true or false")
+    return asked
 
 
 def _length_name(builder: Any) -> str:

@@ -31,7 +31,7 @@ def space_data(space: Any, *, setting: str) -> Space:
         setting: what the space is called in an error, such as ``action space of agent 'left'``.
 
     Raises:
-        ConfigurationError: its values have no fixed number of bytes, or more than 63. Says what to do.
+        ConfigurationError: its values have no fixed number of bytes, or more than 255. Says what to do.
     """
     data = _data(space, setting)
     width = input_width(data)

@@ -14,13 +14,16 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple, Type
 import numpy as np
 
 from envs.contract import Clock, Environment, Progress, no_progress
+from envs.foreign import ForeignEnvironment
+from envs.foreign_packages import install_hint, missing_module
 from envs.grading import QUICK, THOROUGH, grade
 from envs.keeping import Keeper, NoKeeper
 from envs.machine import machine_facts, numeric_probe, source_digest
 from envs.prediction import OWN, predictor_names
+from envs.seating import SEATS, SharedSeats, seats_for
 from p2pclient.common.errors import ConfigurationError, EnvHostError, TandemError
-from p2pclient.common.frames import MAX_SEATS
-from p2pclient.common.spaces import check_space
+from p2pclient.common.frames import MAX_JOINED_BYTES, MAX_SEATS
+from p2pclient.common.spaces import check_space, input_width
 
 
 class _Entry(NamedTuple):
@@ -45,6 +48,7 @@ _ENTRIES: Dict[str, _Entry] = {
 _FAMILIES: Dict[str, _Entry] = {
     "gymnasium": _Entry("envs.foreign_gym", "gymnasium"),
     "pettingzoo": _Entry("envs.foreign_zoo", "pettingzoo"),
+    "mpe2": _Entry("envs.foreign_zoo", "mpe2"),
 }
 """Whole packages of environments, by the part of a name before the colon; any of theirs is taken by its own name."""
 _WORD = re.compile(r"[A-Za-z0-9_+-]{0,64}")
@@ -69,6 +73,7 @@ def create(
     local: bool = False,
     trusted_args: bool = False,
     thorough: bool = False,
+    seats: Optional[int] = None,
 ) -> Environment:
     """Import and make an environment.
 
@@ -79,6 +84,7 @@ def create(
         local: the name was given by the person at this machine, so that ``module:factory`` may be imported.
         trusted_args: likewise of the arguments, which may be paths then.
         thorough: try every way of keeping its state, from more moments of an episode.
+        seats: how many players the match has, if that is known: see :mod:`envs.seating`.
 
     Raises:
         ConfigurationError: the name or an argument is not allowed; the message names what is.
@@ -94,16 +100,14 @@ def create(
     try:
         module = importlib.import_module(entry.module)
     except ModuleNotFoundError as error:
-        if entry.distribution is None or (error.name or "").partition(".")[0] != entry.distribution:
+        missing = (error.name or "").partition(".")[0]
+        if missing != entry.distribution and (name in _ENTRIES or missing in ("", "envs", "p2pclient")):
             raise
-        raise EnvHostError(
-            f"{name} needs the package {entry.distribution}, which this Python does not have: "
-            f"install it there with pip install {entry.distribution}"
-        ) from error
+        raise EnvHostError(install_hint(name, missing)) from error
     if name in _ENTRIES:
         environment: Environment = module.make(name, dict(args or {}), tell)
     else:
-        environment = _make_foreign(module, name, dict(args or {}), tell, thorough)
+        environment = _make_foreign(module, name, dict(args or {}), tell, thorough, seats)
     _check(environment)
     return environment
 
@@ -142,12 +146,20 @@ def _check_modest(value: Any, place: str) -> None:
         _check_modest(part, inner)
 
 
-def _make_foreign(module: Any, name: str, args: Dict[str, Any], tell: Progress, thorough: bool) -> Environment:
+def _make_foreign(
+    module: Any, name: str, args: Dict[str, Any], tell: Progress, thorough: bool, seats: Optional[int]
+) -> Environment:
     """Make an environment of another package, with the best way of keeping its state."""
+    own_args = {key: value for key, value in args.items() if key != SEATS}
 
     def build(keeper: Type[Keeper]) -> Environment:
-        made: Environment = module.make(name, dict(args), no_progress, keeper)
-        return made
+        made: Environment = module.make(name, dict(own_args), no_progress, keeper)
+        shared = seats_for(len(made.agents), args, seats)
+        if shared is None:
+            return made
+        if not isinstance(made, ForeignEnvironment):
+            raise ConfigurationError(f"argument {SEATS}", shared, f"none: {name} says itself who sits where")
+        return SharedSeats(made, shared)
 
     tell(None, "Starting the game")
     try:
@@ -155,7 +167,10 @@ def _make_foreign(module: Any, name: str, args: Dict[str, Any], tell: Progress, 
     except TandemError:
         raise
     except Exception as error:
-        raise EnvHostError(f"{name} cannot be made here: {error}") from error
+        missing = missing_module(error)
+        if missing is not None:
+            raise EnvHostError(install_hint(name, missing)) from error
+        raise EnvHostError(f"{name} cannot be made here: {str(error) or type(error).__name__}") from error
     _check(first)
     tell(None, "Trying whether the game can go back")
     verdict = grade(build, THOROUGH, all_of_them=True, budget=60.0) if thorough else grade(build, QUICK)
@@ -176,7 +191,8 @@ def describe(
     environment.reset(0)
     return {
         "env": name,
-        "args": dict(args or {}),
+        # Whoever makes it again, to replay a recording, say, need not know how many players the match had.
+        "args": {**dict(args or {}), **environment.told_args},
         "title": environment.title or name,
         "seat_colours": [list(colour) for colour in environment.seat_colours],
         "agents": list(environment.agents),
@@ -238,3 +254,6 @@ def _check(environment: Environment) -> None:
         raise EnvHostError(f"no bot may be called {OWN!r}: that is the environment's own predictor")
     for agent, space in zip(environment.agents, environment.action_spaces):
         check_space(space, setting=f"action space of agent {agent!r}")
+    together = sum(input_width(space) + 1 for space in environment.action_spaces)
+    if together > MAX_JOINED_BYTES:
+        raise ConfigurationError("bytes of all seats' actions", together - seats, f"at most {MAX_JOINED_BYTES - seats}")

@@ -141,11 +141,14 @@ class Simulation:
             return [self.compute_hash(), nothing, list(nothing), list(nothing), list(nothing), True, seen]
         self._known = False
         outcome = self._environment.step(actions)
-        rewards, terminations, truncations, infos = outcome
+        rewards, terminations, truncations, infos, present = outcome
         for seat, reward in enumerate(rewards):
             if reward is not None:
                 self._totals[seat] += float(reward)
-            self._gone[seat] = self._gone[seat] or bool(terminations[seat] or truncations[seat])
+            if present is None:
+                self._gone[seat] = self._gone[seat] or bool(terminations[seat] or truncations[seat])
+            else:
+                self._gone[seat] = not present[seat]  # who has left may come back
         if self._hook is not None:
             infos = self._hook.infos(self._frame, self._environment, actions, outcome)
         seen = self._environment.observe() if observe else None
@@ -259,13 +262,17 @@ class Simulation:
     def render(self) -> Dict[str, Any]:
         """Return the view: ``{"frame", "pixels": uint8[h, w, 3] or None, "totals": floats by seat, "ended": bool}``.
 
-        Without pixels, ``"text"`` is the picture in characters, empty if there is none.
+        Without pixels, ``"text"`` is the picture in characters, empty if there is none. Where one seat alone can act,
+        ``"to_move"`` is which.
         """
         self._check(self._frame)
         pixels = self._environment.render()
         view = {"frame": self._frame, "pixels": pixels, "totals": list(self._totals), "ended": all(self._gone)}
         if pixels is None:
             view["text"] = self._environment.render_text()
+        turn = None if view["ended"] else self._environment.to_move()
+        if turn is not None:
+            view["to_move"] = turn
         return view
 
     def hand_over(self) -> Optional[Dict[str, Any]]:

@@ -55,7 +55,7 @@ def by_size(number: Any) -> tuple[Any, float]:
 
 
 @st.composite
-def boxes(draw: st.DrawFn, most: int = 63) -> dict[str, Any]:
+def boxes(draw: st.DrawFn, most: int = 80) -> dict[str, Any]:
     dtype = draw(st.sampled_from(DTYPES))
     columns = draw(st.integers(1, min(3, most // np.dtype(dtype).itemsize)))
     rows = draw(st.integers(1, max(1, most // np.dtype(dtype).itemsize // columns)))

@@ -272,9 +272,9 @@ def test_of_all_half_floats_those_within_the_bounds_are_taken(low: float | None,
         {"kind": "multi_discrete", "nvec": []},
         {"kind": "multi_discrete", "nvec": [2, 0]},
         {"kind": "multi_discrete", "nvec": (2, 2)},
-        {"kind": "multi_discrete", "nvec": [2] * 64},
+        {"kind": "multi_discrete", "nvec": [2] * 256},
         {"kind": "multi_binary", "n": 0},
-        {"kind": "multi_binary", "n": 505},
+        {"kind": "multi_binary", "n": 2041},
         {"kind": "multi_binary", "n": "8"},
         {"kind": "multi_discrete", "nvec": [2, 2], "start": [1]},
         {"kind": "multi_discrete", "nvec": [2], "start": [0.5]},
@@ -329,16 +329,16 @@ def test_spaces_that_cannot_be_sent_are_refused_with_what_is_allowed(space: Any)
 @pytest.mark.parametrize(
     ("space", "width"),
     [
-        (box("<f4", [None] * 16, [None] * 16), 64),
-        (box("|u1", [0] * 64, [255] * 64), 64),
-        ({"kind": "text", "max": 63, "charset": "ab"}, 64),
-        ({"kind": "tuple", "spaces": [box("<f4", [None] * 15, [None] * 15), WORD]}, 64),
-        ({"kind": "dict", "spaces": {"a": DISCRETE, "b": {"kind": "multi_binary", "n": 504}}}, 64),
+        (box("<f4", [None] * 64, [None] * 64), 256),
+        (box("|u1", [0] * 256, [255] * 256), 256),
+        ({"kind": "text", "max": 255, "charset": "ab"}, 256),
+        ({"kind": "tuple", "spaces": [box("<f4", [None] * 63, [None] * 63), WORD]}, 256),
+        ({"kind": "dict", "spaces": {"a": DISCRETE, "b": {"kind": "multi_binary", "n": 2040}}}, 256),
         ({"kind": "multi_binary", "n": 1 << 32}, 1 << 29),
     ],
 )
 def test_what_takes_too_many_bytes_is_told_with_their_number(space: dict[str, Any], width: int) -> None:
-    with pytest.raises(ConfigurationError, match=f"at most 63 bytes per value; this one takes {width}$"):
+    with pytest.raises(ConfigurationError, match=f"at most 255 bytes per value; this one takes {width}$"):
         check_space(space)
 
 
@@ -373,11 +373,11 @@ def test_a_space_with_a_wrong_parameter_is_refused_or_works(space: dict[str, Any
 @pytest.mark.parametrize(
     "space",
     [
-        {"kind": "multi_discrete", "nvec": [2] * 63},
-        {"kind": "multi_binary", "n": 504},
-        box("|u1", [0] * 63, [1] * 63),
-        {"kind": "text", "max": 62, "charset": "ab"},
-        {"kind": "tuple", "spaces": [DISCRETE] * 63},
+        {"kind": "multi_discrete", "nvec": [2] * 255},
+        {"kind": "multi_binary", "n": 2040},
+        box("|u1", [0] * 255, [1] * 255),
+        {"kind": "text", "max": 254, "charset": "ab"},
+        {"kind": "tuple", "spaces": [DISCRETE] * 255},
     ],
 )
 def test_the_widest_values_are_allowed(space: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ from gymnasium import spaces
 from hypothesis import given
 from hypothesis import strategies as st
 
+from envs import registry
 from envs.gym_spaces import neutral_value, plain_value, space_data, to_action
 from p2pclient.common.errors import ConfigurationError
 from p2pclient.common.spaces import check_space, decode_action, draw_action, encode_action, input_width
@@ -89,7 +90,7 @@ def sendable(space: Any) -> dict[str, Any] | None:
     try:
         return check_space(space_data(space, setting="action space"))
     except ConfigurationError as error:
-        if "at most 63 bytes" not in str(error):
+        if "at most 255 bytes" not in str(error):
             raise
         return None
 
@@ -173,20 +174,23 @@ def test_spaces_are_this_data(space: Any, data: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("space", "hint"),
     [
-        (spaces.Box(-1, 1, (17,)), r"at most 63 bytes per action; this one takes 68: have a wrapper .* fewer numbers"),
+        (
+            spaces.Box(-1, 1, (64,)),
+            r"at most 255 bytes per action; this one takes 256: have a wrapper .* fewer numbers",
+        ),
         (spaces.Box(0, 255, (64, 64, 3), np.uint8), "has 12288 numbers"),
         (spaces.Box(0, 1, (0,)), "has 0 numbers"),
-        (spaces.Box(0, 1, (8,), np.float64), r"takes 64: .* smaller dtype"),
+        (spaces.Box(0, 1, (32,), np.float64), r"takes 256: .* smaller dtype"),
         pytest.param(
             spaces.Box(0, 1, (2,), np.longdouble),
             "float16, float32, float64, int8",
             marks=pytest.mark.skipif(np.dtype(np.longdouble).itemsize == 8, reason="long doubles are doubles here"),
         ),
-        (spaces.MultiBinary([8, 64]), "takes 64"),
-        (spaces.MultiDiscrete([2] * 64), "takes 64"),
+        (spaces.MultiBinary([32, 64]), "takes 256"),
+        (spaces.MultiDiscrete([2] * 256), "takes 256"),
         (spaces.Discrete((1 << 32) + 1), "4294967296 choices"),
         (spaces.MultiDiscrete([2, 1 << 40]), "4294967296 choices"),
-        (spaces.Text(63, charset="ab"), "at most 62 characters"),
+        (spaces.Text(255, charset="ab"), "at most 254 characters"),
         (spaces.Text(0, min_length=0), "one or more characters"),
         (spaces.Sequence(spaces.Discrete(2)), "Discrete, MultiDiscrete, MultiBinary, Box, Text, and Dict and Tuple"),
         (spaces.Graph(spaces.Discrete(2), None), "have a wrapper"),
@@ -194,7 +198,7 @@ def test_spaces_are_this_data(space: Any, data: dict[str, Any]) -> None:
         (spaces.Dict({}), "a Dict with keys"),
         (spaces.Dict({1: spaces.Discrete(2)}), "all of them str"),
         (spaces.Tuple([]), "have a wrapper"),
-        (spaces.Tuple([spaces.Box(-1, 1, (8,)), spaces.Box(-1, 1, (8,))]), "takes 64"),
+        (spaces.Tuple([spaces.Box(-1, 1, (32,)), spaces.Box(-1, 1, (32,))]), "takes 256"),
         (None, "have a wrapper"),
         ("Discrete(2)", "have a wrapper"),
     ],
@@ -315,3 +319,12 @@ def test_environments_take_what_comes_from_bytes_as_their_own_actions(name: str)
         if ended:
             break
     ours.close(), theirs.close()
+
+
+def test_seats_whose_actions_do_not_fit_one_frame_together_are_refused() -> None:
+    for name, fits in (("Wide2", True), ("Wide3", False)):
+        if fits:
+            assert len(registry.create(f"zoo_rig:{name}", local=True).agents) == 2
+        else:
+            with pytest.raises(ConfigurationError, match="bytes of all seats' actions is 600; allowed: at most 509"):
+                registry.create(f"zoo_rig:{name}", local=True)

@@ -31,6 +31,22 @@ async def test_a_pettingzoo_environment_is_played_with_rollbacks_and_all_record_
     assert replay_run(folders[0]).is_same
 
 
+async def test_a_game_of_turns_is_played_by_two_and_all_record_the_same(tmp_path: Path) -> None:
+    match = settings(env="pettingzoo:classic/tictactoe_v3", rate_hz=15.0, frames=90, episodes=0)
+    async with running_server(match) as url, pair(url, tmp_path, *BAD) as (a, b):
+        played = [await client.until("played", within=60) for client in (a, b)]
+        assert [await a.end(), await b.end()] == [0, 0]
+    folders = [Path(each["folder"]) for each in played]
+    assert all(each["outcome"]["counters"]["verified_frames"] == 90 for each in played)
+    assert sum(each["outcome"]["counters"]["rollbacks"] for each in played) > 0
+    assert verify_folders(*folders).code == SAME
+    frames = list(RunReader(folders[0]).frames())
+    moved = [seat for frame in frames for seat, info in enumerate(frame.infos) if info and info.get("tandem_moved")]
+    assert len(moved) > 4
+    assert set(moved) == {0, 1}
+    assert replay_run(folders[0]).is_same
+
+
 @pytest.mark.parametrize(
     ("env", "args", "part"),
     [

@@ -325,3 +325,30 @@ def test_who_falls_silent_while_games_are_compared_is_waited_for() -> None:
         Screen.COMPARING,
         Screen.PARTNER_LOST,
     ]
+
+
+# -- games of turns ---------------------------------------------------------------------------------------------------
+
+
+class TurnHost(DrawingHost):
+    """Everybody has the turn for ten frames."""
+
+    def do_render(self) -> dict[str, Any]:
+        return {**super().do_render(), "to_move": self.frame // 10 % self.seats}
+
+
+@pytest.mark.parametrize(
+    ("players", "others"),
+    [(2, ["It is your partner's turn."]), (3, ["It is Player 2's turn.", "It is Player 3's turn."])],
+)
+def test_whose_turn_it_is_is_said(players: int, others: list[str]) -> None:
+    match = ShownMatch(players=players, link=LINK, env=toy_env(players, max_steps=400))
+    for side in match.sides:
+        side.host = TurnHost(side.host.seats)
+    began = match.now
+    play_until(match, 70)
+    said = [words for screen, words in match.window.course(since=began) if screen is Screen.PLAYING and words]
+    assert said[: players + 1] == ["It is your turn.", *others, "It is your turn."]
+    # At a person's machine, bots may sit at further seats.
+    assert match.presenter is not None
+    assert match.presenter._words.turn(1, (0, 1)) == others[0]

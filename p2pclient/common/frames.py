@@ -8,8 +8,11 @@ NULL_FRAME = -1
 MAX_SEATS = 8
 """Seats in one match."""
 
-MAX_INPUT_BYTES = 64
+MAX_INPUT_BYTES = 256
 """Bytes of input per seat and frame on the wire, the seat flags included."""
+
+MAX_JOINED_BYTES = 512
+"""The same of all seats together: a frame of them fits any datagram with room for more, whatever they are."""
 
 MAX_DATAGRAM_BYTES = 1160
 """Largest datagram: fits one UDP packet with DTLS, SCTP and ICE around it on every usual path."""

@@ -16,7 +16,7 @@ kind                parameters                                          value
 ``tuple``           ``spaces``                                          list
 ==================  ==================================================  ==========================================
 
-The values of one space all take the same number of bytes, at least 1 and at most 63. Integers are little-endian;
+The values of one space all take the same number of bytes, at least 1 and at most 255. Integers are little-endian;
 indexes take the smallest of 1, 2, 4 bytes that holds the largest. A text is its length, then its characters' indexes
 in ``charset``, filled up with zeros. The parts of a dict follow one another in the order of the sorted keys.
 
@@ -54,7 +54,7 @@ def check_space(space: Any, *, setting: str = "action space") -> Space:
     """Return ``space`` if its values can be sent as inputs.
 
     Raises:
-        ConfigurationError: the kind is unknown, a parameter is wrong, or a value needs more than 63 bytes.
+        ConfigurationError: the kind is unknown, a parameter is wrong, or a value needs more than 255 bytes.
     """
     allowed = f"{', '.join(KINDS)}, with at most {MAX_ACTION_BYTES} bytes per value"
     if not isinstance(space, dict) or not _is_space(space, 0):

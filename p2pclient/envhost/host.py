@@ -115,7 +115,13 @@ class EnvironmentHost:
             check_packages(self._folder, sys.path)
         hook = load_hook(hook_name) if hook_name else None
         environment = registry.create(
-            name, args, beat.tell, local=local, trusted_args=bool(spec.get("trusted_args")), thorough=thorough
+            name,
+            args,
+            beat.tell,
+            local=local,
+            trusted_args=bool(spec.get("trusted_args")),
+            thorough=thorough,
+            seats=spec.get("seats"),
         )
         check_packages(self._folder, sys.path)  # again: importing the environment may have changed the path
         beat.tell(None, "Almost ready")

@@ -52,6 +52,8 @@ class HostSpec:
     """The person at this machine gave the arguments, too, which may then be paths."""
     thorough: bool = False
     """Try every way of keeping the environment's state, instead of the first that is exact."""
+    seats: int | None = None
+    """Players in the match; None if that is not known. Counts for environments with more agents than players."""
     step_hook: str | None = None
     """``module:function`` of the person at this machine that sees every step (see ``envs/step_hook.py``)."""
     inline: bool = False
@@ -68,6 +70,7 @@ class HostSpec:
         spec: dict[str, Any] = {"env": self.env, "args": dict(self.args), "allow_faults": self.allow_faults}
         spec.update(local=self.local, trusted_args=self.trusted_args, thorough=self.thorough)
         spec.update(folder=_working_folder() if self.local or self.step_hook else None, step_hook=self.step_hook)
+        spec.update(seats=self.seats)
         spec["load_faults"] = [dict(fault) for fault in self.load_faults]
         spec["views"] = None if views is None else dict(views)
         return [request_id, "init", spec]

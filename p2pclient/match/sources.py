@@ -38,7 +38,7 @@ class KeyboardSource:
 
     Args:
         controls: ``mode``, ``bindings`` and ``neutral`` as the environment's host described them.
-        seat: whose neutral input to use.
+        seat: whose inputs to use.
         keys: which of each binding's keys count: all, only the first, or only the second (two people, one keyboard).
     """
 
@@ -48,7 +48,7 @@ class KeyboardSource:
         self._mode = controls["mode"]
         self._neutral = bytes(controls["neutral"][seat])
         chosen = {"all": slice(None), "first": slice(0, 1), "second": slice(1, 2)}[keys]
-        self._inputs = {code: bytes(b["input"]) for b in controls["bindings"] for code in b["keys"][chosen]}
+        self._inputs = {code: _input_of(b, seat) for b in controls["bindings"] for code in b["keys"][chosen]}
         self._held: dict[str, float] = {}
         self._presses: list[tuple[str, float]] = []
         self._released_at: float | None = None
@@ -83,6 +83,12 @@ class KeyboardSource:
             code = max(self._held, key=lambda c: self._held[c])
             return Sample(self._inputs[code], self._focused, None)
         return Sample(self._neutral, self._focused, released if self._mode == "held" else None)
+
+
+def _input_of(binding: Mapping[str, Any], seat: int) -> bytes:
+    """Return what a binding means at a seat: seats whose inputs look different have one each."""
+    given = binding["input"]
+    return bytes(given if isinstance(given, bytes | bytearray) else given[seat])
 
 
 class BotSource:

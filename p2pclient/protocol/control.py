@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import msgspec
 
 from p2pclient.common.errors import LocalMisuseError, RemoteProtocolError
+from p2pclient.common.frames import MAX_JOINED_BYTES
 
 CONTROL_VERSION = 1
 MAX_CONTROL_BYTES = 64 * 1024
@@ -27,8 +28,6 @@ MAX_PART_BYTES = 32 * 1024
 MAX_LOST_PEERS = 8
 MAX_LOST_FRAMES = 600
 """Frames of a lost peer's inputs in one message: more than a peer can be behind with what is verified."""
-MAX_JOINED_BYTES = 512
-"""Bytes of the joined inputs of one peer's seats in one frame."""
 
 Digest = Annotated[bytes, msgspec.Meta(min_length=8, max_length=8)]
 Number = Annotated[int, msgspec.Meta(ge=0, le=1 << 30)]

@@ -33,25 +33,28 @@ class HostKeeper:
         self._allowed = frozenset(allowed)
         self._log_folder = log_folder
         self._host: EnvHost | None = None
-        self._key: tuple[str, str] | None = None
+        self._key: tuple[str, str, int | None] | None = None
         self._is_spent = False
         """Its environment remembers more than a reset clears: the next match begins with a fresh process."""
         self.is_loading = False
 
-    async def start(self, env: str, args: Mapping[str, Any]) -> EnvHost:
+    async def start(self, env: str, args: Mapping[str, Any], seats: int | None = None) -> EnvHost:
         """Return the host for this environment, started or already running.
+
+        Args:
+            seats: players in the match; None if the environment is to say.
 
         Raises:
             EnvHostGone: the process cannot be started.
         """
-        key = (env, repr(sorted(args.items())))
+        key = (env, repr(sorted(args.items())), seats)
         is_fit = self._host is not None and self._host.state in ("starting", "ready") and not self._is_spent
         if self._host is not None and is_fit and self._key == key:
             return self._host
         await self.close()
         log_path = self._log_folder / "environment.log"
         options = {"log_path": log_path, "local": env in self._allowed, **self._options}
-        host = EnvHost(HostSpec(env=env, args=dict(args), **options))
+        host = EnvHost(HostSpec(env=env, args=dict(args), seats=seats, **options))
         self._host, self._key = host, key
         self.is_loading = True
         host.on_progress = self._show_progress

@@ -154,7 +154,8 @@ class Onlooker:
         admitted = await self._signaling.watch(Watch(app_version=__version__, match_id=match_id))
         self._report({"event": "admitted", "match": admitted.match_id, "spectator": admitted.spectator})
         self._seats_of = {peer.client_id: peer.seats[0] for peer in admitted.peers}
-        host = await hosts.start(admitted.settings.env, admitted.settings.env_args)
+        settings = admitted.settings
+        host = await hosts.start(settings.env, settings.env_args, settings.seats)
         ready = await hosts.ready(host)
         title = self._outlook.title or str(ready["title"])
         self._window.publish(Presentation(Screen.CONNECTING, title=title, message=self._outlook.message))

@@ -156,7 +156,8 @@ class Participant(PlayingClient):
             if self._person.wants_to_close:
                 return None
             welcome = await self._join()
-        host = await self._hosts.start(welcome.settings.env, welcome.settings.env_args)
+        settings = welcome.settings
+        host = await self._hosts.start(settings.env, settings.env_args, settings.seats)
         ready = await self._hosts.ready(host)
         check_bot(self._settings.bot, ready)  # before a partner connects in vain
         if not self._matched.done():

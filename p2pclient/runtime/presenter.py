@@ -76,6 +76,12 @@ class _Words:
     def missed(self, peers: Sequence[int]) -> str:
         return f"{self._have(peers)} not been heard for a moment."
 
+    def turn(self, seat: int, own: Sequence[int]) -> str:
+        """Whose turn it is. ``own`` begins with the seat of the person at this window."""
+        if seat in own[:1]:
+            return "It is your turn."
+        return "It is your partner's turn." if self._is_pair and own else f"It is Player {seat + 1}'s turn."
+
     def left(self, peers: Sequence[int]) -> str:
         return f"{self._have(peers)} left. The game goes on."
 
@@ -130,6 +136,8 @@ class MatchPresenter:
         self._totals: tuple[float, ...] = ()
         self._colours = seat_colours(match.plan.env)
         self._frame = 0
+        self._to_move: int | None = None
+        """The seat whose turn it is; None where all act at once."""
         self._words = _Words(match.plan)
         self._standing = _Standing()
         self._gone: tuple[int, ...] = ()
@@ -154,6 +162,7 @@ class MatchPresenter:
         view: Mapping[str, Any] = event.view
         self._totals = tuple(float(total) for total in view["totals"])
         self._frame = int(view["frame"])
+        self._to_move = view.get("to_move")
         self._view = view_of(event)
 
     def publish(self) -> None:
@@ -222,7 +231,9 @@ class MatchPresenter:
             return _COMPARING
         if standing.missed:
             return self._words.missed(standing.missed)
-        return self._words.left(standing.left) if standing.left else ""
+        if standing.left:
+            return self._words.left(standing.left)
+        return "" if self._to_move is None else self._words.turn(self._to_move, self._match.plan.local_seats)
 
     def _hud(self) -> Hud:
         match, plan = self._match, self._match.plan

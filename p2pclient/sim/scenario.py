@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from p2pclient.common.errors import ConfigurationError
-from p2pclient.common.frames import MAX_INPUT_BYTES, MAX_SEATS
+from p2pclient.common.frames import MAX_JOINED_BYTES, MAX_SEATS
 from p2pclient.common.match_settings import MAX_INPUT_DELAY, ON_DESYNC, ON_DROP
 from p2pclient.sim.network import LinkSpec
 
@@ -122,7 +122,7 @@ class Scenario:
             "window": (0, 120),
             "skew_ppm": (-2e5, 2e5),
             "hold_frames": (1, 100_000),
-            "input_bytes": (1, MAX_INPUT_BYTES - 1),
+            "input_bytes": (1, MAX_JOINED_BYTES // MAX_SEATS - 1),
             "step_ms": (0, 10_000),
             "save_ms": (0, 10_000),
             "drop_after": (0.1, 3600),
