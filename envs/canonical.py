@@ -42,6 +42,23 @@ class UnsupportedValueError(EnvHostError):
     """An environment's state holds what is not plain data. The message names the path and the type."""
 
 
+class Settled:
+    """Plain data that will not change any more, so that its form is made only once. It stands for the data itself."""
+
+    __slots__ = ("_form", "data")
+
+    def __init__(self, data: Any) -> None:
+        self.data = data
+        self._form = b""
+
+    @property
+    def form(self) -> bytes:
+        """The canonical bytes of :attr:`data`."""
+        if not self._form:
+            self._form = canonical_bytes(self.data)
+        return self._form
+
+
 class _NoForm(Exception):
     """Raised inside; the caller finds the path."""
 
@@ -132,9 +149,17 @@ def _write_dict(value: Dict[Any, Any], put: Put) -> None:
 
 
 def sorted_keys(value: Dict[Any, Any]) -> List[Tuple[bytes, Any]]:
-    """Return ``(form, key)`` of all keys, in the order of their forms."""
+    """Return ``(form, key)`` of all keys, in the order of their forms. Not to be changed."""
+    keys = tuple(value)
+    known = _KNOWN_KEYS.get(keys)
+    if known is not None and _STR.issuperset(map(type, keys)):  # True and 1.0 would be taken for 1
+        return known
     pairs = [(_encode_str(key) if type(key) is str else _encode_key(key), key) for key in value]
     pairs.sort(key=_first)
+    if _STR.issuperset(map(type, keys)):
+        if len(_KNOWN_KEYS) >= 4096:
+            _KNOWN_KEYS.clear()
+        _KNOWN_KEYS[keys] = pairs
     return pairs
 
 
@@ -157,6 +182,10 @@ def _write_array(value: Any, put: Put) -> None:
             _KNOWN_HEADS[value.dtype, shape] = head
     put(head)
     put(_array_bytes(value))
+
+
+def _write_settled(value: Settled, put: Put) -> None:
+    put(value.form)
 
 
 def _write_other(value: Any, put: Put) -> None:
@@ -206,6 +235,8 @@ def _without_nan_payloads(array: Any) -> Any:
 
 _KNOWN_STRINGS: Dict[str, bytes] = {}
 _KNOWN_HEADS: Dict[Any, bytes] = {}
+_KNOWN_KEYS: Dict[Tuple[str, ...], List[Tuple[bytes, Any]]] = {}
+_STR = {str}
 _WRITERS: Dict[type, Callable[[Any, Put], None]] = {
     type(None): _write_none,
     bool: _write_bool,
@@ -217,6 +248,7 @@ _WRITERS: Dict[type, Callable[[Any, Put], None]] = {
     tuple: _write_tuple,
     dict: _write_dict,
     np.ndarray: _write_array,
+    Settled: _write_settled,
 }
 
 

@@ -17,7 +17,6 @@ from typing import Any, Callable, List, Optional, Sequence, Tuple
 
 from envs.canonical import canonical_bytes
 from envs.contract import Environment, random_action
-from envs.keeping import KEEPERS
 from envs.plain import first_difference
 from envs.prediction import PREDICT, predictor_names
 from envs.simulation import Simulation
@@ -32,6 +31,8 @@ Inputs = List[List[bytes]]
 
 _FOLLOW = 20
 """Frames that are compared after each restore."""
+_LONGEST_VALUE = 120
+"""Characters of a value in a message."""
 _LONGEST = 600.0
 """Seconds that trying all ways may take."""
 
@@ -85,7 +86,7 @@ def adapted(
         return factory
     # Imported here, because finding the way is made of the checks below.
     from envs.foreign_factory import adapt
-    from envs.grading import grade
+    from envs.grading import WAYS, grade
 
     name = type(probe).__name__
 
@@ -97,7 +98,7 @@ def adapted(
     if not exact or (way is not None and way not in exact):
         reasons = "; ".join(f"{found.name}: {found.reason}" for found in verdict.grades if not found.exact)
         raise ConformanceError(f"{name} cannot go back{f' by {way}' if way else ''}: {reasons}")
-    keeper = next(each for each in KEEPERS if each.name == (way or verdict.chosen.name))
+    keeper = next(each for each in WAYS if each.name == (way or verdict.chosen.name))
     return lambda: build(keeper)
 
 
@@ -236,4 +237,9 @@ def _equal(expected: Any, found: Any, message: str) -> None:
     difference: Optional[Tuple[str, Any, Any]] = first_difference(expected, found, "it")
     if difference is not None:
         path, ours, theirs = difference
-        raise ConformanceError(f"{message}: {path} is {theirs!r}, not {ours!r}")
+        raise ConformanceError(f"{message}: {path} is {_short(theirs)}, not {_short(ours)}")
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST_VALUE else text[:_LONGEST_VALUE] + "..."

@@ -161,7 +161,8 @@ class Environment(abc.ABC):
     def fingerprint(self) -> Any:
         """Return plain data that is equal for equal states only: what the checksum is made of, and what is compared.
 
-        An environment whose :meth:`get_state` is more or less than that overrides this.
+        An environment whose :meth:`get_state` is more or less than that overrides this, and returns what nobody else
+        holds or will change. Parts of that may be :class:`~envs.canonical.Settled`.
         """
         return self.get_state()
 

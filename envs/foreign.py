@@ -15,15 +15,18 @@ import numpy as np
 
 from envs.canonical import UnsupportedValueError, canonical_bytes
 from envs.contract import Bot, Controls, Environment, Outcome, random_action
+from envs.global_generators import GlobalGenerators
 from envs.keeping import Keeper, NoKeeper, Subject, layers_of
 from envs.pictures import to_picture
 from envs.plain import copy_plain
 from envs.walk import state_tree
+from envs.walk_memory import WalkMemory
 from p2pclient.common.errors import EnvHostError
 from p2pclient.common.spaces import Space
 
 SEEDS = 2**31
-"""Seeds are taken modulo this: old generators take no larger ones."""
+"""Seeds are taken modulo this, because old generators take no larger ones; the last one instead of 0, which some
+environments, among them Atari games, take for none: then the clock decides."""
 _HOLD = (3, 12)
 """Frames for which the random bot holds an action."""
 _DEFAULT_RATE_HZ = 30
@@ -47,7 +50,8 @@ class _Kept(NamedTuple):
 
     kept: Any
     seen: List[Any]
-    globals: Tuple[Any, Any]
+    drawn: Dict[str, Any]
+    """See :meth:`~envs.global_generators.GlobalGenerators.drawn`."""
     beside: Any
 
 
@@ -82,7 +86,8 @@ class ForeignEnvironment(Environment, Subject):
         self.max_steps = max_steps
         self.nominal_rate_hz = _rate_of(env)
         self._seen: List[Any] = [None] * len(agents)
-        self._fresh_globals: Tuple[Any, Any] = _global_generators()
+        self._globals = GlobalGenerators()
+        self._memory = WalkMemory()
         self.begin(0)
         self._keeper = keeper(self)
         self._keeper.begun(0)
@@ -111,10 +116,8 @@ class ForeignEnvironment(Environment, Subject):
         self._keeper.begun(seed)
 
     def begin(self, seed: int) -> None:
-        small = seed % SEEDS
-        random.seed(small)
-        np.random.seed(small)
-        self._fresh_globals = _global_generators()
+        small = seed % SEEDS or SEEDS - 1
+        self._globals.seed(small)
         self._seen = [_own_copy(seen) for seen in self._reset(small)]
 
     def step(self, actions: List[Any]) -> Outcome:
@@ -139,37 +142,37 @@ class ForeignEnvironment(Environment, Subject):
     # -- its state --------------------------------------------------------------------------------------------------
 
     def keep(self) -> _Kept:
-        return _Kept(self._keeper.keep(), list(self._seen), _global_generators(), self._beside())
+        return _Kept(self._keeper.keep(), list(self._seen), self._globals.drawn(), self._beside())
 
     def restore(self, kept: _Kept) -> None:
         self._keeper.restore(kept.kept)
         self._seen = list(kept.seen)
         self._set_beside(kept.beside)
-        _set_global_generators(kept.globals)
+        self._globals.restore(kept.drawn)
 
     def hand_over(self) -> Any:
         # Other ways keep objects of the old classes.
         if self._keeper.name not in ("own", "pickle"):
             return None
-        return self._keeper.name, self.keep(), self._fresh_globals
+        return self._keeper.name, self.keep(), self._globals.fresh
 
     def take_over(self, kept: Any) -> None:
-        name, state, fresh_globals = kept
+        name, state, fresh = kept
         if name != self._keeper.name:
             raise EnvHostError(f"the state was kept by {name}; the new code's is kept by {self._keeper.name}")
         expected = [sorted(vars(layer)) for layer in layers_of(self.env)]
+        self._globals.adopt(fresh)
         try:
             self.restore(state)
         except Exception as error:
             raise EnvHostError(f"the old state does not fit the new code: {type(error).__name__}: {error}") from error
         if [sorted(vars(layer)) for layer in layers_of(self.env)] != expected:
             raise EnvHostError("the new code has other attributes than the old state")
-        self._fresh_globals = fresh_globals
 
     def fingerprint(self) -> Any:
         beside = self._beside()
         held = {} if beside is None else {"beside": beside}
-        return {"env": state_tree(self.env).data, **held, **self._drawn()}
+        return {"env": state_tree(self.env, memory=self._memory).data, **held, **self._globals.drawn()}
 
     def get_state(self) -> Any:
         return self.fingerprint()
@@ -187,14 +190,6 @@ class ForeignEnvironment(Environment, Subject):
         random.seed(seed % SEEDS)
         np.random.seed(seed % SEEDS)
 
-    def _drawn(self) -> Dict[str, Any]:
-        """Return the global generators as plain data, those from which something was drawn since the reset."""
-        found: Dict[str, Any] = {}
-        for name, now, fresh in zip(("random", "numpy"), _global_generators(), self._fresh_globals):
-            if not _is_equal_state(now, fresh):
-                found[name] = now
-        return found
-
     # -- what people see --------------------------------------------------------------------------------------------
 
     def render(self) -> Any:
@@ -209,9 +204,9 @@ class ForeignEnvironment(Environment, Subject):
         """Return what the environment draws in this mode; None if it was made for another one."""
         if getattr(self.env, "render_mode", None) != mode:
             return None
-        before = _global_generators()
+        before = self._globals.drawn()
         drawn = self.env.render()
-        _set_global_generators(before)  # only some sides have a window: looking must change nothing
+        self._globals.restore(before)  # only some sides have a window: looking must change nothing
         return drawn
 
     def close(self) -> None:
@@ -272,19 +267,6 @@ def _own_copy(seen: Any) -> Any:
 def _rate_of(env: Any) -> int:
     rate = (getattr(env, "metadata", None) or {}).get("render_fps", _DEFAULT_RATE_HZ)
     return int(rate) if isinstance(rate, (int, float)) and 1 <= rate <= 240 else _DEFAULT_RATE_HZ
-
-
-def _global_generators() -> Tuple[Any, Any]:
-    return random.getstate(), np.random.get_state()
-
-
-def _set_global_generators(states: Tuple[Any, Any]) -> None:
-    random.setstate(states[0])
-    np.random.set_state(states[1])
-
-
-def _is_equal_state(a: Any, b: Any) -> bool:
-    return len(a) == len(b) and all(np.array_equal(x, y) if isinstance(x, np.ndarray) else x == y for x, y in zip(a, b))
 
 
 def _generators_of(env: Any) -> List[Any]:

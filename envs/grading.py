@@ -8,17 +8,20 @@ its end (:func:`envs.conformance.check_snapshots`). A way that fails says why.
 from __future__ import annotations
 
 import time
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Type
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple, Type
 
 from envs.conformance import ConformanceError, check_snapshots, random_inputs
 from envs.contract import Clock, Environment
 from envs.keeping import KEEPERS, Keeper, NoKeeper
+from envs.keeping_engines import EngineKeeper, NoEngineError
 from envs.simulation import Simulation
 from p2pclient.common.errors import EnvHostError
 
 Build = Callable[[Type[Keeper]], Environment]
 """Makes the environment anew, with one way of keeping its state."""
 
+WAYS: Tuple[Type[Keeper], ...] = (KEEPERS[0], EngineKeeper, *KEEPERS[1:])
+"""In the order in which they are tried; that of engines only where there is one."""
 QUICK = (0, 25)
 """Steps after which the ways are tried when an environment is loaded."""
 THOROUGH = (0, 60, 300)
@@ -73,10 +76,13 @@ def grade(
     until = clock() + budget
     chosen: Optional[Type[Keeper]] = None
     grades: List[Grade] = []
-    for keeper in KEEPERS:
+    for keeper in WAYS:
         if chosen is not None and not all_of_them:
             break
-        found = _try(build, keeper, warmups, seed, until, clock)
+        try:
+            found = _try(build, keeper, warmups, seed, until, clock)
+        except NoEngineError:
+            continue
         grades.append(found)
         if found.exact and chosen is None:
             chosen = keeper
@@ -98,6 +104,8 @@ def _try(build: Build, keeper: Type[Keeper], warmups: Sequence[int], seed: int, 
             check_snapshots(factory, warmup, seed)
         reason = ""
         costs = _costs(factory(), seed, clock)
+    except NoEngineError:
+        raise
     except Exception as error:  # noqa: BLE001  whatever the environment or its pickling raises is the reason
         is_ours = isinstance(error, (ConformanceError, EnvHostError, _TooSlowError))
         reason = str(error) if is_ours else f"{type(error).__name__}: {error}"

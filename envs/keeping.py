@@ -4,6 +4,7 @@ Each way is tried on the environment before it is relied on (:mod:`envs.grading`
 
 ==============  =====================================================================================================
 ``own``         its own ``get_state`` and ``set_state``, if what they exchange is plain data
+``engine``      ALE and MuJoCo by their own means, all around them as ``copy`` does (:mod:`envs.keeping_engines`)
 ``pickle``      pickling as the environment's classes define it
 ``copy``        a copy of every object that it reaches, whatever its classes say of pickling
 ``resimulate``  nothing is kept: the episode is simulated again from its beginning
@@ -23,10 +24,12 @@ import io
 import pickle
 import sys
 import types
-from typing import Any, Callable, Dict, List, Tuple, Type
+from typing import Any, Callable, Dict, List, Optional, Tuple, Type
 
 from envs.canonical import UnsupportedValueError, canonical_bytes
 from envs.plain import copy_plain
+from envs.walk_forms import type_name
+from envs.walk_physics import ADDRESSES
 from p2pclient.common.errors import EnvHostError, LocalMisuseError
 
 
@@ -128,7 +131,7 @@ class PickleKeeper(Keeper):
 
     def restore(self, kept: Any) -> None:
         # Only bytes that this very object made a moment ago are ever read.
-        self._subject.env = _Unpickler(io.BytesIO(kept), self._shared).load()
+        self._subject.env = UnpicklerOfShared(io.BytesIO(kept), self._shared).load()
 
     def _pickler(self, buffer: Any) -> pickle.Pickler:
         return _Pickler(buffer, self._shared)
@@ -140,7 +143,7 @@ class CopyKeeper(PickleKeeper):
     name = "copy"
 
     def _pickler(self, buffer: Any) -> pickle.Pickler:
-        return _Copier(buffer, self._shared)
+        return copying_pickler(buffer, self._shared)
 
 
 class ResimulatingKeeper(Keeper):
@@ -244,9 +247,12 @@ _VALUES = frozenset(("Rect", "FRect", "Vector2", "Vector3", "Color", "Mask"))
 
 
 def _is_shared_type(kind: type) -> bool:
+    if type_name(kind) in ADDRESSES:
+        raise EnvHostError(f"{kind.__qualname__} is an address in C, which cannot be copied")
     if issubclass(kind, (types.ModuleType, io.IOBase)):
         return True
-    module = str(kind.__module__)  # of functions of some releases of Cython, NumPy's generators among them: no text
+    # A few types of C extensions have none, and of some releases of Cython's it is no text (NumPy's generators).
+    module = str(getattr(kind, "__module__", "builtins"))
     is_drawing = module.partition(".")[0] in _DRAWING and module != "pygame.sprite"
     return is_drawing and kind.__name__ not in _VALUES
 
@@ -261,14 +267,17 @@ def _is_found_by_name(function: Any) -> bool:
 class _Pickler(pickle.Pickler):
     """Pickles with the newest protocol; shared objects by their numbers."""
 
-    def __init__(self, buffer: Any, shared: _Shared) -> None:
+    def __init__(self, buffer: Any, shared: _Shared, is_shared: Optional[Callable[[Any], bool]] = None) -> None:
         super().__init__(buffer, 5)
         self._shared = shared
+        self._is_shared = is_shared
         self._kinds: Dict[type, bool] = _SHARED_KINDS
 
     def reducer_override(self, value: Any) -> Any:
         """Called for every object that is none of the simplest builtin ones."""
         kind = type(value)
+        if self._is_shared is not None and self._is_shared(value):
+            return _Numbered, (self._shared.index(value),)
         is_shared = self._kinds.get(kind)
         if is_shared is None:
             is_shared = self._kinds[kind] = _is_shared_type(kind)
@@ -292,6 +301,11 @@ class _Copier(_Pickler):
         return copyreg.__newobj__, (kind,), dict(vars(value)), None, None, _put_attributes  # type: ignore[attr-defined]
 
 
+def copying_pickler(buffer: Any, shared: Any, is_shared: Optional[Callable[[Any], bool]] = None) -> pickle.Pickler:
+    """Return a pickler for :class:`CopyKeeper`. What ``is_shared`` is true of is shared, too."""
+    return _Copier(buffer, shared, is_shared)
+
+
 def _put_attributes(value: Any, attributes: Dict[str, Any]) -> None:
     vars(value).update(attributes)
 
@@ -303,7 +317,9 @@ class _Numbered:
     """Stands for a shared object in the bytes; the unpickler puts the object itself in its place."""
 
 
-class _Unpickler(pickle.Unpickler):
+class UnpicklerOfShared(pickle.Unpickler):
+    """Reads what the picklers here have written."""
+
     def __init__(self, buffer: Any, shared: _Shared) -> None:
         super().__init__(buffer)
         self._shared = shared

@@ -6,7 +6,7 @@ from typing import Any, Iterator, Optional, Tuple
 
 import numpy as np
 
-from envs.canonical import canonical_bytes, sorted_keys
+from envs.canonical import Settled, canonical_bytes, sorted_keys
 
 _ABSENT = "<absent>"
 _IMMUTABLE = frozenset((type(None), bool, int, float, str, bytes))
@@ -16,7 +16,7 @@ def copy_plain(value: Any) -> Any:
     """Return a copy of plain data that shares nothing that could change with ``value``.
 
     Arrays that are read-only and own their memory are shared: environments that freeze what they hand out are copied
-    at the price of their containers.
+    at the price of their containers. What is :class:`~envs.canonical.Settled` becomes the data that it stands for.
     """
     kind = type(value)
     if kind is dict:
@@ -27,6 +27,8 @@ def copy_plain(value: Any) -> Any:
         return tuple([copy_plain(item) for item in value])
     if kind is np.ndarray:
         return value if not value.flags.writeable and value.base is None else np.array(value)
+    if kind is Settled:
+        return copy_plain(value.data)
     return value
 
 

@@ -73,6 +73,7 @@ def create(
     local: bool = False,
     trusted_args: bool = False,
     thorough: bool = False,
+    graded: bool = True,
     seats: Optional[int] = None,
 ) -> Environment:
     """Import and make an environment.
@@ -84,6 +85,7 @@ def create(
         local: the name was given by the person at this machine, so that ``module:factory`` may be imported.
         trusted_args: likewise of the arguments, which may be paths then.
         thorough: try every way of keeping its state, from more moments of an episode.
+        graded: if False, none is tried, so that one of another package cannot go back.
         seats: how many players the match has, if that is known: see :mod:`envs.seating`.
 
     Raises:
@@ -107,7 +109,7 @@ def create(
     if name in _ENTRIES:
         environment: Environment = module.make(name, dict(args or {}), tell)
     else:
-        environment = _make_foreign(module, name, dict(args or {}), tell, thorough, seats)
+        environment = _make_foreign(module, name, dict(args or {}), tell, thorough, graded, seats)
     _check(environment)
     return environment
 
@@ -147,7 +149,7 @@ def _check_modest(value: Any, place: str) -> None:
 
 
 def _make_foreign(
-    module: Any, name: str, args: Dict[str, Any], tell: Progress, thorough: bool, seats: Optional[int]
+    module: Any, name: str, args: Dict[str, Any], tell: Progress, thorough: bool, graded: bool, seats: Optional[int]
 ) -> Environment:
     """Make an environment of another package, with the best way of keeping its state."""
     own_args = {key: value for key, value in args.items() if key != SEATS}
@@ -172,6 +174,8 @@ def _make_foreign(
             raise EnvHostError(install_hint(name, missing)) from error
         raise EnvHostError(f"{name} cannot be made here: {str(error) or type(error).__name__}") from error
     _check(first)
+    if not graded:
+        return first
     tell(None, "Trying whether the game can go back")
     verdict = grade(build, THOROUGH, all_of_them=True, budget=60.0) if thorough else grade(build, QUICK)
     environment = build(verdict.chosen)

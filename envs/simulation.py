@@ -55,7 +55,8 @@ class Simulation:
         self._known = False
         self._snapshots: Dict[int, Snapshot] = {}
         kind = type(environment)
-        self._is_told_whole = environment.portable and kind.fingerprint is Environment.fingerprint
+        self._is_told_state = kind.fingerprint is Environment.fingerprint
+        self._is_told_whole = environment.portable and self._is_told_state
         """The environment's state is its fingerprint, so that one copy serves as both."""
         self._keeps_states = self._is_told_whole and kind.keep is Environment.keep
         """Likewise with what it keeps."""
@@ -356,7 +357,10 @@ class Simulation:
 
     def _state(self) -> Any:
         if self._current is None:
-            self._current = self._data(copy_plain(self._environment.fingerprint()), self._totals, self._gone)
+            told = self._environment.fingerprint()
+            # What an environment makes for this purpose alone is isolated already.
+            own = copy_plain(told) if self._is_told_state else told
+            self._current = self._data(own, self._totals, self._gone)
         return self._current
 
     @staticmethod

@@ -39,6 +39,7 @@ from envs.walk_kinds import (
     plain_form,
     reduced,
 )
+from envs.walk_memory import SMALLEST, WalkMemory
 from envs.walk_physics import physics_walker
 
 _MOST_KNOWN = 4096
@@ -77,14 +78,16 @@ class Tree:
         return count
 
 
-def state_tree(root: Any, *, skip: Collection[str] = ()) -> Tree:
+def state_tree(root: Any, *, skip: Collection[str] = (), memory: Optional[WalkMemory] = None) -> Tree:
     """Return the state of ``root`` and of all that it leads to.
 
     Args:
         root: anything.
         skip: names of attributes that are left out wherever they are found.
+        memory: of earlier walks from the same root. With it, some parts of the data are
+            :class:`~envs.canonical.Settled`, and large tables that stay as they are cost little.
     """
-    walk = Walk(frozenset(skip))
+    walk = Walk(frozenset(skip), memory)
     # All that is made here lives until the end: a collection in between would find nothing and take as long as a walk.
     collects = gc.isenabled()
     gc.disable()
@@ -99,10 +102,22 @@ def state_tree(root: Any, *, skip: Collection[str] = ()) -> Tree:
 class Walk:
     """One walk: what it has met so far, and what it has put off."""
 
-    __slots__ = ("_later", "_name_orders", "_postponed", "_put_off", "_rough", "keep", "opaque", "seen", "skip")
+    __slots__ = (
+        "_later",
+        "_name_orders",
+        "_postponed",
+        "_rough",
+        "keep",
+        "memory",
+        "opaque",
+        "put_off",
+        "seen",
+        "skip",
+    )
 
-    def __init__(self, skip: FrozenSet[str]) -> None:
+    def __init__(self, skip: FrozenSet[str], memory: Optional[WalkMemory] = None) -> None:
         self.skip = skip
+        self.memory = memory
         self.seen: Dict[int, Any] = {}
         """By id, or by another key that no id can be: the place of what was met, or the text that refers to it."""
         self.keep: List[Any] = []
@@ -110,7 +125,7 @@ class Walk:
         self.opaque: List[str] = []
         self._name_orders = _NAME_ORDERS.setdefault(skip, {})
         self._postponed: Deque[Tuple[Walker, Any, Place]] = deque()
-        self._put_off = 0
+        self.put_off = 0
         self._later: Deque[Tuple[Any, List[Any], Place]] = deque()
         self._rough = False
 
@@ -172,8 +187,8 @@ class Walk:
     def postpone(self, key: int, walker: Walker, value: Any) -> str:
         """Put ``value`` off until all that is less deep has been walked. Return what stands in its place."""
         # Its path begins anew: that of what is 50,000 links away would take longer to write than all the rest.
-        name = f"<further {self._put_off}>"
-        self._put_off += 1
+        name = f"<further {self.put_off}>"
+        self.put_off += 1
         self.seen[key] = place = (None, name, 1)
         self._postponed.append((walker, value, place))
         return name
@@ -241,6 +256,18 @@ def _walk_list(value: Any, walk: Walk, place: Place) -> Any:
         kind = type(item)
         out.append(item if kind in ATOMS else _WALKERS[kind](item, walk, (place, index, depth)))
     return out
+
+
+def _remembered(walker: Walker) -> Walker:
+    """Return ``walker`` for containers that may be large tables, which are known again if there is a memory."""
+
+    def walk_remembered(value: Any, walk: Walk, place: Place) -> Any:
+        memory = walk.memory
+        if memory is None or len(value) < SMALLEST:
+            return walker(value, walk, place)
+        return memory.walk(value, walk, place, walker)
+
+    return walk_remembered
 
 
 def _walk_tuple_of_parts(value: Any, walk: Walk, place: Place) -> Any:
@@ -364,9 +391,9 @@ def _read(value: Any, readers: Dict[str, Any], has_dict: bool) -> Dict[str, Any]
 
 
 _CONTAINERS: Dict[type, Walker] = {
-    list: _walk_list,
+    list: _remembered(_walk_list),
     tuple: _walk_tuple,
-    dict: _walk_dict,
+    dict: _remembered(_walk_dict),
     set: _walk_set,
     frozenset: _walk_set,
     defaultdict: _walk_default_dict,

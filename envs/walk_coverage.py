@@ -18,7 +18,7 @@ import numpy as np
 
 from envs.walk_forms import slot_readers, type_name
 from envs.walk_kinds import NOT_STATE, not_state_attributes
-from envs.walk_physics import PYMUNK_OWN
+from envs.walk_physics import ADDRESSES, PYMUNK_OWN
 
 MOST_OF_ONE = 4
 """Items of one array or list of numbers that are tried: a picture is not worth more than all the rest."""
@@ -162,6 +162,7 @@ _STILL = 0
 _OUT_OF_REACH = frozenset(("builtins", "types", "functools", "weakref", "threading"))
 """Modules whose objects an environment has, but whose attributes are not its own."""
 _GROUP = "pygame.sprite.AbstractGroup"
+_EMULATORS = ADDRESSES | {"ale_py._ale_py.ALEInterface"}
 _VECTORS = frozenset(("Box2D.Box2D.b2Vec2", "pymunk.vec2d.Vec2d"))
 _NUMBERS = (bool, int, float, np.number, np.bool_, str, bytes, type(None))
 
@@ -191,6 +192,12 @@ def _parts(
         yield from ((sprite, f"{path}[{index}]", None) for index, sprite in enumerate(value.sprites()))
     if any(name.startswith("pymunk.") for name in names):
         ignored |= PYMUNK_OWN
+    if not _EMULATORS.isdisjoint(names):
+        memory = value.getRAM()
+        for index in sorted(chooser.sample(range(len(memory)), MOST_OF_ONE)):
+            yield np.uint8(memory[index]), f"{path}.ram[{index}]", _memory_put(value, index)
+    if not ADDRESSES.isdisjoint(names):
+        return
     if kind.__dictoffset__:
         attributes = value.__dict__
         for name in list(attributes):
@@ -227,6 +234,13 @@ def _item_put(holder: Any, key: Any) -> _Put:
 def _attribute_put(holder: Any, name: str) -> _Put:
     def put(value: Any) -> None:
         setattr(holder, name, value)
+
+    return put
+
+
+def _memory_put(holder: Any, index: int) -> _Put:
+    def put(value: Any) -> None:
+        holder.setRAM(index, int(value))
 
     return put
 

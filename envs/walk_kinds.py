@@ -54,6 +54,8 @@ NOT_STATE_ATTRIBUTES: Dict[str, Tuple[str, ...]] = {
     # Thousands of numbers that only render looks at; where the ground is, its bodies say.
     "gymnasium.envs.box2d.bipedal_walker.BipedalWalker": _DRAWN_BY_WALKERS,
     "pettingzoo.sisl.multiwalker.multiwalker_base.MultiWalkerEnv": _DRAWN_BY_WALKERS,
+    # Still lists the bodies of one that has fallen, which are gone: to read them is to read anything.
+    "pettingzoo.sisl.multiwalker.multiwalker_base.BipedalWalker": _DRAWN_BY_WALKERS,
 }
 """Attributes of types and their subclasses that are left out: what they hold is a description or was looked up."""
 

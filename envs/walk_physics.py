@@ -59,6 +59,9 @@ _PYMUNK_CONSTRAINT = (
 _ARBITER = ("e", "u", "count", "swapped", "stamp", "state")
 _ARBITER_CONTACT = ("nMass", "tMass", "bounce", "jnAcc", "jtAcc", "jBias", "bias", "hash")
 
+ADDRESSES = frozenset(("multi_agent_ale_py.ale_python_interface.ALEInterface",))
+"""Types whose attributes are addresses in C: who copies or changes one uses memory that is another's."""
+
 _MODEL = (
     *("body_mass", "body_inertia", "body_pos", "body_quat", "geom_friction", "geom_size", "geom_pos", "geom_solref"),
     *("dof_damping", "dof_armature", "dof_frictionloss", "jnt_range", "jnt_stiffness", "actuator_gainprm"),
@@ -311,7 +314,8 @@ def _multi_agent_ale(value: Any, walk: Any, place: Place) -> Any:
         encoded = np.array(value.encodeState(state))
     finally:
         value.deleteState(state)
-    return {"<type>": "multi_agent_ale_py.ALEInterface", "ram": np.array(value.getRAM()), "state": encoded}
+    # Not getRAM, which lags behind: it shows the memory of the last act, also after a state has been brought back.
+    return {"<type>": "multi_agent_ale_py.ALEInterface", "state": encoded}
 
 
 def _mujoco_data(value: Any, walk: Any, place: Place) -> Any:

@@ -9,8 +9,12 @@ from typing import Any
 import pytest
 
 from p2pclient.cli.check_assessment import Assessment, assess, one_line, print_assessment
+from p2pclient.cli.check_causes import likely_causes, state_sentences
+from p2pclient.cli.check_verdict import print_verdict
 from p2pclient.cli.main import main
-from p2pclient.envhost.checking import CheckReport, Finding, PlayCosts
+from p2pclient.common.differences import Difference
+from p2pclient.envhost.checking import CheckPlan, CheckReport, Finding, PlayCosts
+from p2pclient.envhost.examining import Examination
 
 SMALL = ("--frames", "20", "--distance", "3", "--seeds", "1")
 WAYS = ["own", "pickle", "copy", "resimulate"]
@@ -48,6 +52,10 @@ def test_every_way_is_listed_with_its_costs_and_the_first_exact_one_is_used(
     assert (found["portable"], found["nominal_rate_hz"]) == (False, 50)
     assert "pickle is used: the first way that is exact." in found["reasons"]
     assert any(found["sync_mode"] in sentence for sentence in found["reasons"])
+    assert (found["checksum_coverage"], found["coverage_missed"], found["opaque"]) == (1.0, [], [])
+    assert any("_elapsed_steps" in path for path in found["counters"])
+    assert found["coverage_tried"] > 20
+    assert found["causes"] == []
 
 
 def test_an_object_that_is_made_anew_when_it_is_unpickled_is_caught_and_named(
@@ -61,6 +69,8 @@ def test_an_object_that_is_made_anew_when_it_is_unpickled_is_caught_and_named(
     assert next(line for line in lines if line.startswith("copy ")).endswith("  used")
     assert "copy is used: the first way that is exact." in lines
     assert "Its state is not portable: what is kept is good for the process that made it alone." in lines
+    assert "Reborn is an EzPickle: pickling makes a new environment, whatever state this one is in." in lines
+    assert "Its checksum noticed 9 of 9 values changed on purpose." in lines
 
 
 def test_what_cannot_go_back_but_agrees_between_processes_is_for_lockstep(capsys: pytest.CaptureFixture[str]) -> None:
@@ -68,6 +78,7 @@ def test_what_cannot_go_back_but_agrees_between_processes_is_for_lockstep(capsys
     out = capsys.readouterr().out
     assert out.startswith("foreign_rig:ModuleCounter cannot go back, but can be played in lockstep: two processes ")
     assert "in each of the 20 frames, with 20 distinct checksums" in out
+    assert "\nIts steps change foreign_rig._COUNTER, outside of the environment, " in out
     assert "\nNo way of keeping its state is exact, so it cannot go back.\n" in out
     assert "\nBut an episode does not come out the same when it is run again in the same process: " in out
     found = check_as_data("foreign_rig:ModuleCounter", capsys, 0)
@@ -98,15 +109,23 @@ def test_agreement_of_what_cannot_go_back_proves_nothing_if_inputs_do_not_matter
     assert found["reasons"][-1] == "Nothing was shown, so no sync mode follows."
 
 
-@pytest.mark.parametrize(("name", "chosen"), [("WallClock", "none"), ("SetOrder", "pickle")])
+@pytest.mark.parametrize(
+    ("name", "chosen", "cause"),
+    [
+        ("WallClock", "none", "It reads a clock: time.perf_counter() in foreign_rig.py, line "),
+        ("SetOrder", "pickle", "It is the order of a set: a third process with the same hash seed as the first agrees"),
+    ],
+)
 def test_what_differs_between_processes_cannot_be_used(
-    name: str, chosen: str, capsys: pytest.CaptureFixture[str]
+    name: str, chosen: str, cause: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = check_as_data(f"foreign_rig:{name}", capsys, 1)
     assert (found["ok"], found["verdict"], found["chosen"]) == (False, "wrong", chosen)
     assert (found["finding"]["kind"], found["finding"]["field"]) == ("process", "environment.env.place")
     assert (found["deterministic"], found["sync_mode"], found["max_rate_hz"]) == (False, None, None)
     assert found["reasons"][-1] == "It cannot be used: two processes differ, and no sync mode mends that."
+    (named,) = found["causes"]
+    assert named.startswith(cause)
 
 
 def test_a_finding_where_nothing_went_back_speaks_of_no_rollbacks(capsys: pytest.CaptureFixture[str]) -> None:
@@ -115,6 +134,7 @@ def test_a_finding_where_nothing_went_back_speaks_of_no_rollbacks(capsys: pytest
     assert out.startswith("foreign_rig:WallClock cannot be used as it is.\n")
     assert "came out differently in a second process that ran the same inputs.\n" in out
     assert "\n  in the first process   " in out
+    assert ", in wind. Count frames instead.\n" in out
     assert out.endswith("It cannot be used: two processes differ, and no sync mode mends that.\n")
 
 
@@ -150,6 +170,67 @@ def test_a_package_in_that_folder_is_in_the_way_of_modules_from_there_alone(
     error = capsys.readouterr().err
     assert f"package 'envs' is '{tmp_path / 'envs'}'" in error
     assert "rename the other one" in error
+
+
+# -- what is said of the state and of causes ------------------------------------------------------------------------
+
+
+def said(report: CheckReport, inexact: tuple[str, ...] = (), **found: Any) -> list[str]:
+    return list(state_sentences(report, Examination(**found), inexact))
+
+
+def moved(distinct: int, live: int, finding: Finding | None = None) -> CheckReport:
+    bare = {bytes([number]) for number in range(distinct)}
+    return CheckReport(bare_checksums=bare, live_frames=live, inputs_matter=True, finding=finding)
+
+
+def test_gaps_of_the_checksum_are_named_below_the_mark_alone() -> None:
+    assert said(CheckReport(), tried=20, noticed=19) == ["Its checksum noticed 19 of 20 values changed on purpose."]
+    (gaps,) = said(CheckReport(), tried=100, noticed=94, missed=["a.b", "a.c", "d", "e", "f"])
+    assert gaps.startswith("These parts of the state are not in the checksum: a.b, a.c, d and 2 more (6 of 100 values")
+    assert said(CheckReport(), opaque=["x: generator"]) == ["Could not be looked into: x: generator."]
+    (failed,) = said(CheckReport(), failed="it is gone")
+    assert failed == "What its checksum covers could not be measured: it is gone."
+    assert said(CheckReport(), remade=["Game"]) == []
+    assert said(CheckReport(), ("pickle",), remade=["Game"])[0].startswith("Game is an EzPickle: ")
+
+
+def test_a_state_in_which_only_counters_move_is_found_out() -> None:
+    assert said(moved(1, 100))[0].startswith("In its state nothing moves but what counts time or steps")
+    assert said(moved(89, 100))[0].startswith("Only 89 of 100 frames had a state of their own")
+    assert said(moved(90, 100)) == []
+    assert said(moved(1, 100, Finding("process", 0, 0, 3))) == []
+
+
+def test_causes_are_named_only_where_something_is_wrong() -> None:
+    read = {"kind": "chance", "call": "os.urandom", "file": "game.py", "line": 7, "function": "step", "times": 9}
+    seen = Examination(reads=[read, {**read, "kind": "address", "call": "id", "function": "<module>"}], changed=["a.B"])
+    assert list(likely_causes(CheckReport(), seen)) == []
+    first, second = likely_causes(CheckReport(finding=Finding("process", 0, 0, 3)), seen)
+    assert first == (
+        "It draws from chance that no seed governs: os.urandom() in game.py, line 7, in step. "
+        "Take the generator that reset has seeded."
+    )
+    assert second.startswith("It looks at addresses in memory: id() in game.py, line 7. ")
+    *_, last = likely_causes(CheckReport(finding=Finding("resimulated", 0, 0, 3)), seen)
+    assert last.startswith("Its steps change a.B, outside of the environment")
+    assert len(list(likely_causes(CheckReport(goes_back=False), seen))) == 3
+    order = Examination(reads=[read], hash_order=True)
+    (only,) = likely_causes(CheckReport(finding=Finding("process", 0, 0, 3)), order)
+    assert only.startswith("It is the order of a set")
+
+
+def test_lines_are_broken_at_the_width_of_the_window(capsys: pytest.CaptureFixture[str]) -> None:
+    finding = Finding("process", 0, 0, 3, (Difference("a.b", 1, 2),))
+    report = CheckReport(finding=finding, frames=4)
+    found = assessed(step=100)
+    for width in (80, 120):
+        print_verdict("some:env", {}, CheckPlan(), report, ["It reads a clock. " * 9], width)
+        print_verdict("some:env", {}, CheckPlan(), moved(40, 40), (), width)
+        print_assessment(found, width)
+        lines = capsys.readouterr().out.splitlines()
+        # A command that is to be copied stays in one piece.
+        assert max(len(line) for line in lines if not line.startswith("This command finds it again: ")) <= width
 
 
 # -- what follows from the costs ------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from p2pclient.common.errors import EnvHostError, EnvHostGone
 from p2pclient.common.spaces import decode_action
 from p2pclient.envhost.blocking import BlockingEnvHost
 from p2pclient.envhost.checking import CheckPlan, CheckReport, check_rollback
+from p2pclient.envhost.examining import examine
 from p2pclient.envhost.process import HostSpec
 from p2pclient.envhost.random_inputs import RandomInputs
 
@@ -140,6 +141,41 @@ def test_a_host_that_is_gone_cannot_be_checked() -> None:
 
         with pytest.raises(EnvHostGone, match="closed"):
             check_rollback(host, other, CheckPlan(frames=20, distance=2, seeds=1), kill)
+
+
+def test_a_slow_environment_is_checked_as_far_as_the_time_goes() -> None:
+    ticks = itertools.count()
+    spec = HostSpec(COUNTER, {"max_steps": 1000})
+    plan = CheckPlan(frames=200, distance=2, seeds=2, seconds=60.0)
+    with BlockingEnvHost(spec) as host, BlockingEnvHost(spec) as other:
+        report = check_rollback(host, other, plan, lambda done, total: None, clock=lambda: float(next(ticks)))
+        whole = check_rollback(host, other, CheckPlan(frames=20, distance=2, seeds=2), lambda done, total: None)
+    assert report.cut_short
+    assert not whole.cut_short
+    assert 40 < report.frames < 100
+    assert (report.episodes, whole.frames) == (2, 40)
+    assert report.inputs_matter
+
+
+def test_hosts_of_a_check_tell_states_apart_without_their_counters() -> None:
+    plan = CheckPlan(frames=30, distance=2, seeds=1)
+    quick, thorough = HostSpec(COUNTER), HostSpec(COUNTER, thorough=True)
+    with BlockingEnvHost(quick) as host, BlockingEnvHost(thorough) as other:
+        report = check_rollback(host, other, plan, lambda done, total: None)
+        with pytest.raises(EnvHostError, match="no command 'examine'"):
+            host.run([["examine"]])
+        seen = examine(other)
+    assert len(report.bare_checksums) == report.distinct == 30
+    assert report.live_frames == 30
+    assert (seen.coverage, seen.failed, seen.missed) == (1.0, "", [])
+    assert CheckReport(checksums={b"a", b"b"}).distinct == 2
+
+
+def test_what_cannot_be_examined_is_said_and_ends_nothing() -> None:
+    with BlockingEnvHost(HostSpec(COUNTER)) as host:
+        seen = examine(host)
+    assert seen.coverage is None
+    assert "examine" in seen.failed
 
 
 def test_random_inputs_are_of_their_spaces_and_are_held_for_a_while() -> None:

@@ -296,3 +296,12 @@ def test_what_gymnasium_looks_at_in_the_first_steps_of_a_process_is_no_state() -
     first = checksums_of_an_episode()
     assert checksums_of_an_episode() == first
     assert len(set(first)) == len(first)
+
+
+def test_no_environment_is_seeded_with_0_which_some_take_for_no_seed() -> None:
+    walk = make_walk(NoKeeper)
+    seeds = []
+    for seed in (0, 1, 2**31, 2**31 - 1, 2**40 + 7):
+        walk.reset(seed)
+        seeds.append(walk.env.np_random_seed)  # type: ignore[attr-defined]
+    assert seeds == [2**31 - 1, 1, 2**31 - 1, 2**31 - 1, 7]

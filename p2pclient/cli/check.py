@@ -7,9 +7,11 @@ import contextlib
 import dataclasses
 import json
 import os
+import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +20,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from p2pclient.cli.check_assessment import Assessment, assess, assessment_data, print_assessment
 from p2pclient.cli.check_verdict import print_verdict, verdict_data, wrong_sentence
-from p2pclient.common.errors import ConfigurationError, TandemError
+from p2pclient.common.errors import ConfigurationError, EnvHostError, TandemError
 from p2pclient.envhost.blocking import BlockingEnvHost
-from p2pclient.envhost.checking import CheckPlan, CheckReport, check_rollback, measure_costs
+from p2pclient.envhost.checking import PROCESS, CheckPlan, CheckReport, check_rollback, measure_costs
+from p2pclient.envhost.examining import agrees_with_first, examine
 from p2pclient.envhost.process import HostSpec
 from p2pclient.settings.flags import add_environment_flags, add_hook_flag, environment_arguments, host_options
 from p2pclient.settings.process_flags import add_process_flags, process_options
@@ -30,7 +33,7 @@ FINE, WRONG, UNCHECKED = 0, 1, 2
 
 _OTHER_HASH_SEED = "1"
 """Of the second process, so that the order of a set of strings differs as it may between machines."""
-_MOST_FRAMES, _DEEPEST, _MOST_SEEDS = 10_000_000, 60, 1000
+_MOST_FRAMES, _DEEPEST, _MOST_SEEDS, _LONGEST = 10_000_000, 60, 1000, 1_000_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,6 +44,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--distance", type=int, default=7, metavar="D", help="frames to go back in every frame (default: 7)"
     )
     parser.add_argument("--seeds", type=int, default=3, metavar="K", help="seeds 0 to K-1 (default: 3)")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=60.0,
+        metavar="S",
+        help="time after which no more frames are tried (default: 60)",
+    )
     parser.add_argument("--json", action="store_true", help="print the verdict as JSON")
     add_environment_flags(parser)
     add_hook_flag(parser)
@@ -64,8 +74,10 @@ def run(arguments: argparse.Namespace) -> int:
         verdict = verdict_data(arguments.env, env_args, plan, report)
         print(json.dumps({**verdict, **assessment_data(assessment)}, indent=2))
     else:
-        print_verdict(arguments.env, env_args, plan, report)
-        print_assessment(assessment)
+        # What is read by a program, or by a person later on, is not broken into lines of this window.
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        print_verdict(arguments.env, env_args, plan, report, assessment.causes, width)
+        print_assessment(assessment, width)
     return WRONG if report.finding is not None else UNCHECKED if report.is_vacuous else FINE
 
 
@@ -93,7 +105,11 @@ def _plan(arguments: argparse.Namespace) -> CheckPlan:
             raise ConfigurationError(f"--{name}", value, f"1 to {most}")
     if arguments.frames <= arguments.distance:
         raise ConfigurationError("--frames", arguments.frames, f"more than the distance, {arguments.distance}")
-    return CheckPlan(frames=arguments.frames, distance=arguments.distance, seeds=arguments.seeds)
+    if not 1 <= arguments.seconds <= _LONGEST:
+        raise ConfigurationError("--seconds", arguments.seconds, f"1 to {_LONGEST}")
+    return CheckPlan(
+        frames=arguments.frames, distance=arguments.distance, seeds=arguments.seeds, seconds=arguments.seconds
+    )
 
 
 def _check(spec: HostSpec, plan: CheckPlan, *, is_quiet: bool) -> tuple[CheckReport, Assessment]:
@@ -110,11 +126,33 @@ def _check(spec: HostSpec, plan: CheckPlan, *, is_quiet: bool) -> tuple[CheckRep
             bar.update(task, description="Trying it", completed=done, total=total)
 
         second = dataclasses.replace(spec, hash_seed=_OTHER_HASH_SEED)
-        with BlockingEnvHost(spec, show_loading) as host, BlockingEnvHost(second, show_loading) as other:
+        with contextlib.ExitStack() as stack:
+            # Both at once: trying all ways to keep the state of a slow environment takes a minute.
+            with ThreadPoolExecutor(2) as pool:
+                opening = [pool.submit(BlockingEnvHost, one, show_loading) for one in (spec, second)]
+            for future in opening:
+                if future.exception() is None:
+                    stack.enter_context(future.result())
+            host, other = (future.result() for future in opening)
             report = check_rollback(host, other, plan, show_frames)
             wrong = wrong_sentence(report)
             costs = measure_costs(host) if wrong is None else None
-            return report, assess(host.ready, report, costs, wrong)
+            bar.update(task, description="Looking into it", total=None)
+            found = examine(other, hash_order=_is_hash_order(spec, report, show_loading))
+            return report, assess(host.ready, report, costs, wrong, found)
+
+
+def _is_hash_order(
+    spec: HostSpec, report: CheckReport, show_loading: Callable[[float | None, str], None]
+) -> bool | None:
+    """Where two processes differ: does a third agree with the first if it has the same order of sets as that?"""
+    if report.finding is None or report.finding.kind != PROCESS or not report.finding.checksum:
+        return None
+    try:
+        with BlockingEnvHost(dataclasses.replace(spec, thorough=False), show_loading) as third:
+            return agrees_with_first(third, report.finding)
+    except EnvHostError:
+        return None  # it fails now and then: what was found stands without its cause
 
 
 def _cannot(arguments: argparse.Namespace, reason: str) -> int:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from p2pclient.cli.check_causes import likely_causes, state_sentences
+from p2pclient.cli.check_verdict import say
 from p2pclient.common.match_settings import MAX_RATE_HZ
 from p2pclient.envhost.checking import PROCESS, CheckReport, PlayCosts
+from p2pclient.envhost.examining import Examination
 
 ROLLBACK, DELAYED, LOCKSTEP = "rollback", "rollback with delay", "lockstep"
 """Sync modes: the full window fits into a frame, a narrower one does, none does or it cannot go back."""
@@ -18,6 +21,10 @@ NARROWEST_WINDOW = 2
 _UNKNOWN_LENGTH_SECONDS = 60
 """How long an episode is taken to be where nobody says."""
 _REASON_LENGTH = 100
+_TOO_LONG = "trying it took too long"
+"""What ``envs/grading.py`` says of a way for which the time did not suffice."""
+_TABLE_WIDTH = 46
+"""Columns before the reasons."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +67,27 @@ class Assessment:
     """Widest window, up to the full one, whose rollback fits into a frame at the nominal rate; 0 if none does."""
     reasons: tuple[str, ...]
     """Sentences."""
+    causes: tuple[str, ...]
+    """Sentences that name what is probably behind a finding, or why no way of keeping the state is exact."""
+    examination: Examination
 
 
-def assess(ready: Mapping[str, Any], report: CheckReport, costs: PlayCosts | None, wrong: str | None) -> Assessment:
+def assess(
+    ready: Mapping[str, Any],
+    report: CheckReport,
+    costs: PlayCosts | None,
+    wrong: str | None,
+    examination: Examination | None = None,
+) -> Assessment:
     """Draw the conclusions from a check.
 
     Args:
         ready: what the environment told of itself.
         costs: what play costs; None if it was not measured, because it cannot be played.
         wrong: why the environment cannot be rolled back or cannot be checked; None if nothing was found.
+        examination: what else was found out; None for nothing.
     """
+    seen = examination or Examination()
     ways = tuple(_ways(ready, report, costs, wrong))
     chosen = str(ready["snapshots"]["chosen"])
     used = next((way for way in ways if way.name == chosen), None) if report.goes_back else None
@@ -95,7 +113,9 @@ def assess(ready: Mapping[str, Any], report: CheckReport, costs: PlayCosts | Non
         mode,
         rate,
         window,
-        tuple(_sentences(found)),
+        tuple(_sentences(found, state_sentences(report, seen, {way.name for way in ways if way.exact is False}))),
+        tuple(likely_causes(report, seen)),
+        seen,
     )
 
 
@@ -150,7 +170,7 @@ def _rollback_us(window: int, step: int, save: int, load: int) -> int:
     return max(1, window * (step + save) + load)
 
 
-def _sentences(found: _Found) -> list[str]:
+def _sentences(found: _Found, of_state: Iterable[str]) -> list[str]:
     ready, used = found.ready, found.used
     sentences = [_choice_sentence(found)]
     if used is not None and used.exact is not False:
@@ -164,6 +184,7 @@ def _sentences(found: _Found) -> list[str]:
             f"A step by itself took {ready['step_us']} us, the first ones included; "
             f"in play, with the checksum of the state, it costs {found.costs.step} us."
         )
+    sentences.extend(of_state)
     sentences.extend(_mode_sentences(found))
     return sentences
 
@@ -202,15 +223,19 @@ def _mode_sentences(found: _Found) -> list[str]:
             f"Sync mode: lockstep. At {rate} Hz not even a rollback over {NARROWEST_WINDOW} frames fits into one frame "
             f"on this machine; one over {FULL_WINDOW} frames would at {found.rate:g} Hz."
         ]
+    agreed = "Sync mode: lockstep. Two processes with the same history agreed in every frame."
+    if any(_TOO_LONG in grade["reason"] for grade in found.ready["snapshots"]["graded"]):
+        return [agreed, "It is too slow for this machine: not every way of going back could be tried in time."]
     return [
-        "Sync mode: lockstep. Two processes with the same history agreed in every frame.",
+        agreed,
         "But an episode does not come out the same when it is run again in the same process: something remembers what "
         "was before a reset. Who returns to a match, or plays a second one in the same process, may differ.",
     ]
 
 
-def print_assessment(assessment: Assessment) -> None:
-    """Print the table and the sentences."""
+def print_assessment(assessment: Assessment, width: int | None = None) -> None:
+    """Print the table and the sentences, in lines of at most ``width`` columns; None for as long as they are."""
+    room = _REASON_LENGTH if width is None else max(20, width - _TABLE_WIDTH)
     print("\nway         exact  save us  load us    bytes")
     for way in assessment.ways:
         exact = {True: "yes", False: "no", None: "?"}[way.exact]
@@ -218,17 +243,17 @@ def print_assessment(assessment: Assessment) -> None:
             f"{'-' if value is None else value:>{width}}"
             for value, width in ((way.save_us, 9), (way.load_us, 9), (way.size, 9))
         )
-        note = "used" if way.name == assessment.chosen and way.exact else one_line(way.reason)
+        note = "used" if way.name == assessment.chosen and way.exact else one_line(way.reason, room)
         print(f"{way.name:<12}{exact:<5}{figures}  {note}".rstrip())
     print()
     for sentence in assessment.reasons:
-        print(sentence)
+        say(sentence, width)
 
 
-def one_line(reason: str) -> str:
+def one_line(reason: str, most: int = _REASON_LENGTH) -> str:
     """Return a reason shortened to one line of a table."""
     words = " ".join(reason.split())
-    return words if len(words) <= _REASON_LENGTH else words[: _REASON_LENGTH - 3].rstrip() + "..."
+    return words if len(words) <= most else words[: most - 3].rstrip() + "..."
 
 
 def assessment_data(assessment: Assessment) -> dict[str, Any]:
@@ -255,5 +280,12 @@ def assessment_data(assessment: Assessment) -> dict[str, Any]:
         "sync_mode": assessment.sync_mode,
         "max_rate_hz": assessment.max_rate_hz,
         "window": assessment.window,
+        "checksum_coverage": assessment.examination.coverage,
+        "coverage_tried": assessment.examination.tried,
+        "coverage_missed": list(assessment.examination.missed),
+        "counters": list(assessment.examination.counters),
+        "opaque": list(assessment.examination.opaque),
+        "reads": [dict(read) for read in assessment.examination.reads],
         "reasons": list(assessment.reasons),
+        "causes": list(assessment.causes),
     }

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from p2pclient.common.differences import Difference, value_text
@@ -50,20 +51,41 @@ _ADVICE = {
 }
 
 
-def print_verdict(env: str, env_args: Mapping[str, Any], plan: CheckPlan, report: CheckReport) -> None:
-    """Print the verdict."""
+def print_verdict(
+    env: str,
+    env_args: Mapping[str, Any],
+    plan: CheckPlan,
+    report: CheckReport,
+    causes: Sequence[str] = (),
+    width: int | None = None,
+) -> None:
+    """Print the verdict.
+
+    Args:
+        causes: sentences that name what is probably behind it.
+        width: columns at which lines are broken; None for not at all.
+    """
     if report.finding is not None:
-        _print_finding(env, report.finding, goes_back=report.goes_back)
+        _print_finding(env, report.finding, causes, width, goes_back=report.goes_back)
         print(f"\nThis command finds it again: {repeat_command(env, env_args, plan, report.finding)}")
-    elif report.is_vacuous:
-        print(f"{env} cannot be checked: {vacuous_reason(report)}")
+        return
+    if report.is_vacuous:
+        say(f"{env} cannot be checked: {vacuous_reason(report)}", width)
     elif not report.goes_back:
-        print(
+        say(
             f"{env} cannot go back, but can be played in lockstep: two processes agreed in each of the "
-            f"{report.frames} frames, with {len(report.checksums)} distinct checksums; other inputs gave other ones."
+            f"{report.frames} frames, with {report.distinct} distinct checksums; other inputs gave other ones.",
+            width,
         )
     else:
-        _print_fine(env, plan, report)
+        _print_fine(env, plan, report, width)
+    for cause in causes:
+        say(cause, width)
+
+
+def say(sentence: str, width: int | None) -> None:
+    """Print a sentence, broken into lines of at most ``width`` columns; None for not at all."""
+    print(sentence if width is None else textwrap.fill(sentence, width, break_long_words=False))
 
 
 def wrong_sentence(report: CheckReport) -> str | None:
@@ -83,23 +105,25 @@ def vacuous_reason(report: CheckReport) -> str:
     )
 
 
-def _print_finding(env: str, finding: Finding, *, goes_back: bool) -> None:
+def _print_finding(env: str, finding: Finding, causes: Sequence[str], width: int | None, *, goes_back: bool) -> None:
     print(f"{env} cannot be {'rolled back' if goes_back else 'used'} as it is.\n")
-    print(finding_sentence(finding, goes_back=goes_back))
+    say(finding_sentence(finding, goes_back=goes_back), width)
     if finding.error:
         print(f"  {finding.error}")
     print(f"It was in episode {finding.episode + 1} with seed {finding.seed}.")
     if finding.differences:
         ours, theirs = _SIDES.get(finding.kind, ("the first time", "the second time")) if goes_back else _STRAIGHT_SIDES
-        width = max(len(ours), len(theirs))
+        longest = max(len(ours), len(theirs))
         first, *others = finding.differences
         print(f"\nFirst field that differs: {first.path}")
-        print(f"  {ours:<{width}}  {value_text(first.ours)}")
-        print(f"  {theirs:<{width}}  {value_text(first.theirs)}")
+        print(f"  {ours:<{longest}}  {value_text(first.ours)}")
+        print(f"  {theirs:<{longest}}  {value_text(first.theirs)}")
         if others:
             more = f", and {len(others) - _OTHERS_SHOWN} more" if len(others) > _OTHERS_SHOWN else ""
-            print("Also: " + ", ".join(other.path for other in others[:_OTHERS_SHOWN]) + more)
-    print(f"\n{_ADVICE[finding.kind]}")
+            say("Also: " + ", ".join(other.path for other in others[:_OTHERS_SHOWN]) + more, width)
+    print()
+    for sentence in causes or (_ADVICE[finding.kind],):
+        say(sentence, width)
 
 
 def repeat_command(env: str, env_args: Mapping[str, Any], plan: CheckPlan, finding: Finding) -> str:
@@ -120,21 +144,25 @@ def finding_sentence(finding: Finding, *, goes_back: bool = True) -> str:
     return _SENTENCES[finding.kind].format(frame=finding.frame)
 
 
-def _print_fine(env: str, plan: CheckPlan, report: CheckReport) -> None:
-    print(
+def _print_fine(env: str, plan: CheckPlan, report: CheckReport, width: int | None) -> None:
+    say(
         f"{env} can be rolled back: {report.rollbacks} rollbacks, up to {plan.distance} frames deep, and each of "
-        f"the {report.resimulated} frames simulated again came out the same."
+        f"the {report.resimulated} frames simulated again came out the same.",
+        width,
     )
-    print(
-        f"{len(report.checksums)} distinct checksums in {report.frames} frames; other inputs gave other checksums; "
-        f"a second process without rollbacks agreed in every frame."
+    say(
+        f"{report.distinct} distinct checksums in {report.frames} frames; other inputs gave other checksums; "
+        f"a second process without rollbacks agreed in every frame.",
+        width,
     )
+    if report.cut_short:
+        wanted = plan.frames * plan.seeds
+        say(f"It is slow: after {plan.seconds:g} s, {report.frames} of {wanted} frames had been tried.", width)
     if report.ends:
-        print(f"Rolled back over the end of {report.ends} episode{'s' if report.ends > 1 else ''}.")
+        say(f"Rolled back over the end of {report.ends} episode{'s' if report.ends > 1 else ''}.", width)
     else:
-        print(
-            f"No episode ended in {plan.frames} frames. With --max-steps {plan.frames // 2} the end is tried as well."
-        )
+        half, tried = plan.frames // 2, min(plan.frames, report.frames)
+        say(f"No episode ended in {tried} frames. With --max-steps {half} the end is tried as well.", width)
 
 
 def verdict_data(env: str, env_args: Mapping[str, Any], plan: CheckPlan, report: CheckReport) -> dict[str, Any]:
@@ -156,7 +184,9 @@ def verdict_data(env: str, env_args: Mapping[str, Any], plan: CheckPlan, report:
         "resimulated": report.resimulated,
         "episodes": report.episodes,
         "ends": report.ends,
-        "distinct_checksums": len(report.checksums),
+        "distinct_checksums": report.distinct,
+        "live_frames": report.live_frames,
+        "cut_short": report.cut_short,
         "inputs_matter": report.inputs_matter,
         "finding": None if finding is None else _finding_data(finding),
         "repeat": None if finding is None else repeat_command(env, env_args, plan, finding),

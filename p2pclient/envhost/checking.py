@@ -12,8 +12,10 @@ An environment that cannot go back at all is stepped on in both hosts: that is w
 
 from __future__ import annotations
 
+import math
 import random
 import statistics
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -54,6 +56,8 @@ class CheckPlan:
     """Frames to go back, at least 1."""
     seeds: int = 3
     """Seeds to begin with: 0, 1, 2, ..."""
+    seconds: float | None = None
+    """Time after which no further frame is begun, shared out among the seeds; None for as long as it takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,8 @@ class Finding:
     """``ours`` as it was at first, ``theirs`` as it came again."""
     error: str = ""
     """What was raised."""
+    checksum: bytes = b""
+    """Of the state as it was at first, where another process differs."""
 
 
 @dataclass(slots=True)
@@ -87,11 +93,22 @@ class CheckReport:
     """Episodes that ended and were rolled back over their end."""
     checksums: set[bytes] = field(default_factory=set)
     """Those of all states that were simulated for the first time."""
+    bare_checksums: set[bytes] = field(default_factory=set)
+    """The same without what counts time or steps; empty if the hosts were not made for a check."""
+    live_frames: int = 0
+    """Frames that began before the episode's end."""
     inputs_matter: bool | None = None
     """Did other inputs give another checksum at the same frame. None: not tried, because something else was found."""
     finding: Finding | None = None
+    cut_short: bool = False
+    """The time was over before all frames had been tried."""
     goes_back: bool = True
     """False: the environment cannot, so that both hosts only stepped on."""
+
+    @property
+    def distinct(self) -> int:
+        """How many different states there were, not counting time and steps where that is known."""
+        return len(self.bare_checksums or self.checksums)
 
     @property
     def is_vacuous(self) -> bool:
@@ -115,7 +132,13 @@ def can_go_back(ready: Mapping[str, Any]) -> bool:
     return bool(ready["snapshots"]["chosen"] != "none")
 
 
-def check_rollback(host: BlockingEnvHost, other: BlockingEnvHost, plan: CheckPlan, progress: Progress) -> CheckReport:
+def check_rollback(
+    host: BlockingEnvHost,
+    other: BlockingEnvHost,
+    plan: CheckPlan,
+    progress: Progress,
+    clock: Callable[[], float] = time.perf_counter,
+) -> CheckReport:
     """Run the whole check with two fresh hosts of the same environment and arguments.
 
     Raises:
@@ -125,10 +148,12 @@ def check_rollback(host: BlockingEnvHost, other: BlockingEnvHost, plan: CheckPla
     report = CheckReport(goes_back=can_go_back(host.ready) and can_go_back(other.ready))
     kind = _Episode if report.goes_back else _StraightEpisode
     lines: dict[int, list[bytes]] = {}
+    begin = clock()
     for seed in range(plan.seeds):
         left, episode = plan.frames, 0
-        while left > 0:
-            one = kind(host, other, plan, report, seed, episode)
+        until = math.inf if plan.seconds is None else begin + plan.seconds * (seed + 1) / plan.seeds
+        while left > 0 and not (episode and clock() > until):
+            one = kind(host, other, plan, report, seed, episode, lambda: clock() > until)  # noqa: B023 - used at once
             left -= one.run(left, lambda: progress(report.frames, plan.frames * plan.seeds))
             if report.finding is not None:
                 return report
@@ -136,6 +161,7 @@ def check_rollback(host: BlockingEnvHost, other: BlockingEnvHost, plan: CheckPla
                 lines[seed] = one.checksums
             report.episodes += 1
             episode += 1
+        report.cut_short |= left > 0
     if report.goes_back:
         report.inputs_matter = any(_other_inputs_show(other, seed, seen) for seed, seen in lines.items())
     else:
@@ -178,11 +204,12 @@ class _Episode:
         report: CheckReport,
         seed: int,
         episode: int,
+        is_over: Callable[[], bool],
     ) -> None:
         self.checksums: list[bytes] = []
         """After each frame, as first simulated."""
         self._host, self._other, self._plan, self._report = host, other, plan, report
-        self._seed, self._episode = seed, episode
+        self._seed, self._episode, self._is_over = seed, episode, is_over
         self._session = SyncTestSession(
             host.ready["controls"]["neutral"], distance=plan.distance, window=plan.distance + 1
         )
@@ -199,9 +226,11 @@ class _Episode:
         """Inputs of the frame that comes next."""
 
     def run(self, most: int, tell: Callable[[], None]) -> int:
-        """Play ``most`` frames, fewer if the episode ends before; return how many."""
+        """Play ``most`` frames, fewer if the episode ends or the time is over before; return how many."""
         self._begin()
         while self._report.finding is None and self._done < most and not self._is_past_end:
+            if self._done > self._plan.distance and self._is_over():
+                break
             self._run_frame()
             tell()
         self._report.ends += self._went_over_end
@@ -324,6 +353,7 @@ class _Episode:
     def _keep_first(self, frame: int, result: list[Any], state: Any) -> None:
         self.checksums.append(result[0])
         self._report.checksums.add(result[0])
+        self._report.live_frames += self._last_frame is None
         self._states[frame + 1], self._results[frame] = state, result
         if result[5] and self._last_frame is None:
             self._last_frame = frame
@@ -334,8 +364,10 @@ class _Episode:
             self._find(kind, frame, ours, theirs)
 
     def _compare_with_other(self, frame: int) -> None:
-        look = ["get_state_unless", self.checksums[frame]]
-        result, there = self._other.run([["step", frame, self._line], look]).results
+        batch: list[list[Any]] = [["step", frame, self._line], ["get_state_unless", self.checksums[frame]]]
+        bare: list[list[Any]] = [["compute_bare_hash"]] if self._other.spec.thorough else []
+        result, there, *more = self._other.run(batch + bare).results
+        self._report.bare_checksums.update(more)
         if there is not None:
             self._find(PROCESS, frame, self._states[frame + 1], there["data"])
         else:
@@ -343,7 +375,8 @@ class _Episode:
 
     def _find(self, kind: str, frame: int, ours: Any, theirs: Any) -> None:
         differences = tuple(find_differences(ours, theirs))
-        self._report.finding = Finding(kind, self._seed, self._episode, frame, differences)
+        checksum = (self.checksums[frame] if frame >= 0 else self._start) if kind == PROCESS else b""
+        self._report.finding = Finding(kind, self._seed, self._episode, frame, differences, checksum=checksum)
 
 
 class _StraightEpisode(_Episode):

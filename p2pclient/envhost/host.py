@@ -132,6 +132,8 @@ class EnvironmentHost:
         simulation = simulation_of(environment, hook)
         runner = BatchRunner(simulation)
         runner.acts["render"] = rendering(simulation.render, self._views)
+        if thorough:
+            runner.acts.update(_examination(registry, spec, simulation))
         if spec.get("allow_faults"):
             Faults(simulation, runner.acts)
         self._environment, self._simulation, self._runner, self._spec, self._ready = (
@@ -222,6 +224,14 @@ def _import_envs() -> Tuple[Any, Any, Any]:
             raise ConfigurationError("pin_cpu", True, f"false with this build of NumPy ({error})") from error
         raise
     return registry, Simulation, load_hook
+
+
+def _examination(registry: Any, spec: Dict[str, Any], simulation: Any) -> Dict[str, Any]:
+    """Return the commands that only the host of a check has."""
+    from envs.examination import examination_commands
+
+    allowed = {name: spec.get(name) for name in ("local", "trusted_args", "seats")}
+    return examination_commands(lambda: registry.create(spec["env"], spec["args"], graded=False, **allowed), simulation)
 
 
 def _is_factory(registry: Any, name: str) -> bool:
