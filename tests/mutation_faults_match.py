@@ -287,7 +287,6 @@ PLAY = [
     *faults_in(
         "match/match.py",
         "match_strangers match match_hostile match_edges",
-        ("all are given up for one", "episode.chain.agreed_with(peer.id) > MOST_UNVERIFIED", "episode.verified > 0"),
         (
             "a reply after the end",
             "if core.phase is not (_DIVERGED if batch.withdraws else _PLAYING):",
@@ -298,13 +297,46 @@ PLAY = [
             "self._owed -= batch.advanced or 1",
             "self._owed -= 1",
         ),
-        ("finished is lost", ' or peer.left == "finished":', ":"),
         ("a pause of our own", "if now - self._ticked_at < _LATE_TICK:", "if now >= self._ticked_at:"),
         (
             "chain values in a desync",
             "if episode is not None and core.phase is not _DIVERGED:",
             "if episode is not None:",
         ),
+    ),
+    *faults_in(
+        "match/recovery.py",
+        "match_recovery",
+        ("another state is as good", "            if ours != expected:\n", "            if not ours:\n"),
+        ("tries for ever", "return len(self._failures) >= MOST", "return len(self._failures) > 1_000"),
+        ("guesses at once", "return 0 if episode.number == number and", "return usual if episode.number == number and"),
+        ("the same process for ever", "is_trusted=is_first and not is_gone", "is_trusted=not is_gone"),
+        ("a state that was refused", "has_failed = before is not None and", "has_failed = before is None and"),
+        ("any environment will do", "replace(plan, env=ready).facts() == plan.facts()", "bool(ready)"),
+        ("waits for a host for ever", "if now - case.began > LONGEST:", "if case.began > now:"),
+        ("says nothing on the way", "elif now - case.told_at >= _TELL_EVERY:", "elif case.told_at > now:"),
+        ("asks for a state in every frame", "now - self._kept_at < KEEP_EVERY", "now < self._kept_at"),
+    ),
+    *faults_in(
+        "match/journal.py",
+        "match_recovery match_journal",
+        (
+            "withdraws one frame less",
+            "del self._rows[(after + 1) * self._row :]",
+            "del self._rows[(after + 2) * self._row :]",
+        ),
+        ("flags go to the environment", "self._rows[at + 1 : at + width]", "self._rows[at : at + width]"),
+    ),
+    *faults_in(
+        "match/patience.py",
+        "match_strangers match match_hostile match_edges match_recovery",
+        (
+            "who is heard is waited for for ever",
+            "self._inputs_since.setdefault(peer.id, now) > STANDSTILL",
+            "now > STANDSTILL * now",
+        ),
+        ("all are given up for one", "episode.chain.agreed_with(peer.id) > MOST_UNVERIFIED", "episode.verified > 0"),
+        ("finished is lost", ' or peer.left == "finished":', ":"),
     ),
     *faults_in(
         "match/peers.py",

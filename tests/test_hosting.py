@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from p2pclient.common.errors import EnvHostError
@@ -39,3 +41,46 @@ async def test_only_what_the_person_allowed_is_imported(tmp_path: Path, monkeypa
     monkeypatch.chdir(Path(__file__).parent)
     with pytest.raises(EnvHostError, match="only where the person at this machine has allowed it"):
         await hosts_of_two_matches("foreign_rig:Walk", {}, tmp_path, allowed=("foreign_rig:Other",))
+
+
+async def test_a_lost_host_is_replaced_by_the_spare_which_is_replaced_in_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("p2pclient.runtime.hosting.SPARE_ABOVE", 0.0)
+    monkeypatch.setattr("p2pclient.runtime.hosting._SPARE_AFTER", 0.0)
+    keeper = HostKeeper(NoWindow(), {}, log_folder=tmp_path)
+    try:
+        host = await keeper.start("test:counter_v0", {})
+        ready = await keeper.ready(host)
+        keeper.prepare_spare(host)
+        keeper.prepare_spare(host)  # one is enough
+        seen = [host.pid]
+        for _ in range(2):
+            async with asyncio.timeout(20):
+                while len(psutil.Process().children()) < 2:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)  # a spare is started behind everything else
+            (spare,) = {child.pid for child in psutil.Process().children()} - {seen[-1]}
+            host.kill("for this test")
+            host, again = await keeper.renew()
+            assert host.pid == spare
+            assert again["digest"] == ready["digest"]
+            assert (await host.submit([["reset", 1]])).results[0]
+            seen.append(host.pid)
+        assert len(set(seen)) == 3
+    finally:
+        await keeper.close()
+    assert not psutil.Process().children()
+
+
+async def test_where_starting_is_quick_a_lost_host_is_started_anew(tmp_path: Path) -> None:
+    keeper = HostKeeper(NoWindow(), {}, log_folder=tmp_path)
+    try:
+        host = await keeper.start("test:counter_v0", {})
+        await keeper.ready(host)
+        keeper.prepare_spare(host)
+        again, _ = await keeper.renew()  # it still runs: whoever raised may be replaced, too
+        assert again.pid != host.pid
+        assert (await keeper.start("test:counter_v0", {})) is again
+    finally:
+        await keeper.close()
+    assert (host.state, again.state) == ("closed", "closed")

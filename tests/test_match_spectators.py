@@ -16,6 +16,7 @@ from p2pclient.match.history import KEPT_FRAMES, History
 from p2pclient.match.match import Match
 from p2pclient.match.plan import Desync, Phase, SpectatorGone, ViewReady
 from p2pclient.match.playback import Playback
+from p2pclient.match.recovery import MOST
 from p2pclient.match.stretch import Stretch
 from p2pclient.match.watching import Watching
 from p2pclient.protocol.control import (
@@ -551,6 +552,56 @@ def test_a_host_that_fails_ends_the_watching_and_so_does_a_bug() -> None:
             match.batch_done([], now=1.0)
 
 
+def test_a_spectator_whose_host_is_lost_begins_again_with_the_newest_state() -> None:
+    studio = Studio(max_steps=None, frames=200, episodes=0)
+    spectator = studio.watch()
+    studio.run(60)
+    seen = len(frames(spectator))
+    match = watching(spectator)
+    assert seen > 40
+    out = match.host_lost("it broke", now=studio.now)
+    assert out.wants_host
+    assert match.is_recovering
+    studio.carry_out(SPECTATOR, out)
+    studio.run(30)
+    assert len(frames(spectator)) == seen
+    spectator.host = ToyHost(1)
+    studio.carry_out(SPECTATOR, match.host_ready(match.plan.env, now=studio.now))
+    studio.run(200)
+    assert match.recoveries == 1
+    assert ended(spectator)[0] == "finished"
+    again = frames(spectator)[seen:]
+    assert again[0][1] > 60
+    assert again[-1] == (0, 199)
+    assert checksums(spectator).items() <= checksums(studio.players[0]).items()
+
+
+def test_a_spectator_whose_hosts_are_lost_again_and_again_ends() -> None:
+    studio = Studio()
+    spectator = studio.watch()
+    studio.run(20)
+    match = watching(spectator)
+    for count in range(MOST):
+        assert match.host_lost("it broke", now=studio.now).wants_host, count
+        match.host_ready(match.plan.env, now=studio.now)
+    assert not match.host_lost("it broke", now=studio.now).wants_host
+    assert ended(spectator)[0] == "environment"
+
+
+def test_a_spectator_does_not_go_on_with_another_environment_or_without_one() -> None:
+    for how in ("other", "none"):
+        studio = Studio()
+        spectator = studio.watch()
+        studio.run(20)
+        match = watching(spectator)
+        match.host_lost("it broke", now=studio.now)
+        if how == "other":
+            match.host_ready({**match.plan.env, "digest": "newer"}, now=studio.now)
+        else:
+            match.host_lost("it cannot be started", now=studio.now)
+        assert ended(spectator)[0] == "environment"
+
+
 def test_a_player_that_was_not_asked_feeds_nobody() -> None:
     studio = Studio(players=0)
     spectator = Client(Watching(replace(studio.plan, own_id=SPECTATOR, local_seats=()), [0, 1], now=0.0), ToyHost(1))
@@ -588,6 +639,7 @@ def test_where_snapshots_are_far_apart_a_spectator_waits_for_the_next_that_fits(
     studio = Studio(max_steps=None, frames=400, episodes=0)
     player = playing(studio.players[0])
     player._budget.spacing = 16  # as where a snapshot costs much more than a step
+    player._recovery._kept_at = float("inf")  # no state is kept for a new host, only for the spectator
     studio.run(60)
     spectator = studio.watch()
     before = len(studio.players[0].batches)
@@ -653,12 +705,14 @@ def test_who_asks_for_states_all_the_time_gets_few() -> None:
     studio = Studio(max_steps=None, frames=600, episodes=0)
     studio.run(20)
     player = playing(studio.players[0])
+    player._recovery._kept_at = float("inf")  # no state is kept for a new host, only for the spectator
     player.feeds.add(77, now=studio.now)
     stranger = Stranger(studio, 77, studio.players[0], 0, feeds=False)
     stranger.say(Hello({"protocol": PROTOCOL_VERSION, **studio.plan.facts()}), ticks=2)
+    before = len(studio.players[0].batches)
     for request in range(90):
         stranger.say(Watch(request, None, 0))
-    fetched = sum(c[0] == "get_snapshot" for batch in studio.players[0].batches for c in batch)
+    fetched = sum(c[0] == "get_snapshot" for batch in studio.players[0].batches[before:] for c in batch)
     assert 2 <= fetched <= 4
     assert player.phase is Phase.PLAYING
     stranger.say(Unwatch(), Refuse(["enough"]), ticks=2)

@@ -1,7 +1,9 @@
-"""A client or an environment host is killed at some moment: the other side says so, ends well, and nothing is left."""
+"""A client or an environment host is killed at some moment: the other side says so, ends well or plays on."""
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import signal
 import sys
@@ -24,6 +26,8 @@ from play_rig import (
     tandem,
 )
 from signaling_rig import running_server
+
+from p2pclient.recorder.records import EventRecorded
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 
@@ -124,34 +128,64 @@ async def test_client_in_the_waiting_room_leaves_by_signal(number: int, tmp_path
 
 
 @pytest.mark.alone
-async def test_both_sides_say_why_when_an_environment_host_is_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["killed", "stopped", "raises"])
+async def test_match_goes_on_when_an_environment_fails(how: str, tmp_path: Path) -> None:
+    flags = ["--fault", json.dumps({"kind": "raise", "frame": 60})] if how == "raises" else []
+    async with running_server(settings(frames=180)) as url, join(url, tmp_path / "a") as a:
+        await a.until("welcome")
+        async with join(url, tmp_path / "b", *flags) as b:
+            await in_play(a, b)
+            (lost,) = b.host_pids()
+            if how != "raises":
+                await frames_recorded(b, 60)
+                os.kill(lost, signal.SIGKILL if how == "killed" else signal.SIGSTOP)
+            played = [await client.until("played", within=40) for client in (a, b)]
+            assert [await a.end(), await b.end()] == [0, 0]
+            await all_gone([lost])
+    assert [p["reason"] for p in played] == ["finished", "finished"]
+    assert [p["outcome"]["counters"]["verified_frames"] for p in played] == [180, 180]
+    assert played[0]["outcome"]["counters"]["recoveries"] == 0
+    # The fault that raises is still there in the same process; the next one has it no more.
+    assert played[1]["outcome"]["counters"]["recoveries"] == (2 if how == "raises" else 1)
+    assert played[1]["outcome"]["counters"]["recovering_seconds"] > 0.0
+    runs = [assert_whole(Path(p["folder"]), least=180) for p in played]
+    same = [[(f.frame, f.inputs, f.checksum, f.rewards) for f in run.frames()] for run in runs]
+    assert same[0] == same[1]
+    names = [[r.name for r in run.records() if isinstance(r, EventRecorded)] for run in runs]
+    assert "environment-recovered" in names[1]
+    assert names[0].count("peer-recovering") == names[0].count("peer-recovered") == names[1].count("environment-lost")
+
+
+@pytest.mark.alone
+async def test_both_sides_say_why_when_an_environment_fails_again_and_again(tmp_path: Path) -> None:
     async with running_server(LONG) as url, pair(url, tmp_path) as (a, b):
         await in_play(a, b)
-        await frames_recorded(a, 30)
-        (host,) = b.host_pids()
-        os.kill(host, signal.SIGKILL)
-        killed_at = perf_counter()
+        for count in range(4):
+            await frames_recorded(b, 30 + 30 * count)
+            while not (hosts := b.host_pids()):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)  # a process of another process: nothing says when it is there
+            os.kill(hosts[0], signal.SIGKILL)
         there, here = await a.until("played"), await b.until("played")
-        assert max(there["at"], here["at"]) - killed_at < 2.0
         assert here["reason"] == "environment"
         assert "killed by SIGKILL" in here["text"]
+        assert here["outcome"]["counters"]["recoveries"] == 3
         assert (there["reason"], there["text"]) == ("partner-left", "The other player's program had to stop.")
         assert [await a.end(), await b.end()] == [1, 1]
     for played in (there, here):
-        assert_whole(Path(played["folder"]), least=15)
+        assert_whole(Path(played["folder"]), least=100)
 
 
-async def test_lone_player_is_told_why_when_the_environment_host_is_killed(tmp_path: Path) -> None:
-    arguments = ["play", ENV, "--bot", BOT, "--headless", "--json", "--rate", "60", "--max-steps", "36000"]
+async def test_lone_player_plays_on_when_the_environment_host_is_killed(tmp_path: Path) -> None:
+    arguments = ["play", ENV, "--bot", BOT, "--headless", "--json", "--rate", "60", "--max-steps", "120"]
     async with tandem(*arguments, "--out", str(tmp_path), out=tmp_path) as player:
         await frames_recorded(player, 30)
         (host,) = player.host_pids()
         os.kill(host, signal.SIGKILL)
         played = await player.until("played")
-        assert played["reason"] == "environment"
-        assert "killed by SIGKILL" in played["text"]
-        assert await player.end() == 1
-    assert_whole(Path(played["folder"]), least=30)
+        assert played["reason"] == "finished"
+        assert played["outcome"]["counters"]["recoveries"] == 1
+        assert await player.end() == 0
+    assert assert_whole(Path(played["folder"]), least=120).verified == 120
 
 
 async def test_lone_players_match_is_finished_and_recorded(tmp_path: Path) -> None:
@@ -161,18 +195,3 @@ async def test_lone_players_match_is_finished_and_recorded(tmp_path: Path) -> No
     (folder,) = player.run_folders()
     run = assert_whole(folder, least=60)
     assert [episode.verified for episode in run.episodes] == [30, 30]
-
-
-@pytest.mark.alone
-async def test_an_environment_host_that_hangs_ends_the_match(tmp_path: Path) -> None:
-    async with running_server(LONG) as url, pair(url, tmp_path) as (a, b):
-        await in_play(a, b)
-        (host,) = b.host_pids()
-        os.kill(host, signal.SIGSTOP)
-        stopped_at = perf_counter()
-        there, here = await a.until("played"), await b.until("played")
-        assert max(there["at"], here["at"]) - stopped_at < 4.0
-        assert (there["reason"], here["reason"]) == ("partner-left", "environment")
-        assert "no answer within" in here["text"]
-        assert [await a.end(), await b.end()] == [1, 1]
-        await all_gone([host])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from test_match_desync import slip, slip_next
 from test_match_drops import LINK, play_until
-from virtual import Link, Side, ToyHost, VirtualMatch, finished, toy_env
+from virtual import HostFailure, Link, Side, ToyHost, VirtualMatch, finished, toy_env
 
 from p2pclient.common.presentation import Intent, Presentation, Screen
 from p2pclient.match.plan import Outbox, Phase
@@ -97,6 +97,35 @@ def three(**plan: Any) -> ShownMatch:
 
 def lost(names: str, *, back: str = "it is back") -> tuple[Screen, str]:
     return Screen.PARTNER_LOST, f"Nothing is heard from {names}. Please wait: the game goes on as soon as {back}."
+
+
+RESTARTING = "The game is being restarted. Please wait a moment."
+
+
+@pytest.mark.parametrize(
+    ("failing", "words"), [(0, RESTARTING), (1, "Waiting for your partner's game, which is being restarted.")]
+)
+def test_a_game_that_is_restarted_is_told_on_both_sides(failing: int, words: str) -> None:
+    match = ShownMatch(link=Link(delay=0.05), env=toy_env(max_steps=200))
+    match.sides[failing].failures.append(HostFailure(60))
+    match.sides[failing].restart = 2.0
+    match.run(60)
+    assert finished(match)
+    assert match.sides[failing].match.counters.recoveries == 1
+    start, end = match.window.span(Screen.PLAYING, words)
+    assert 1.8 < end - start < 3.0
+    assert match.window.course()[-2:] == [(Screen.PLAYING, words), (Screen.PLAYING, "")]
+
+
+def test_how_far_a_long_restart_is_can_be_read() -> None:
+    env = {**toy_env(max_steps=200), "portable": False}
+    match = ShownMatch(link=Link(delay=0.05), env=env, host_cost=0.05)
+    match.sides[0].failures.append(HostFailure(150))
+    match.run(60)
+    assert finished(match)
+    told = [words for _, words in match.window.course() if words.startswith(RESTARTING)]
+    assert len(told) > 3
+    assert told[-1].endswith(" % is done.")
 
 
 # -- two players ------------------------------------------------------------------------------------------------------

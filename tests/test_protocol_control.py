@@ -32,6 +32,8 @@ from p2pclient.protocol.control import (
     Leave,
     LostInputs,
     PeersLost,
+    Recovered,
+    Recovering,
     Refuse,
     StatePart,
     Unwatch,
@@ -103,6 +105,11 @@ GOLDEN = {
         Envelope(1, 14, 2, FeedEnd("behind")),
         "94010e02 82 a474797065 a8666565642d656e64 a6726561736f6e a6626568696e64",
     ),
+    "recovering": (
+        Envelope(1, 15, 2, Recovering(3, 500)),
+        "94010f02 83 a474797065 aa7265636f766572696e67 a4646f6e65 03 a66672616d6573 cd01f4",
+    ),
+    "recovered": (Envelope(1, 16, 2, Recovered()), "94011002 81 a474797065 a97265636f7665726564"),
     "leave": (Envelope(1, 6, 2, Leave("left")), "94010602 82 a474797065 a56c65617665 a6726561736f6e a46c656674"),
 }
 """Messages of protocol version 2 in envelopes of version 1, frozen: these bytes must stay readable and be written
@@ -163,6 +170,8 @@ control_messages = st.one_of(
         st.lists(numbers, min_size=1, max_size=8),
         st.lists(st.builds(LostInputs, numbers, numbers, st.lists(st.binary(max_size=20), max_size=9)), max_size=8),
     ),
+    st.builds(Recovering, numbers, numbers),
+    st.just(Recovered()),
     st.builds(Watch, numbers, st.none() | numbers, numbers),
     st.just(Unwatch()),
     st.builds(

@@ -268,3 +268,47 @@ def test_revisiting_where_nothing_is_kept_or_an_input_is_missing_is_an_error() -
     play(session, 6)
     with pytest.raises(LocalMisuseError, match="no confirmed input for frame 6"):
         session.revisit(7)
+
+
+# -- another host ----------------------------------------------------------------------------------------------------
+
+
+def test_after_another_host_took_over_play_goes_on_from_where_it_stands() -> None:
+    session = make_session()
+    for frame in range(6):
+        if frame < 4:
+            session.add_remote_input(1, frame, value(frame))
+        play(session, frame, keep_from=2)
+    session.restart((2, 4))
+    assert session.current_frame == 4
+    assert session.snapshots == (2, 4)
+    assert session.seats_to_read() == ()  # what was read for frames 4 and 5 stays
+    session.add_remote_input(1, 4, value(9))
+    advance = session.advance(keep_from=2)
+    assert shape(advance.commands) == "S4 V5"
+    assert [step.inputs for step in steps(advance.commands)] == [(value(4), value(9))]
+    assert (advance.depth, advance.settled) == (0, 4)
+    assert shape(session.rewind(3)) == "L2 S2 V3 S3 V4 S4 V5"
+
+
+def test_inputs_that_were_held_back_for_a_lost_host_are_not() -> None:
+    session = make_session(seats="Lr")
+    for frame in range(3):
+        play(session, frame)
+    for frame in range(3):
+        session.add_remote_input(1, frame, value(7))
+    assert session.confirmed_frame == -1  # the host has not said what it assumed
+    session.restart((0,))
+    assert session.confirmed_frame == 2
+    assert shape(session.advance().commands) == "S0 V1"
+
+
+@pytest.mark.parametrize("at", [4, 3])
+def test_a_host_cannot_stand_where_nobody_can_have_been(at: int) -> None:
+    session = make_session()
+    for frame in range(3):
+        play(session, frame)
+    session.add_remote_input(1, 0, value(0))
+    with pytest.raises(LocalMisuseError, match="is beyond"):
+        session.restart((0, at))
+    assert session.current_frame == 3

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from p2pclient.sim.campaign import figures, run_scenario
+from p2pclient.sim.faults import plan_faults
 from p2pclient.sim.network import LinkSpec
 from p2pclient.sim.profiles import PROFILES
 from p2pclient.sim.results import MatchResult
-from p2pclient.sim.scenario import Fault, Scenario
+from p2pclient.sim.scenario import HOST_FAULTS, Fault, Scenario
 
 WIFI = PROFILES["wifi"]
 PLAIN = LinkSpec(delay_ms=40)
@@ -203,3 +204,26 @@ def test_clocks_that_differ_by_percents_stay_within_the_window(ppm: float) -> No
     assert total(result, "stalls") == total(result, "skipped_frames") == 0
     assert result.apart_after_5_s is not None
     assert result.apart_after_5_s < 4.0
+
+
+@pytest.mark.parametrize("players", [2, 3, 5])
+@pytest.mark.parametrize("kind", HOST_FAULTS)
+def test_environments_that_fail_cost_no_frame(kind: str, players: int) -> None:
+    faults = tuple(Fault(kind, at=2.0 + peer, seconds=0.5, peer=peer % players) for peer in range(2))
+    for portable in (True, False):
+        scenario = Scenario(seed=3, players=players, seconds=8, faults=faults, portable=portable, episode_frames=200)
+        result = run_scenario(scenario)
+        assert result.problems == []
+        assert result.recovered_hosts == 2
+        assert result.ends == {"finished": players}
+
+
+def test_campaigns_with_faults_lose_environments_too() -> None:
+    plans = [plan_faults(Scenario(seed=seed, seconds=5)) for seed in range(1, 61)]
+    kinds = {fault.kind for plan in plans for fault in plan.faults}
+    assert kinds >= set(HOST_FAULTS)
+    assert {plan.portable for plan in plans} == {True, False}
+    failing = [plan for plan in plans if any(fault.kind in HOST_FAULTS for fault in plan.faults)][:6]
+    results = [run_scenario(plan) for plan in failing]
+    assert [result.problems for result in results] == [[]] * 6
+    assert sum(result.recovered_hosts for result in results) > 3

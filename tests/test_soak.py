@@ -226,6 +226,15 @@ def test_client_that_was_told_of_a_match_alone_is_a_problem() -> None:
     assert "only one client was told of the match" in judge(course, {}, make_plan())
 
 
+def test_a_match_that_outlives_a_killed_host_may_take_its_time() -> None:
+    course = make_course(("finished", "finished"), fault_of(KILL_HOST))
+    course.sides[0].ended_at = course.sides[1].ended_at = 60.0
+    assert judge(course, recordings(code=SAME), make_plan()) == []
+    course = make_course(("partner-left", "environment"), fault_of(KILL_HOST))
+    course.sides[1].ended_at = 26.0
+    assert judge(course, recordings(code=BEGINNING), make_plan()) == ["seat 1 ended only 16.0 s after kill-host"]
+
+
 def test_late_reaction_is_a_problem_unless_the_server_forgot_the_match() -> None:
     course = make_course(("partner-gone", DIED), fault_of(KILL_CLIENT))
     course.sides[0].ended_at = 26.0

@@ -47,6 +47,9 @@ class ToyHost:
     def checksum(self) -> bytes:
         return blake2b(self.state + bytes([self.ended]), digest_size=8).digest()
 
+    def do_compute_hash(self) -> bytes:
+        return self.checksum()
+
     def do_step(self, frame: int, inputs: Sequence[bytes], observe: bool = False) -> list[Any]:
         assert frame == self.frame, (frame, self.frame)
         self.frame += 1
@@ -148,6 +151,22 @@ class Link:
 
 
 @dataclass
+class HostFailure(Exception):
+    """A host fails at a step of a frame, or (``frame`` -1) at the next command of a kind."""
+
+    frame: int = -1
+    command: str = "step"
+    seconds: float = 0.0
+    """Until that is noticed."""
+    is_gone: bool = True
+    times: int = 1
+
+    def strikes(self, batch: list[list[Any]]) -> bool:
+        names = [command for command in batch if command[0] == self.command]
+        return any(self.frame in (-1, command[1] if len(command) > 1 else -1) for command in names)
+
+
+@dataclass
 class Side:
     """One client of a virtual match."""
 
@@ -159,6 +178,12 @@ class Side:
     records: list[Record] = field(default_factory=list)
     events: list[MatchEvent] = field(default_factory=list)
     trace: list[str] = field(default_factory=list)
+    failures: list[HostFailure] = field(default_factory=list)
+    """How its hosts fail, one after the other."""
+    restart: float = 0.5
+    """Seconds until a new host is there; it never comes if infinite."""
+    hosts: int = 1
+    batches: list[list[list[Any]]] = field(default_factory=list)
     paused: tuple[float, float] = (0.0, 0.0)
     dead_from: float = float("inf")
 
@@ -246,6 +271,12 @@ class VirtualMatch:
                 self._tick(own, side)
             elif what[0] == "reply":
                 self._carry_out(own, side.match.batch_done(what[2], now=self.now))
+            elif what[0] == "lost":
+                self._carry_out(own, side.match.host_lost(what[2], is_gone=what[3], now=self.now))
+            elif what[0] == "host":
+                side.hosts += 1
+                side.host = type(side.host)(side.host.seats, ends_when=side.host.ends_when)
+                self._carry_out(own, side.match.host_ready(dict(side.match.plan.env), now=self.now))
             elif what[0] == "receive":
                 side.match.receive(what[2], what[3], what[4], now=self.now)
             if all(s.ended for s in self.sides) and all(not s.match.is_batch_out for s in self.sides):
@@ -267,8 +298,23 @@ class VirtualMatch:
         side.records.extend(out.records)
         side.events.extend(out.events)
         side.trace.extend(out.trace)
+        if out.wants_host and side.restart < float("inf"):
+            self._at(self.now + side.restart, ("host", own))
         if out.batch is not None:
-            self._at(self.now + self.host_cost, ("reply", own, side.host.run(out.batch)))
+            side.batches.append(out.batch)
+            self._run(own, side, out.batch)
+
+    def _run(self, own: int, side: Side, batch: list[list[Any]]) -> None:
+        failure = next((each for each in side.failures if each.strikes(batch)), None)
+        if failure is None:
+            self._at(self.now + self.host_cost, ("reply", own, side.host.run(batch)))
+            return
+        failure.times -= 1
+        if failure.times == 0:
+            side.failures.remove(failure)
+        at = next(n for n, command in enumerate(batch) if failure.strikes([command]))
+        side.host.run(batch[:at])  # what came before it is done
+        self._at(self.now + self.host_cost + failure.seconds, ("lost", own, "it broke", failure.is_gone))
 
     def _send(self, own: int, peer: int, channel: str, data: bytes) -> None:
         link = self.links[own, peer]

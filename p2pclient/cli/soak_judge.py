@@ -23,7 +23,7 @@ MACHINE_SHARE = 2.0
 """How much later than this machine woke us at worst during the match a client may be: it needs more of the machine."""
 
 _ENDING = (KILL_CLIENT, KILL_HOST, LEAVE)
-"""What ends a match for both."""
+"""What ends a match for both; a killed host only if it is not brought back."""
 
 
 @dataclass(slots=True)
@@ -123,9 +123,14 @@ def _judge_ends(course: MatchCourse, plan: SoakPlan) -> list[str]:
         problems += [
             f"seat {side.seat} ended only {side.ended_at - course.fired_at:.1f} s after {course.fault_kind}"
             for side in course.sides.values()
-            if side.ending is not None and side.ended_at - course.fired_at > limit
+            if side.ending is not None and side.ended_at - course.fired_at > limit and not _has_survived(course, side)
         ]
     return problems
+
+
+def _has_survived(course: MatchCourse, side: Side) -> bool:
+    """Was the match played to its end with another environment."""
+    return course.fault_kind == KILL_HOST and side.reason == "finished"
 
 
 def _what_was_done(course: MatchCourse) -> str:
@@ -208,7 +213,11 @@ def _judge_recordings(course: MatchCourse, check: Mapping[str, Any], plan: SoakP
     limit = plan.lag_limit_ms + MACHINE_SHARE * check.get("machine_lateness_ms", {"max": 0.0})["max"]
     for found in sides:
         late = found["lateness_ms"]
-        if course.fault_kind != PAUSE and late["samples"] >= LEAST_LATENESS_SAMPLES and late["p99"] > limit:
+        if (
+            course.fault_kind not in (PAUSE, KILL_HOST)
+            and late["samples"] >= LEAST_LATENESS_SAMPLES
+            and late["p99"] > limit
+        ):
             problems.append(
                 f"loop lag: 99th percentile {late['p99']:.1f} ms, limit {limit:.1f} ms, in {found['folder']}"
             )

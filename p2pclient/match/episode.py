@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from p2pclient.common.frames import NULL_FRAME, unpack_seat_input
 from p2pclient.common.spaces import Space, decode_action
+from p2pclient.match.journal import Journal
 from p2pclient.match.plan import MatchPlan
 from p2pclient.match.sources import InputSource, Sample
 from p2pclient.match.timing import FrameClock
@@ -55,6 +56,8 @@ class PlayBatch(Struct):
     """True if it simulates again what had been recorded."""
     snapshot: int | None = None
     """Index of the ``get_snapshot``; None if no spectator needs one."""
+    kept: int | None = None
+    """Index of the ``get_snapshot`` that is kept in case the host is lost; None in most batches."""
 
 
 @dataclass(slots=True)
@@ -116,6 +119,8 @@ class EpisodePlay:
         )
         self.session.frame_limit = frame_limit
         self.chain = ChecksumChain(plan.peers, first=first_checksum)
+        self.journal = Journal([len(plan.neutral_input(seat)) for seat in range(plan.seats)], first=first_checksum)
+        """All recorded inputs, for a new host."""
         self.clock = FrameClock(number, shows=plan.render)
         self.recorded = NULL_FRAME
         """Newest frame that went to the recorder."""
@@ -239,6 +244,7 @@ class EpisodePlay:
     def withdraw(self, after: int, outdated: Mapping[int, int]) -> None:
         """Take back what was recorded after frame ``after``; see :meth:`ChecksumChain.rewind` for ``outdated``."""
         self.chain.rewind(after, outdated)
+        self.journal.withdraw(after)
         self.recorded = after
         self.last_frame = None
         self.totals = self._totals_after[after]
@@ -307,8 +313,10 @@ class EpisodePlay:
         while self.recorded < settled and self.last_frame is None:
             frame = self.recorded + 1
             result = self._results.pop(frame)
-            records.append(self._record(frame, result))
-            found += self.chain.append(frame, bytes(result[0]))
+            record = self._record(frame, result)
+            records.append(record)
+            self.journal.append(record.inputs, record.checksum)
+            found += self.chain.append(frame, record.checksum)
             self.recorded = frame
             self.clock.recorded(frame, now, rtt)
             self._add_rewards(frame, result[1])

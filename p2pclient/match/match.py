@@ -29,8 +29,11 @@ from p2pclient.match.desync import DesyncCourse
 from p2pclient.match.drops import DropCourse
 from p2pclient.match.episode import EpisodePlay, EvidenceBatch, PlayBatch
 from p2pclient.match.feed import Feeds
+from p2pclient.match.patience import MOST_UNVERIFIED as MOST_UNVERIFIED
+from p2pclient.match.patience import Patience
 from p2pclient.match.peers import Peer, Peers
 from p2pclient.match.plan import Ended, MatchPlan, Outbox, PeerSilence, Phase, ViewReady
+from p2pclient.match.recovery import RecoveryBatch, RecoveryCourse
 from p2pclient.match.reset import ResetBatch
 from p2pclient.match.sources import BotSource, InputSource
 from p2pclient.protocol.control import (
@@ -43,6 +46,8 @@ from p2pclient.protocol.control import (
     Hello,
     Leave,
     PeersLost,
+    Recovered,
+    Recovering,
     Refuse,
     StatePart,
 )
@@ -53,22 +58,14 @@ from p2pclient.rollback.chain import ChainMismatch
 from p2pclient.telemetry.counters import MatchCounters
 from p2pclient.telemetry.match import MatchTelemetry
 
-_STANDSTILL = 90.0
-"""Seconds that a side which keeps alive may leave the others waiting at a handshake or barrier: above the time that a
-host is given for a reset."""
-MOST_UNVERIFIED = 512
-"""Recorded frames that a peer may leave unverified: honest ones lag by two windows and a round trip. Each such frame
-keeps its inputs, and may keep a snapshot, because all may have to go back behind it."""
 _PLAYING, _DIVERGED, _FINISHING = Phase.PLAYING, Phase.DIVERGED, Phase.FINISHING
 """What is asked for in every tick: in Python 3.11 a member of an enum takes twenty times as long as a name."""
 _IN_TOUCH = (Phase.PLAYING, Phase.EPISODE_OVER, Phase.DIVERGED)
 """Phases in which a datagram leaves in every tick; in all others only to keep alive."""
-_WAITING = (Phase.HANDSHAKING, Phase.BARRIER, Phase.EPISODE_OVER)
-"""Phases in which nothing goes on before the others have said something."""
 _LATE_TICK = 0.5
 """After a pause of our own this long, what the others sent meanwhile is read before their silence is judged."""
 
-AnyBatch = ResetBatch | PlayBatch | EvidenceBatch
+AnyBatch = ResetBatch | PlayBatch | EvidenceBatch | RecoveryBatch
 
 
 class Match:
@@ -100,13 +97,14 @@ class Match:
         self.delays = DelayCourse(self._core)
         self._drops = DropCourse(self._core)
         self._barriers = Barriers(self._core, self._desync, self.delays, self._drops)
+        self._patience = Patience(self._core, self._drops, now=now)
+        self._recovery = RecoveryCourse(self._core)
         self.feeds = Feeds(self._core, self._facts())
         """The spectators; :meth:`~p2pclient.match.feed.Feeds.add` lets one in."""
         self._budget = Budget(frame=1.0 / plan.rate_hz, window=plan.window)
         self._batch: AnyBatch | None = None
         self._owed = 0
         self._ticked_at = now
-        self._waiting_since = now
         self.peers.tell(Hello(self._facts()))
         if not self.peers:
             self._submit(self._barriers.reset())
@@ -152,6 +150,16 @@ class Match:
         return self._batch is not None
 
     @property
+    def is_recovering(self) -> bool:
+        """True while the environment failed and is brought back to where it was."""
+        return self._recovery.is_open
+
+    @property
+    def recovered(self) -> float | None:
+        """Share of the frames to simulate again that is done; None while no recovery is under way."""
+        return self._recovery.progress
+
+    @property
     def owes_acknowledgement(self) -> bool:
         """True while what was said last has not reached everyone who is still here."""
         return self.peers.owe_acknowledgement or self.feeds.owe
@@ -186,15 +194,20 @@ class Match:
         self.telemetry.tick(now=now, owed=owed)
         self._take_events(now)
         if now - self._ticked_at < _LATE_TICK:
-            self._watch_peers(now)
+            is_stalled = core.phase is _PLAYING and self.stalled and not self._recovery.is_open
+            if self._patience.look(is_stalled=is_stalled, now=now):
+                self._submit(self._barriers.look(now))
             self._drops.tick(now=now)
+        else:
+            self._patience.forgive()
         self._ticked_at = now
+        self._recovery.tick(now)
         phase = core.phase
         if phase is _PLAYING:
             self.delays.tick(now)
             self._play(now, owed)
         elif phase is _DIVERGED:
-            self._submit(self._desync.tick(is_batch_out=self.is_batch_out, now=now))
+            self._submit(self._desync.tick(is_batch_out=self.is_batch_out or self.is_recovering, now=now))
             self._resume_after_desync(now)
         elif phase is _FINISHING:
             self._wait_for_goodbye(now)
@@ -219,17 +232,43 @@ class Match:
             self._after_play(batch, results, rtt, now)
         elif isinstance(batch, EvidenceBatch):
             self._desync.take_evidence(batch, results, now)
+        elif isinstance(batch, RecoveryBatch):
+            self._submit(self._recovery.take_results(batch, results, costs_us, now))
         elif self.phase is Phase.RESETTING:
             self._owed = 0
             self._use_results(batch, results)
             self._barriers.after_reset(batch, results, now=now)
+            self._recovery.close(now)
             self._submit(self._barriers.look(now))
         self.peers.send_control(self._core.out, self.telemetry)
         self.feeds.take_records()
         return self._core.take_outbox()
 
+    def host_lost(self, cause: str, *, is_gone: bool = True, now: float) -> Outbox:
+        """The host could not do the batch that is out, or is gone with it; or another one cannot be had.
+
+        Args:
+            is_gone: nothing more can be asked of it.
+        """
+        self.telemetry.batch_back(now=now)
+        batch, self._batch = self._batch, None
+        self._submit(self._recovery.begin(batch, cause, is_gone=is_gone, now=now))
+        return self._answer(now)
+
+    def host_ready(self, ready: Mapping[str, Any], *, now: float) -> Outbox:
+        """The host that ``Outbox.wants_host`` asked for is there; all batches go to it from here on."""
+        self.telemetry.now = now
+        self._submit(self._recovery.take_host(ready, now))
+        return self._answer(now)
+
+    def _answer(self, now: float) -> Outbox:
+        self.peers.send_control(self._core.out, self.telemetry)
+        if self.ended is not None:
+            self.feeds.tick(now=now)
+        return self._core.take_outbox()
+
     def batch_failed(self, cause: str, *, now: float) -> Outbox:
-        """The host could not do it: the state is unknown, so the match ends here."""
+        """The host could not do it, and there will be no other: the match ends here."""
         self._batch = None
         self.telemetry.batch_back(now=now)
         return self._end_now("environment", f"The environment failed: {cause}", leave="error", now=now)
@@ -250,9 +289,7 @@ class Match:
     def _end_now(self, reason: str, text: str, *, leave: str, now: float) -> Outbox:
         self.telemetry.now = now
         self._core.end(reason, text, leave=leave, now=now)
-        self.peers.send_control(self._core.out, self.telemetry)
-        self.feeds.tick(now=now)
-        return self._core.take_outbox()
+        return self._answer(now)
 
     def shown(self, episode: int, frame: int, at: float) -> None:
         """The window displayed the view of a frame, which shows the state after the frame before."""
@@ -317,6 +354,9 @@ class Match:
             self.delays.receive_change(peer.id, message)
         elif isinstance(message, PeersLost):
             self._drops.receive(peer, message, now=now)
+        elif isinstance(message, Recovering | Recovered):
+            if peer.take_recovery(message):
+                core.note("peer-recovered" if peer.recovering is None else "peer-recovering", {"peer": peer.id})
         elif isinstance(message, Leave):
             # Nobody has finished before all have named the last frame; whoever says so earlier just leaves.
             early = message.reason == "finished" and not self._has_named_the_end(peer)
@@ -340,35 +380,6 @@ class Match:
         if self.phase is Phase.HANDSHAKING and all(p.greeted for p in self.peers):
             self._submit(self._barriers.reset())
 
-    def _watch_peers(self, now: float) -> None:
-        core = self._core
-        for peer in self.peers.all:
-            # Whoever has named the last frame of the last episode owes nothing any more.
-            if core.ended is not None or core.phase is _FINISHING or peer.left == "finished":
-                continue
-            lost = peer.why_lost(now=now, drop_after=self.plan.drop_after)
-            if lost is None and self._drops.is_accused(peer, now=now):
-                lost = "partner-gone", "The connection to the other player was lost."
-            if lost is None and self._leaves_unverified(peer):
-                lost = "partner-gone", "The other player's program does not confirm what was played."
-            if lost is None:
-                continue
-            if lost[0] != "desync" and self._drops.can_survive():
-                self._drops.lose(peer, lost[0], now=now)
-                self._submit(self._barriers.look(now))
-            else:
-                core.end(*lost, leave="desync" if lost[0] == "desync" else "left", now=now)
-        if core.phase is _PLAYING or core.phase not in _WAITING:
-            self._waiting_since = now
-        elif now - self._waiting_since > _STANDSTILL:
-            core.end("partner-gone", "The other player's program does not go on.", leave="left", now=now)
-
-    def _leaves_unverified(self, peer: Peer) -> bool:
-        episode = self._core.episode
-        if episode is None or episode.recorded - episode.verified <= MOST_UNVERIFIED:
-            return False
-        return episode.recorded - episode.chain.agreed_with(peer.id) > MOST_UNVERIFIED
-
     # -- play ---------------------------------------------------------------------------------------------------
 
     def _play(self, now: float, owed: int) -> None:
@@ -377,11 +388,14 @@ class Match:
         self._owed += owed
         if self._owed > MAX_AHEAD:
             self._owed = MAX_AHEAD
+        if self._recovery.is_open:
+            self.stalled = True
+            return
         if self._batch is not None:
             self.telemetry.overrun()
             return
         session, budget = episode.session, self._budget
-        session.window, session.spacing = budget.window, budget.spacing
+        session.window, session.spacing = self._recovery.window(episode, budget.window), budget.spacing
         batch = episode.plan_batch(self._sources, owed=self._owed, now=now)
         # What is still owed stays: after a hitch, the others' inputs come in behind the tick that was late.
         self._owed -= batch.advanced or 1
@@ -404,6 +418,7 @@ class Match:
         )
         if batch.commands:
             self.feeds.ask(batch)
+            self._recovery.ask(batch, now)
             self._submit(batch)
         else:
             self._settle(episode, batch.settled, self.peers.rtt, now)
@@ -432,6 +447,8 @@ class Match:
             core.out.trace.extend(episode.trace(batch, results))
         self._use_results(batch, results)
         self._settle(episode, batch.settled, rtt, now)
+        if batch.kept is not None:
+            episode.journal.state = results[batch.kept]
         if batch.snapshot is not None:
             self.feeds.take_snapshot(results[batch.snapshot])
         if batch.withdraws:

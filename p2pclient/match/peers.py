@@ -10,10 +10,13 @@ from p2pclient.common.errors import RemoteProtocolError
 from p2pclient.common.frames import UNFOCUSED
 from p2pclient.common.spaces import decode_action
 from p2pclient.match.plan import MatchPlan, Outbox
-from p2pclient.protocol.control import AnyMessage, EpisodeOver
+from p2pclient.protocol.control import AnyMessage, EpisodeOver, Recovered, Recovering
 from p2pclient.protocol.endpoint import MAX_AHEAD, MAX_OPEN_CONTROL, NOTICE_AFTER, Endpoint, EndpointConfig
 from p2pclient.rollback.pacing import Pacer
 from p2pclient.telemetry.match import MatchTelemetry
+
+_MOST_TOLD = 64
+"""What a peer says of its environment is recorded so often at most: more is no honest one's."""
 
 
 @dataclass(slots=True)
@@ -34,8 +37,20 @@ class Peer:
     """How it says that an episode ended."""
     gone: bool = False
     """The server confirmed that its process is gone, or its connection is closed for good."""
+    recovering: Recovering | None = None
+    """What it said last about its environment, which is started again; None if it is not."""
+    told_recoveries: int = 0
+    """How often it began or ended to say so."""
     left: str | None = None
     """Reason with which it said goodbye."""
+
+    def take_recovery(self, message: Recovering | Recovered) -> bool:
+        """It says how it stands with its environment; True if that is worth a record."""
+        before, self.recovering = self.recovering, message if isinstance(message, Recovering) else None
+        if (before is None) is (self.recovering is None):
+            return False
+        self.told_recoveries += 1
+        return self.told_recoveries <= _MOST_TOLD
 
     def why_lost(self, *, now: float, drop_after: float) -> tuple[str, str] | None:
         """Return ``(reason, text)`` if the match cannot go on with this peer, None while it can."""

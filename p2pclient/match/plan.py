@@ -240,7 +240,9 @@ class Outbox(msgspec.Struct):
     control: list[tuple[int, bytes]] = msgspec.field(default_factory=list)
     """``(peer, bytes)`` for the ``control`` channel."""
     batch: list[list[Any]] | None = None
-    """Commands for the environment's host; its reply goes to ``batch_done`` or ``batch_failed``."""
+    """Commands for the environment's host; its reply goes to ``batch_done`` or ``host_lost``."""
+    wants_host: bool = False
+    """The environment's host is lost: another one is to be started; then :meth:`Match.host_ready` or ``host_lost``."""
     records: list[Record] = msgspec.field(default_factory=list)
     events: list[MatchEvent] = msgspec.field(default_factory=list)
     trace: list[str] = msgspec.field(default_factory=list)

@@ -66,6 +66,8 @@ class Playback:
         self._delay = delay
         self._is_entered = False
         """Is the host in the first of the stretches."""
+        self._is_new = False
+        """Will anything do to begin with, as for who has seen nothing yet."""
         self._chain = b""
         self._totals: tuple[float, ...] = ()
 
@@ -84,7 +86,7 @@ class Playback:
         """``(episode, frame)`` of what is missing next; episode None if anything will do."""
         tail = self.tail
         if tail is None:
-            return (self.number, 0) if self.totals else (None, 0)
+            return (self.number, 0) if self.totals and not self._is_new else (None, 0)
         return (tail.episode + 1, 0) if tail.is_whole else (tail.episode, tail.heard + 1)
 
     # -- what is heard ------------------------------------------------------------------------------------------
@@ -94,6 +96,14 @@ class Playback:
         self.drop_unready()
         self.close(now=now)
         self.stretches.append(stretch)
+        self._is_new = False
+
+    def begin_again(self) -> None:
+        """The host is lost, and the state with it: what is held leads nowhere."""
+        self.stretches.clear()
+        self._is_entered = False
+        self._is_new = True
+        self.phase = Phase.BARRIER
 
     def drop_unready(self) -> None:
         """Forget a stretch of whose state only a part is here: nobody sends the rest."""

@@ -23,22 +23,25 @@ class ResetBatch:
     """Index of the ``render``; None if none was asked for."""
 
 
+def begin_episode(plan: MatchPlan, episode: int) -> list[list[Any]]:
+    """Return the reset of ``episode``, and what makes the host's bots and predictors ready."""
+    commands: list[list[Any]] = [["reset", plan.episode_seed(episode)]]
+    for seat, (name, seed) in plan.bots.items():
+        commands.append(["add_bot", seat, name, derive_seed(seed, "bot", episode)])
+    for seat in range(plan.seats):
+        predictor = plan.host_predictor(seat)
+        if predictor is not None:
+            commands.append(["add_predictor", seat, predictor, derive_seed(plan.seed, "predictor", episode, seat)])
+    return commands
+
+
 def plan_reset(plan: MatchPlan, episode: int, before: Sequence[list[Any]] = ()) -> ResetBatch:
     """Return the batch that brings the host to snapshot 0 of ``episode``.
 
     Args:
         before: commands that go first, see ``Match.reset_commands``.
     """
-    batch = ResetBatch([*before, ["reset", plan.episode_seed(episode)]], checksum=len(before))
-    for seat, (name, seed) in plan.bots.items():
-        batch.commands.append(["add_bot", seat, name, derive_seed(seed, "bot", episode)])
-    for seat in range(plan.seats):
-        predictor = plan.host_predictor(seat)
-        if predictor is not None:
-            batch.commands.append(
-                ["add_predictor", seat, predictor, derive_seed(plan.seed, "predictor", episode, seat)]
-            )
-    batch.commands.append(["save", 0])
+    batch = ResetBatch([*before, *begin_episode(plan, episode), ["save", 0]], checksum=len(before))
     for seat in plan.bots:
         batch.decides[len(batch.commands)] = seat
         batch.commands.append(["decide", seat])

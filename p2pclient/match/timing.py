@@ -35,7 +35,12 @@ class FrameClock:
     def applied(
         self, frame: int, samples: list[Sample], predicted: tuple[bool, ...], window: int, input_delay: int, now: float
     ) -> None:
-        """The inputs of a new frame were read, under these settings as they stand."""
+        """The inputs of a new frame were read, under these settings as they stand.
+
+        A frame that begins once more, after its first simulation was lost with its host, keeps the times that it has.
+        """
+        if frame in self._frames:
+            return
         pressed: float | None = None
         for sample in samples:
             at = sample.pressed_at

@@ -6,7 +6,8 @@ The rules:
    the newest that was heard. Whoever is more than :data:`~p2pclient.match.playback.CATCH_UP_AFTER` frames behind that
    runs two in a tick.
 2. What is simulated is compared with the players' chain. A difference is named, and ends the watching.
-3. One player feeds at a time. When it falls silent or goes, the next one is asked to go on from what is here already.
+3. When the environment's host fails, another one begins as at the first: with the newest state that a player gives.
+4. One player feeds at a time. When it falls silent or goes, the next one is asked to go on from what is here already.
 
 It has the verbs of :class:`~p2pclient.match.match.Match`, and hands back the same outbox. Its phases: ``HANDSHAKING``,
 ``BARRIER`` while it waits for what it needs to begin, ``RESETTING`` while the host is brought there, ``PLAYING``,
@@ -15,7 +16,7 @@ It has the verbs of :class:`~p2pclient.match.match.Match`, and hands back the sa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,7 @@ from p2pclient.common.frames import NULL_FRAME
 from p2pclient.match.peers import input_check
 from p2pclient.match.plan import Desync, Ended, MatchPlan, Outbox, PeerSilence, Phase, PhaseChanged, ViewReady
 from p2pclient.match.playback import Playback, WatchBatch
+from p2pclient.match.recovery import MOST, SPAN, is_same_environment
 from p2pclient.match.stretch import Stretch
 from p2pclient.protocol.control import (
     AnyMessage,
@@ -93,6 +95,11 @@ class Watching:
         self.ended: Ended | None = None
         self.failovers = 0
         """How often another player was asked to go on."""
+        self.recoveries = 0
+        """How often the environment failed, and the watching began again."""
+        self.is_recovering = False
+        """True while another host is waited for."""
+        self._failures: list[float] = []
         self._out = Outbox()
         self._sources = {player: _Source(player, self._make_endpoint(player, now)) for player in players}
         self._current: _Source | None = None
@@ -205,8 +212,30 @@ class Watching:
                 self._out.events.append(ViewReady(self.number, results[batch.view]))
         return self._take_outbox()
 
+    def host_lost(self, cause: str, *, is_gone: bool = True, now: float) -> Outbox:
+        """The host could not do the batch that is out, or another one cannot be had: begin again, or end."""
+        self._failures = [at for at in self._failures if now - at < SPAN]
+        if self.ended is not None or self.is_recovering or len(self._failures) >= MOST:
+            return self.batch_failed(cause, now=now)
+        self._failures.append(now)
+        self._batch, self._current, self.is_recovering = None, None, True
+        self._playback.begin_again()
+        self._follow()
+        self._out.wants_host = True
+        return self._send(now)
+
+    def host_ready(self, ready: Mapping[str, Any], *, now: float) -> Outbox:
+        """The host that ``Outbox.wants_host`` asked for is there."""
+        if self.is_recovering and self.ended is None:
+            if is_same_environment(self.plan, ready):
+                self.is_recovering = False
+                self.recoveries += 1
+            else:
+                self._end("environment", "The environment failed, and is not the same when it is started again.")
+        return self._send(now)
+
     def batch_failed(self, cause: str, *, now: float) -> Outbox:
-        """The host could not do it: the state is unknown, so the watching ends here."""
+        """The host could not do it, and there will be no other: the watching ends here."""
         self._batch = None
         self._end("environment", f"The environment failed: {cause}")
         return self._send(now)
@@ -300,7 +329,7 @@ class Watching:
 
     def _choose(self, now: float) -> None:
         """Ask a player to feed; another one if the present one is silent or gone. Ends when nobody is left."""
-        if self._has_everything() or (self._current is not None and _is_useful(self._current)):
+        if self._has_everything() or (self._current is not None and _is_useful(self._current)) or self.is_recovering:
             return
         candidates = [s for s in self._in_turn() if s.greeted and _is_useful(s)]
         candidates = [s for s in candidates if s.endpoint.open_control <= _OPEN_CONTROL]
@@ -360,7 +389,7 @@ class Watching:
         if self._current is not None and playback.tail is not None:
             room = max(0, _HELD_FRAMES + self.delay - playback.behind)
             self._current.endpoint.limit = playback.tail.heard + 1 + room
-        if self._batch is not None or self.ended is not None:
+        if self._batch is not None or self.ended is not None or self.is_recovering:
             return
         self._out.records.extend(playback.leave_finished())
         self._follow()

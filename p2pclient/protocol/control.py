@@ -125,6 +125,19 @@ class PeersLost(Message, frozen=True, tag="peers-lost"):
     inputs: Annotated[list[LostInputs], msgspec.Meta(max_length=MAX_LOST_PEERS)]
 
 
+class Recovering(Message, frozen=True, tag="recovering"):
+    """The sender's environment has failed and is started again; its datagrams go on, its frames stand still."""
+
+    done: Number
+    """Frames that are simulated again so far."""
+    frames: Number
+    """Frames to simulate again; 0 as long as that is not known."""
+
+
+class Recovered(Message, frozen=True, tag="recovered"):
+    """The sender's environment is where it was: play goes on."""
+
+
 class Watch(Message, frozen=True, tag="watch"):
     """From a spectator: feed me. The answer is a :class:`FeedStart`, once there is something to start from."""
 
@@ -185,6 +198,8 @@ AnyMessage = (
     | DelayChange
     | StatePart
     | PeersLost
+    | Recovering
+    | Recovered
     | Watch
     | Unwatch
     | FeedStart

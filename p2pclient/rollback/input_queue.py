@@ -203,6 +203,12 @@ class InputQueue:
             self._append(self.last_added + 1, value)
         self._held.clear()
 
+    def forget_assumed(self) -> None:
+        """No frame that is not confirmed counts as simulated any more: nothing was assumed, nothing is held back."""
+        self.release()
+        self._assumed.clear()
+        self.first_incorrect = NULL_FRAME
+
     def reset_prediction(self) -> None:
         """Forget what was found wrong; call it when the correction is on its way."""
         self.first_incorrect = NULL_FRAME

@@ -28,6 +28,11 @@ from msgspec import Struct
 
 from p2pclient.common.errors import ConfigurationError, LocalMisuseError
 from p2pclient.common.frames import MAX_SEATS, NULL_FRAME
+from p2pclient.rollback.commands import Command as Command  # these five are part of what a session says
+from p2pclient.rollback.commands import Drop as Drop
+from p2pclient.rollback.commands import Load as Load
+from p2pclient.rollback.commands import Save as Save
+from p2pclient.rollback.commands import Step as Step
 from p2pclient.rollback.input_queue import InputQueue, LocalQueues
 from p2pclient.rollback.prediction import PREDICT as PREDICT  # part of what a Step says
 from p2pclient.rollback.prediction import Predictor, repeat_last
@@ -37,39 +42,6 @@ MAX_DELAY = 60
 
 _NEVER = 1 << 60
 """Later than every frame: the newest input of seats that wait for nobody."""
-
-
-class Load(Struct, frozen=True, gc=False):
-    """Go back to the beginning of ``frame``."""
-
-    frame: int
-
-
-class Step(Struct, frozen=True, gc=False):
-    """Simulate ``frame`` with these inputs, by seat."""
-
-    frame: int
-    inputs: tuple[bytes, ...]
-    """``PREDICT`` where the environment's host is to assume one."""
-    predicted: tuple[bool, ...]
-    """By seat: is the input assumed."""
-    again: bool
-    """True if the frame was simulated before."""
-
-
-class Save(Struct, frozen=True, gc=False):
-    """Keep the state at the beginning of ``frame``, which is the current state."""
-
-    frame: int
-
-
-class Drop(Struct, frozen=True, gc=False):
-    """Let go of snapshots before ``before``."""
-
-    before: int
-
-
-Command = Load | Step | Save | Drop
 
 
 @dataclass(frozen=True, slots=True)
@@ -423,6 +395,23 @@ class RollbackSession:
             raise LocalMisuseError(f"no snapshot for frame {frame} is kept; kept: {self._saved}")
         real = (False,) * len(self._queues)
         return (Load(start), *[Step(f, self.confirmed_inputs(f), real, True) for f in range(start, frame)])
+
+    def restart(self, saved: Sequence[int]) -> None:
+        """Another host has taken over: it stands at the last of these frames, and keeps snapshots of them and no other.
+
+        What was simulated from there on counts as never simulated; its inputs, read and received, stay.
+
+        Raises:
+            LocalMisuseError: it stands behind the current frame, or behind one whose inputs are not all here.
+        """
+        at = saved[-1]
+        if at > self.current_frame or at > self.confirmed_frame + 1:
+            raise LocalMisuseError(f"frame {at} is beyond {self.current_frame}, or what is confirmed")
+        self._saved = list(saved)
+        self.current_frame, self._settled = at, at - 1
+        for queue in self._queues:
+            queue.forget_assumed()
+        self._changed = True
 
     def _correct(self, commands: list[Command]) -> tuple[int, tuple[int, ...], int]:
         """Append the rollback that is due; return its depth, the seats that caused it, and the frames it simulates."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
-from p2pclient.common.errors import EnvHostError, RecordingError, TransportError
+from p2pclient.common.errors import EnvHostError, EnvHostGone, RecordingError, TransportError
 from p2pclient.envhost.client import EnvHost
 from p2pclient.envhost.exchange import BatchReply
 from p2pclient.match.match import Match
@@ -38,6 +38,7 @@ class MatchRunner:
     Args:
         match: the state machine, a player's or a spectator's; this is its only caller.
         host: ready, and used by nobody else meanwhile.
+        renew: called when it is lost; gives another one, and what that says of itself.
         transports: open, by peer.
         writer: where the records go.
         on_event: told of every event of the match, in order.
@@ -49,6 +50,7 @@ class MatchRunner:
         self,
         match: Match | Watching,
         host: EnvHost,
+        renew: Callable[[], Awaitable[tuple[EnvHost, Mapping[str, Any]]]],
         transports: Mapping[int, PeerTransport],
         writer: RecordTaker,
         *,
@@ -57,7 +59,10 @@ class MatchRunner:
         after_tick: Callable[[float], None],
     ) -> None:
         self.match = match
-        self._host = host
+        self.host = host
+        """The one in use."""
+        self._renew = renew
+        self._renewal: asyncio.Task[None] | None = None
         self._transports = transports
         self._spectators: dict[int, PeerTransport] = {}
         self._writer = writer
@@ -104,6 +109,9 @@ class MatchRunner:
             self._send_control(self.match.abort(now=self._loop.time()))
             raise
         finally:
+            if self._renewal is not None:
+                self._renewal.cancel()
+                await asyncio.wait({self._renewal})
             for transport in (*self._transports.values(), *self._spectators.values()):
                 transport.wakeup = None
         assert self.match.ended is not None
@@ -183,8 +191,10 @@ class MatchRunner:
             if transport is not None:
                 transport.send_datagram(data)
         if out.batch is not None:
-            self._reply = self._host.submit(out.batch)
+            self._reply = self.host.submit(out.batch)
             self._reply.add_done_callback(self._batch_returned)
+        if out.wants_host:
+            self._renewal = self._loop.create_task(self._take_host())
         self._send_control(out)
         for line in out.trace:
             frames_log.debug(line)
@@ -223,8 +233,21 @@ class MatchRunner:
                 self._carry_out(self.match.batch_done(done.results, costs_us=done.costs_us, now=now))
             elif isinstance(error, EnvHostError):
                 log.error("environment: %s\n%s", error, error.traceback)
-                self._carry_out(self.match.batch_failed(str(error), now=now))
+                is_gone = isinstance(error, EnvHostGone)
+                self._carry_out(self.match.host_lost(str(error), is_gone=is_gone, now=now))
             else:
                 self._failure = error
         except Exception as error:  # noqa: BLE001 - a callback's error would vanish; run() raises it
+            self._failure = error
+
+    async def _take_host(self) -> None:
+        """Get another host in place of the lost one, and hand it to the match."""
+        try:
+            self.host, ready = await self._renew()
+            log.info("another environment is ready")
+            self._carry_out(self.match.host_ready(ready, now=self._loop.time()))
+        except EnvHostError as error:
+            log.error("environment: %s\n%s", error, error.traceback)
+            self._carry_out(self.match.host_lost(str(error), now=self._loop.time()))
+        except Exception as error:  # noqa: BLE001 - a task's error would vanish; run() raises it
             self._failure = error

@@ -106,9 +106,15 @@ class WatchPresenter:
             episode=watching.number,
             episodes=watching.plan.episodes,
             ping_ms=None if rtt is None else round(rtt * 1000),
-            notice=outlook.notice if self._silence == "heard" else "Nothing is heard from the players at the moment.",
+            notice=self._notice(),
         )
         return Presentation(Screen.PLAYING, title=self._title, view=self._view, hud=hud, needs_focus=False)
+
+    def _notice(self) -> str:
+        if self._watching.is_recovering:
+            return "The game is being restarted. Please wait a moment."
+        silent = "Nothing is heard from the players at the moment."
+        return self._outlook.notice if self._silence == "heard" else silent
 
 
 class Onlooker:
@@ -159,11 +165,11 @@ class Onlooker:
         ready = await hosts.ready(host)
         title = self._outlook.title or str(ready["title"])
         self._window.publish(Presentation(Screen.CONNECTING, title=title, message=self._outlook.message))
-        watched = await self._follow(admitted, host, ready)
+        watched = await self._follow(admitted, host, ready, hosts)
         await self._signaling.leave()
         return watched
 
-    async def _follow(self, admitted: Admitted, host: EnvHost, ready: Mapping[str, Any]) -> Watched:
+    async def _follow(self, admitted: Admitted, host: EnvHost, ready: Mapping[str, Any], hosts: HostKeeper) -> Watched:
         outlook = self._outlook
         connector = Connector(admitted, self._signaling, impairment=outlook.impairment, seed=outlook.seed)
         self._connector = connector
@@ -181,6 +187,7 @@ class Onlooker:
             runner = MatchRunner(
                 watching,
                 host,
+                hosts.renew,
                 transports,
                 _Nowhere(),
                 on_event=on_event,
@@ -216,6 +223,7 @@ class Onlooker:
                 "frames": watching.simulated_frames,
                 "totals": [list(totals) for totals in watching.totals],
                 "failovers": watching.failovers,
+                "recoveries": watching.recoveries,
             }
         )
 

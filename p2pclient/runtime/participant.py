@@ -160,6 +160,7 @@ class Participant(PlayingClient):
         host = await self._hosts.start(settings.env, settings.env_args, settings.seats)
         ready = await self._hosts.ready(host)
         check_bot(self._settings.bot, ready)  # before a partner connects in vain
+        self._hosts.prepare_spare(host)
         if not self._matched.done():
             self._show(Screen.WAITING, "Waiting room", "Waiting for another player. The game starts by itself.")
         matched = await self._matched
@@ -238,6 +239,7 @@ class Participant(PlayingClient):
             table = Table(
                 plan=make_plan(matched, ready, bot=settings.bot, seed=settings.seed, render=not settings.headless),
                 host=host,
+                renew=self._hosts.renew,
                 person=self._person,
                 window=self._window,
                 trace=self._settings.trace,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,8 @@ class Table:
 
     plan: MatchPlan
     host: EnvHost
+    renew: Callable[[], Awaitable[tuple[EnvHost, Mapping[str, Any]]]]
+    """Gives another host in place of a lost one."""
     person: Person
     window: WindowLink
     out: Path
@@ -155,6 +157,7 @@ def _make_runner(table: Table, match: Match, writer: RunWriter) -> MatchRunner:
     runner = MatchRunner(
         match,
         table.host,
+        table.renew,
         table.transports,
         writer,
         on_event=on_event,
@@ -169,7 +172,7 @@ async def _finish(table: Table, runner: MatchRunner, writer: RunWriter, ended: E
     """Write the last view and the final manifest."""
     match = runner.match
     assert isinstance(match, Match)
-    view = runner.final_view if table.plan.render else await _last_view(table.host)
+    view = runner.final_view if table.plan.render else await _last_view(runner.host)
     if view is not None and view.get("pixels") is not None:
         try:
             np.save(writer.folder / "last_view.npy", view["pixels"])

@@ -15,6 +15,7 @@ _LEFT_SECONDS = 12.0
 """Seconds of play for which it is said that somebody has left; then the place is free for other words."""
 _LONG_COMPARING = 0.8
 """Seconds after which comparing gets a screen of its own; a shorter one would only flash."""
+_RESTARTING = "The game is being restarted. Please wait a moment."
 _COMPARING = "The computers are comparing their games. Please wait a moment."
 
 
@@ -61,6 +62,10 @@ class _Standing:
     """Peers that have not been heard for so long that nobody can play on for now."""
     left: tuple[int, ...] = ()
     """Peers without which the match went on a short while ago."""
+    restarting: tuple[int, ...] = ()
+    """Peers whose environment has failed and is started again."""
+    restarted: int | None = None
+    """Percents done of the same here; None while the environment runs."""
     comparing: str = ""
     """Empty unless states that differ are looked into; ``short``, then ``long`` if that takes its time."""
 
@@ -75,6 +80,10 @@ class _Words:
 
     def missed(self, peers: Sequence[int]) -> str:
         return f"{self._have(peers)} not been heard for a moment."
+
+    def restarting(self, peers: Sequence[int]) -> str:
+        whose = "your partner's game" if self._is_pair else f"the game of {self._names(peers)}"
+        return f"Waiting for {whose}, which is being restarted."
 
     def turn(self, seat: int, own: Sequence[int]) -> str:
         """Whose turn it is. ``own`` begins with the seat of the person at this window."""
@@ -201,6 +210,8 @@ class MatchPresenter:
             missed=tuple(peer.id for peer in here if peer.endpoint.silence == "notice"),
             lost=tuple(peer.id for peer in here if peer.endpoint.silence == "lost"),
             left=gone if self._played - self._gone_at < _LEFT_SECONDS else (),
+            restarting=tuple(peer.id for peer in here if peer.recovering is not None),
+            restarted=None if match.recovered is None else int(100 * match.recovered),
             comparing=self._comparing(now),
         )
 
@@ -229,6 +240,10 @@ class MatchPresenter:
         standing = self._standing
         if standing.comparing:
             return _COMPARING
+        if standing.restarted is not None:
+            return f"{_RESTARTING} {standing.restarted} % is done." if standing.restarted else _RESTARTING
+        if standing.restarting:
+            return self._words.restarting(standing.restarting)
         if standing.missed:
             return self._words.missed(standing.missed)
         if standing.left:

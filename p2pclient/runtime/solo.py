@@ -71,6 +71,7 @@ class SoloClient(PlayingClient):
         ready = await self._hosts.ready(host)
         check_bot(settings.bot, ready)
         check_prediction(settings.prediction, ready)
+        self._hosts.prepare_spare(host)
         again = True
         while again and not self._person.wants_to_close:
             plan = self._plan(ready)
@@ -78,6 +79,7 @@ class SoloClient(PlayingClient):
                 Table(
                     plan=plan,
                     host=host,
+                    renew=self._hosts.renew,
                     person=self._person,
                     window=self._window,
                     out=settings.out,
@@ -92,6 +94,7 @@ class SoloClient(PlayingClient):
                 )
             )
             self._runner = None
+            host = self._hosts.current or host
             self.played.append(played.without_outcome())
             self._report(played_report(played))
             self._window.publish(results_screen(played, ready, 0))
@@ -122,6 +125,7 @@ class SoloClient(PlayingClient):
                 await self._person.wait_for_continue()
                 continue
             if ready["reloaded"] != "unchanged":
+                self._hosts.replace_spare()
                 self._report({"event": "reloaded", "text": "The environment's code has changed; it was loaded again."})
             check_bot(self._settings.bot, ready)
             check_prediction(self._settings.prediction, ready)

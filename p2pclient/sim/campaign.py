@@ -28,6 +28,7 @@ COUNTED = (
     "errors",
     "unverified_frames",
     "survived_losses",
+    "recovered_hosts",
 )
 
 

@@ -53,7 +53,13 @@ class Corruption:
 
 
 def describe_environment(
-    seats: int, *, max_steps: int | None, input_bytes: int = 1, mode: str = "held", step_us: float = 500.0
+    seats: int,
+    *,
+    max_steps: int | None,
+    input_bytes: int = 1,
+    mode: str = "held",
+    step_us: float = 500.0,
+    portable: bool = True,
 ) -> dict[str, Any]:
     """Return what a host says of the environment when it is ready."""
     whole = {1: 1 << 8, 2: 1 << 16, 4: 1 << 32}.get(input_bytes)
@@ -78,6 +84,7 @@ def describe_environment(
         "machine": {"python": "3", "numpy": "2", "system": "virtual", "machine": "virtual"},
         "numeric_probe": "sim",
         "step_us": step_us,
+        "portable": portable,
     }
 
 

@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 
 from p2pclient.common.frames import MAX_SEATS
-from p2pclient.sim.scenario import TERMINAL, Fault, Scenario, SpectatorSpec
+from p2pclient.sim.scenario import HOST_FAULTS, TERMINAL, Fault, Scenario, SpectatorSpec
 
 _MOST_SPELLS = 4
 
@@ -17,7 +17,7 @@ def plan_faults(scenario: Scenario) -> Scenario:
 
     What the scenario says otherwise than the defaults stays, and so do its own faults. At most one peer leaves, crashes
     or goes wrong in a match, so that what must follow is known; two where the others go on without them. Every third
-    match is watched, and a peer that crashes may come back as a spectator.
+    match is watched, and a peer that crashes may come back as a spectator. In others environments fail.
     """
     draw = Random(f"faults/{scenario.seed}")
     scenario = _vary_match(draw, scenario)
@@ -34,7 +34,28 @@ def plan_faults(scenario: Scenario) -> Scenario:
     spectators = scenario.spectators
     if not spectators and look.random() < 1 / 3:
         spectators = tuple(_draw_spectator(look, scenario) for _ in range(look.randint(1, 3)))
-    return replace(scenario, faults=faults, spectators=spectators)
+    scenario = replace(scenario, faults=faults, spectators=spectators)
+    return _vary_hosts(Random(f"hosts/{scenario.seed}"), scenario)
+
+
+def _vary_hosts(draw: Random, scenario: Scenario) -> Scenario:
+    """Return the scenario with environments that fail and are started again, in two of five matches.
+
+    Not together with a state that goes wrong: what must follow when a wrong state is lost is another question.
+    """
+    if draw.random() < 0.6 or any(fault.kind.startswith("corrupt") for fault in scenario.faults):
+        return scenario
+    failing = [_draw_host_fault(draw, scenario) for _ in range(draw.randint(1, 2))]
+    # Who comes to look on in the midst of an episode needs a state.
+    looked_on = scenario.spectators or any(fault.kind == "return" for fault in scenario.faults)
+    portable = scenario.portable and (draw.random() < 0.6 or bool(looked_on))
+    return replace(scenario, faults=(*scenario.faults, *failing), portable=portable)
+
+
+def _draw_host_fault(draw: Random, scenario: Scenario) -> Fault:
+    at = round(draw.uniform(0.0, scenario.seconds), 3)
+    seconds = round(draw.choice((0.02, draw.uniform(0.1, 1.0), draw.uniform(1.0, 5.0))), 3)
+    return Fault(draw.choice(HOST_FAULTS), at=at, seconds=seconds, peer=draw.randrange(scenario.players))
 
 
 def _draw_spectator(draw: Random, scenario: Scenario) -> SpectatorSpec:

@@ -13,7 +13,7 @@ from p2pclient.match.plan import Desync, MatchPlan, Phase
 from p2pclient.sim.environment import Corruption, Costs, SimulatedHost, describe_environment
 from p2pclient.sim.oracle import SideRecording
 from p2pclient.sim.players import Player
-from p2pclient.sim.scenario import Scenario
+from p2pclient.sim.scenario import Fault, Scenario
 
 FOREVER = float(1 << 40)
 """Seconds that never come."""
@@ -74,8 +74,12 @@ class SimulatedPeer:
         self.offset = draw.random() * 5000.0
         self.begins_at = draw.random() * _LATEST_BEGIN
         self._scenario = scenario
-        self.host = SimulatedHost(scenario.seats, ends_when=scenario.ends_when, input_bytes=scenario.input_bytes)
-        self.charge()
+        self._slowness = 1.0
+        self.host = self._make_host()
+        self.host_faults: list[Fault] = []
+        """What its environment does at the next batches, one after the other."""
+        self.restart_seconds = 0.0
+        """Until the host that it waits for is there."""
         self.players = {
             seat: Player(
                 seat,
@@ -86,30 +90,7 @@ class SimulatedPeer:
             )
             for seat in scenario.seats_of(own)
         }
-        # JSON has no tuples.
-        more: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in scenario.plan.items()}
-        plan = MatchPlan(
-            match_id=f"sim-{scenario.seed}",
-            seed=scenario.seed,
-            env=describe_environment(
-                scenario.seats,
-                max_steps=scenario.episode_frames,
-                input_bytes=scenario.input_bytes,
-                mode="press" if scenario.press else "held",
-                step_us=scenario.step_ms * 1000,
-            ),
-            local_seats=scenario.seats_of(own),
-            peers={peer: scenario.seats_of(peer) for peer in range(scenario.players) if peer != own},
-            own_id=own,
-            rate_hz=scenario.rate_hz,
-            window=scenario.window,
-            input_delay=scenario.input_delay_of(own),
-            episodes=0,
-            frames=scenario.frames,
-            drop_after=scenario.drop_after,
-            render=False,
-            **more,
-        )
+        plan = self._make_plan()
         self.match = Match(plan, dict(self.players), now=self.local_time(self.begins_at))
         for player in self.players.values():
             player.match = self.match
@@ -127,6 +108,34 @@ class SimulatedPeer:
         self.has_crashed = False
         self.moved_at = 0.0
         """When it last recorded a frame, went on to another phase or ended."""
+
+    def _make_plan(self) -> MatchPlan:
+        scenario, own = self._scenario, self.own
+        # JSON has no tuples.
+        more: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in scenario.plan.items()}
+        return MatchPlan(
+            match_id=f"sim-{scenario.seed}",
+            seed=scenario.seed,
+            env=describe_environment(
+                scenario.seats,
+                max_steps=scenario.episode_frames,
+                input_bytes=scenario.input_bytes,
+                mode="press" if scenario.press else "held",
+                step_us=scenario.step_ms * 1000,
+                portable=scenario.portable,
+            ),
+            local_seats=scenario.seats_of(own),
+            peers={peer: scenario.seats_of(peer) for peer in range(scenario.players) if peer != own},
+            own_id=own,
+            rate_hz=scenario.rate_hz,
+            window=scenario.window,
+            input_delay=scenario.input_delay_of(own),
+            episodes=0,
+            frames=scenario.frames,
+            drop_after=scenario.drop_after,
+            render=False,
+            **more,
+        )
 
     def local_time(self, now: float) -> float:
         """Return the time on this peer's clock."""
@@ -147,8 +156,24 @@ class SimulatedPeer:
 
     def charge(self, factor: float = 1.0) -> None:
         """From here on its host takes ``factor`` times as long as usual."""
+        self._slowness = factor
+        self._charge(self.host)
+
+    def _charge(self, host: SimulatedHost) -> None:
         save = round(self._scenario.save_ms * 1000)
-        self.host.charge(Costs(round(self._scenario.step_ms * 1000), save, save), factor=factor)
+        host.charge(Costs(round(self._scenario.step_ms * 1000), save, save), factor=self._slowness)
+
+    def _make_host(self) -> SimulatedHost:
+        scenario = self._scenario
+        host = SimulatedHost(scenario.seats, ends_when=scenario.ends_when, input_bytes=scenario.input_bytes)
+        self._charge(host)
+        return host
+
+    def renew_host(self) -> None:
+        """Another host takes the place of the lost one; what was wrong on purpose is wrong in it, too."""
+        lost, self.host = self.host, self._make_host()
+        self.host.corruption = lost.corruption
+        self.host.episode = self.match.number - 1
 
     def corrupt(self, kind: str, frame: int) -> None:
         """Make its host wrong."""

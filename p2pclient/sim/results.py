@@ -46,6 +46,8 @@ class MatchResult:
     """Exceptions out of the engine."""
     survived_losses: int = 0
     """Matches that went on without a peer, whose seats the survivors filled in from one frame on."""
+    recovered_hosts: int = 0
+    """Environments that failed and were brought back to where they had been."""
     unverified_frames: int = 0
     """Recorded frames of finished sides that not everybody verified."""
     recoveries: list[float] = field(default_factory=list)
@@ -83,6 +85,7 @@ def judge_match(world: World) -> MatchResult:
     result.resolved_desyncs = int(any(p.recording.withdrawn for p in peers) and judgement.spoilt_from is None)
     survivors = any(_end_of(peer) == "finished" for peer in peers)
     result.survived_losses = int(survivors and bool(judgement.cuts))
+    result.recovered_hosts = sum(peer.match.counters.recoveries for peer in peers)
     result.recoveries = [round(seconds, 3) for seconds in world.recoveries]
     result.largest_datagram = world.largest_datagram
     result.ends = dict(Counter(_end_of(peer) for peer in peers))

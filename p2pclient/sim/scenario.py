@@ -15,7 +15,12 @@ from p2pclient.sim.network import LinkSpec
 
 SPELLS = ("outage", "hold", "loss", "delay")
 """Kinds of fault that happen to paths, see :class:`~p2pclient.sim.network.Spell`."""
-FAULTS = (*SPELLS, "pause", "slow", "leave", "crash", "return", "corrupt-step", "corrupt-once", "corrupt-load")
+HOST_FAULTS = ("host-dies", "host-hangs", "host-raises")
+"""Kinds that happen to a peer's environment, which is started again."""
+FAULTS = (
+    *(*SPELLS, *HOST_FAULTS, "pause", "slow", "leave", "crash", "return"),
+    *("corrupt-step", "corrupt-once", "corrupt-load"),
+)
 TERMINAL = frozenset({"leave", "crash"})
 """After these a peer is gone."""
 
@@ -30,7 +35,8 @@ class Fault:
     the server tells the others ``amount`` seconds later, never if 0. ``return``: it is back as a spectator, ``amount``
     frames behind, if it had crashed and others play. ``corrupt-step``, ``corrupt-once``,
     ``corrupt-load``: its state goes wrong at frame ``amount`` of the first episode; the second stops when the
-    frame is simulated again after a desync.
+    frame is simulated again after a desync. ``host-dies``, ``host-hangs``, ``host-raises``: its environment does that
+    at the next batch; another one takes ``seconds`` to start.
     """
 
     kind: str
@@ -107,6 +113,8 @@ class Scenario:
     """About one step in so many ends the episode, by the state; None: none does."""
     press: bool = False
     """Keys act once, and missing inputs are assumed to be neutral; else they are held and the last is repeated."""
+    portable: bool = True
+    """Can a new host take over a state; if not, it simulates the episode again."""
     drop_after: float = 15.0
     plan: dict[str, Any] = field(default_factory=dict)
     """Further settings of the match plan, by name."""

@@ -30,7 +30,7 @@ from p2pclient.rollback.session import RollbackSession
 from p2pclient.sim.audience import FIRST_SPECTATOR, SimulatedSpectator, begin_watching
 from p2pclient.sim.network import Link, Spell
 from p2pclient.sim.peer import FOREVER, SimulatedPeer
-from p2pclient.sim.scenario import SPELLS, TERMINAL, Fault, Scenario, SpectatorSpec
+from p2pclient.sim.scenario import HOST_FAULTS, SPELLS, TERMINAL, Fault, Scenario, SpectatorSpec
 from p2pclient.telemetry.chrome import chrome_trace
 
 GOODBYE_SECONDS = 1.0
@@ -44,7 +44,9 @@ _CALM_SECONDS = 2.0
 _FLUSH = 1 << 16
 _PACK_FRAME = Struct("<BII").pack
 _PLAYING, _DIVERGED = Phase.PLAYING, Phase.DIVERGED  # a name is found sooner than a member of an enum
-_TICK, _REPLY, _DATAGRAM, _CONTROL, _CALL = range(5)
+_TICK, _REPLY, _DATAGRAM, _CONTROL, _CALL, _LOST, _HOST = range(7)
+_HANG_SECONDS = 1.0
+"""What a batch is given at least until its host counts as hung."""
 
 
 class World:
@@ -138,6 +140,8 @@ class World:
             self._call(fault.at, lambda: self._crash(peer))
             if fault.amount:
                 self._call(fault.at + fault.amount, lambda: self._tell_gone(peer))
+        elif fault.kind in HOST_FAULTS:
+            self._call(fault.at, lambda: peer.host_faults.append(fault))
         elif fault.kind == "return":
             self._call(fault.at, lambda: self._return(peer, SpectatorSpec(fault.at, int(fault.amount))))
         else:
@@ -200,6 +204,8 @@ class World:
                     self._tick(peer)
             elif kind == _DATAGRAM:
                 peer.match.receive(a, "inputs", b, now=peer.offset + now * peer.rate)
+            elif kind in (_LOST, _HOST):
+                self._tell_of_host(peer, kind, a)
             elif kind == _REPLY:
                 self._carry_out(peer, peer.match.batch_done(a, costs_us=b, now=peer.offset + now * peer.rate))
             else:
@@ -287,14 +293,35 @@ class World:
                 self._take_record(peer, record)
         for event in out.events:
             self._take_event(peer, event)
+        if out.wants_host:
+            self._push(now + peer.restart_seconds, _HOST, own)
         if out.batch is not None:
             if peer.match.phase is _DIVERGED:
                 peer.heal_before(out.batch)
-            results, costs, seconds = peer.host.run(out.batch)
-            self._push(now + seconds, _REPLY, own, results, costs)
+            if peer.host_faults:
+                self._fail(peer, out.batch, peer.host_faults.pop(0))
+            else:
+                results, costs, seconds = peer.host.run(out.batch)
+                self._push(now + seconds, _REPLY, own, results, costs)
         if len(trace) > _FLUSH:
             self._digest.update(trace)
             trace.clear()
+
+    def _fail(self, peer: SimulatedPeer, batch: list[list[Any]], fault: Fault) -> None:
+        """The peer's environment fails somewhere in a batch."""
+        done = batch[: len(batch) // 2]
+        seconds = _HANG_SECONDS if fault.kind == "host-hangs" else peer.host.run(done)[2]
+        peer.restart_seconds = fault.seconds
+        self._push(self.now + seconds, _LOST, peer.own, fault.kind)
+
+    def _tell_of_host(self, peer: SimulatedPeer | SimulatedSpectator, kind: int, how: str) -> None:
+        assert isinstance(peer, SimulatedPeer)
+        now = peer.local_time(self.now)
+        if kind == _LOST:
+            self._carry_out(peer, peer.match.host_lost(how, is_gone=how != "host-raises", now=now))
+        else:
+            peer.renew_host()
+            self._carry_out(peer, peer.match.host_ready(peer.match.plan.env, now=now))
 
     def _send_to_spectators(self, own: int, out: Outbox) -> Outbox:
         """Send what goes to spectators; return the rest."""

@@ -22,7 +22,7 @@ class MatchCounters:
     """Counts over all episodes of a match."""
 
     frames: int = 0
-    """Frames simulated for the first time."""
+    """Frames simulated for the first time; again the first time, if that was lost with the environment's host."""
     resimulated: int = 0
     """Frames simulated again."""
     rollbacks: int = 0
@@ -45,6 +45,10 @@ class MatchCounters:
     withdrawn_frames: int = 0
     """Frames that had been recorded and were simulated again after a desync; they are confirmed anew."""
     desyncs: int = 0
+    recoveries: int = 0
+    """How often the environment failed and was brought back to where it had been."""
+    recovering_seconds: float = 0.0
+    """What that took, in all."""
     datagrams_sent: int = 0
     datagram_bytes_sent: int = 0
     control_sent: int = 0
