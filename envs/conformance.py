@@ -149,8 +149,13 @@ def check_predictors(factory: Factory, seed: int) -> None:
 
 def check_snapshots(factory: Factory, warmup: int, seed: int) -> None:
     """After ``warmup`` steps, going back repeats everything that followed, for two interleaved futures."""
+    check_going_back(Simulation(factory()), warmup, seed)
+
+
+def check_going_back(simulation: Any, warmup: int, seed: int) -> None:
+    """The same of a :class:`~envs.simulation.Simulation`, or of what does as it does."""
     where = f"after {warmup} steps"
-    simulation = _warmed(factory, warmup, seed)
+    _warm(simulation, warmup, seed)
     simulation.save(warmup)
     before = simulation.get_state()
     kept = canonical_bytes(before)
@@ -172,6 +177,20 @@ def check_snapshots(factory: Factory, warmup: int, seed: int) -> None:
     _run(simulation, futures[1][:9])
     simulation.load(warmup + 7)
     _equal(seen[0][7:], _run(simulation, futures[0][7:]), f"{where}, interleaved snapshots mix")
+
+
+def check_repeating(simulation: Any, seed: int) -> None:
+    """The second of two episodes with the same seed and inputs gives what the first gave, though a third came between.
+
+    Args:
+        simulation: as for :func:`check_going_back`.
+    """
+    inputs = random_inputs(simulation, _FOLLOW, seed)
+    beginning, results = simulation.reset(seed), _run(simulation, inputs)
+    simulation.reset(seed + 1)
+    _run(simulation, random_inputs(simulation, _FOLLOW, seed + 1))
+    _equal(beginning, simulation.reset(seed), "an episode with the same seed begins differently")
+    _equal(results, _run(simulation, inputs), "an episode with the same seed goes differently")
 
 
 def check_portable_state(factory: Factory, warmup: int, seed: int) -> None:
@@ -213,7 +232,7 @@ def check_end(factory: Factory, seed: int) -> None:
     _equal(results, _run(simulation, inputs), "the end is not the same the second time")
 
 
-def random_inputs(simulation: Simulation, count: int, seed: int) -> Inputs:
+def random_inputs(simulation: Any, count: int, seed: int) -> Inputs:
     """Return ``count`` frames of inputs, drawn from the action spaces of all seats."""
     generator = random.Random(seed)
     spaces = simulation.action_spaces
@@ -222,13 +241,17 @@ def random_inputs(simulation: Simulation, count: int, seed: int) -> Inputs:
 
 def _warmed(factory: Factory, warmup: int, seed: int) -> Simulation:
     simulation = Simulation(factory())
-    simulation.reset(seed)
-    for frame, line in enumerate(random_inputs(simulation, warmup, seed)):
-        simulation.step(frame, line)
+    _warm(simulation, warmup, seed)
     return simulation
 
 
-def _run(simulation: Simulation, inputs: Inputs) -> List[Any]:
+def _warm(simulation: Any, warmup: int, seed: int) -> None:
+    simulation.reset(seed)
+    for frame, line in enumerate(random_inputs(simulation, warmup, seed)):
+        simulation.step(frame, line)
+
+
+def _run(simulation: Any, inputs: Inputs) -> List[Any]:
     """Step on and return every result, observations included."""
     return [simulation.step(simulation.frame, line, True) for line in inputs]
 

@@ -7,6 +7,7 @@ Each way is tried on the environment before it is relied on (:mod:`envs.grading`
 ``engine``      ALE and MuJoCo by their own means, all around them as ``copy`` does (:mod:`envs.keeping_engines`)
 ``pickle``      pickling as the environment's classes define it
 ``copy``        a copy of every object that it reaches, whatever its classes say of pickling
+``fork``        a copy of the whole process, which the system makes (:mod:`p2pclient.envhost.host_fork_worker`)
 ``resimulate``  nothing is kept: the episode is simulated again from its beginning
 ``none``        it cannot go back: play waits for every input instead of assuming it
 ==============  =====================================================================================================
@@ -186,7 +187,19 @@ class NoKeeper(Keeper):
         raise LocalMisuseError("this environment cannot go back to an earlier state")
 
 
-KEEPERS: Tuple[Type[Keeper], ...] = (OwnKeeper, PickleKeeper, CopyKeeper, ResimulatingKeeper)
+class ForkKeeper(Keeper):
+    """See the module. In a process that is itself what was kept, there is nothing to be kept or brought back."""
+
+    name = "fork"
+
+    def keep(self) -> Any:
+        return None
+
+    def restore(self, kept: Any) -> None:
+        """Going back is going on in another process."""
+
+
+KEEPERS: Tuple[Type[Keeper], ...] = (OwnKeeper, PickleKeeper, CopyKeeper, ForkKeeper, ResimulatingKeeper)
 """In the order in which they are preferred; :class:`NoKeeper` is left when none of them is exact."""
 
 

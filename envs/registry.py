@@ -16,8 +16,8 @@ import numpy as np
 from envs.contract import Clock, Environment, Progress, no_progress
 from envs.foreign import ForeignEnvironment
 from envs.foreign_packages import install_hint, missing_module
-from envs.grading import QUICK, THOROUGH, grade
-from envs.keeping import Keeper, NoKeeper
+from envs.grading import QUICK, THOROUGH, Build, Forks, grade
+from envs.keeping import ForkKeeper, Keeper, NoKeeper
 from envs.machine import machine_facts, numeric_probe, source_digest
 from envs.prediction import OWN, predictor_names
 from envs.seating import SEATS, SharedSeats, seats_for
@@ -75,6 +75,7 @@ def create(
     thorough: bool = False,
     graded: bool = True,
     seats: Optional[int] = None,
+    forks: Optional[Forks] = None,
 ) -> Environment:
     """Import and make an environment.
 
@@ -87,6 +88,8 @@ def create(
         thorough: try every way of keeping its state, from more moments of an episode.
         graded: if False, none is tried, so that one of another package cannot go back.
         seats: how many players the match has, if that is known: see :mod:`envs.seating`.
+        forks: what this process offers of snapshots by forking; None for nothing. It is used afterwards if it says so
+            in the environment's ``snapshots``, and the environment is then only described here.
 
     Raises:
         ConfigurationError: the name or an argument is not allowed; the message names what is.
@@ -109,7 +112,8 @@ def create(
     if name in _ENTRIES:
         environment: Environment = module.make(name, dict(args or {}), tell)
     else:
-        environment = _make_foreign(module, name, dict(args or {}), tell, thorough, graded, seats)
+        build = _builder(module, name, dict(args or {}), seats)
+        environment = _make_foreign(build, name, tell, thorough, graded, forks)
     _check(environment)
     return environment
 
@@ -148,10 +152,8 @@ def _check_modest(value: Any, place: str) -> None:
         _check_modest(part, inner)
 
 
-def _make_foreign(
-    module: Any, name: str, args: Dict[str, Any], tell: Progress, thorough: bool, graded: bool, seats: Optional[int]
-) -> Environment:
-    """Make an environment of another package, with the best way of keeping its state."""
+def _builder(module: Any, name: str, args: Dict[str, Any], seats: Optional[int]) -> Build:
+    """Return what makes an environment of another package, with as many seats as there shall be."""
     own_args = {key: value for key, value in args.items() if key != SEATS}
 
     def build(keeper: Type[Keeper]) -> Environment:
@@ -163,9 +165,18 @@ def _make_foreign(
             raise ConfigurationError(f"argument {SEATS}", shared, f"none: {name} says itself who sits where")
         return SharedSeats(made, shared)
 
+    return build
+
+
+def _make_foreign(
+    build: Build, name: str, tell: Progress, thorough: bool, graded: bool, forks: Optional[Forks]
+) -> Environment:
+    """Make an environment of another package, with the best way of keeping its state."""
     tell(None, "Starting the game")
     try:
-        first = build(NoKeeper)  # what is wrong with the name or the arguments is told from here
+        first = build(
+            ForkKeeper if graded and forks is not None else NoKeeper
+        )  # what is wrong with the name or the arguments is told from here
     except TandemError:
         raise
     except Exception as error:
@@ -177,8 +188,18 @@ def _make_foreign(
     if not graded:
         return first
     tell(None, "Trying whether the game can go back")
-    verdict = grade(build, THOROUGH, all_of_them=True, budget=60.0) if thorough else grade(build, QUICK)
-    environment = build(verdict.chosen)
+    if forks is not None:
+        forks.begin(first)
+    if thorough:
+        verdict = grade(build, THOROUGH, all_of_them=True, budget=60.0, fork_budget=150.0, forks=forks)
+    else:
+        verdict = grade(build, QUICK, forks=forks)
+    if verdict.chosen is ForkKeeper:
+        environment = first
+    else:
+        if forks is not None:
+            forks.close()
+        environment = build(verdict.chosen)
     environment.snapshots = verdict.as_data()
     return environment
 

@@ -107,6 +107,7 @@ class Walk:
         "_name_orders",
         "_postponed",
         "_rough",
+        "alive",
         "keep",
         "memory",
         "opaque",
@@ -122,6 +123,8 @@ class Walk:
         """By id, or by another key that no id can be: the place of what was met, or the text that refers to it."""
         self.keep: List[Any] = []
         """What was made on the way. It must live on, or what comes after could have its id."""
+        self.alive: Dict[int, FrozenSet[int]] = {}
+        """By the address of a world in C: the addresses of what is in it; handles may outlive it."""
         self.opaque: List[str] = []
         self._name_orders = _NAME_ORDERS.setdefault(skip, {})
         self._postponed: Deque[Tuple[Walker, Any, Place]] = deque()

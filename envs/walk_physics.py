@@ -138,6 +138,8 @@ def _world(value: Any, walk: Any, place: Place) -> Any:
 
 
 def _body(value: Any, walk: Any, place: Place) -> Any:
+    if not _is_in_world(value, walk):
+        return {"<type>": "Box2D.b2Body", "<destroyed>": True}
     moves = value.type != _STATIC
     out = {"<type>": "Box2D.b2Body", "position": tuple(value.position)}
     if moves:
@@ -152,6 +154,17 @@ def _body(value: Any, walk: Any, place: Place) -> Any:
     if value.userData is not None:
         out["userData"] = walk.part(value.userData, place, "userData")
     return out
+
+
+def _is_in_world(body: Any, walk: Any) -> bool:
+    """True unless the body was destroyed: what is read of it then is memory that was given back, and lies elsewhere."""
+    world = body.world
+    if world is None:
+        return False
+    alive = walk.alive.get(int(world.this))
+    if alive is None:
+        alive = walk.alive[int(world.this)] = frozenset(int(each.this) for each in world.bodies)
+    return int(body.this) in alive
 
 
 def _still_fixture(value: Any, walk: Any, place: Place) -> Any:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import random
+import sys
+import threading
 import time
 from typing import Any
 
@@ -226,3 +229,105 @@ def uneven_seats() -> Any:
 
 def no_environment() -> object:
     return object()
+
+
+class Trapped(ModuleCounter):
+    """Can be taken back by no copy of objects: a generator runs in it, and a counter outside of it."""
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        self.gusts = (0.1 * n for n in itertools.cycle((1, -2, 3)))
+        return super().reset(seed=seed)
+
+    def wind(self) -> float:
+        return super().wind() + next(self.gusts) + random.gauss(0, 0.1)
+
+
+class Sparks(Trapped):
+    """Moves when it is looked at."""
+
+    def render(self) -> Any:
+        self.place += 1.0
+        return super().render()
+
+
+class Confetti(Trapped):
+    """Is drawn with what lots decide."""
+
+    def render(self) -> Any:
+        return np.full((2, 3, 3), int(256 * random.random()), np.uint8)
+
+
+class Unseen(Trapped):
+    """Cannot be looked at."""
+
+    def render(self) -> Any:
+        raise RuntimeError("no brush")
+
+
+class Stumbling(Trapped):
+    """Falls when it is pushed at its fifth step."""
+
+    def step(self, action: Any) -> Any:
+        if self.time == 4 and int(action) == 2:
+            raise RuntimeError("stumbled")
+        return super().step(action)
+
+
+class Abyss(Trapped):
+    """Never comes back from a step to the left, once the trials are over, and lets nobody else run meanwhile."""
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        self.is_deep = seed == 1
+        return super().reset(seed=seed)
+
+    def step(self, action: Any) -> Any:
+        if self.is_deep and int(action) == 0:
+            print("falling", file=sys.stderr, flush=True)
+            ctypes.PyDLL(None).poll(None, 0, 600_000)
+        return super().step(action)
+
+
+class Threaded(Trapped):
+    """Runs a thread of its own."""
+
+    def __init__(self, render_mode: str | None = None, length: int = 60) -> None:
+        super().__init__(render_mode, length)
+        self.ended = threading.Event()
+        threading.Thread(target=self.ended.wait, name="helping-hand", daemon=True).start()
+
+
+class TrappedPair(ParallelEnv[Any, Any, Any]):
+    """Two agents in one :class:`Trapped`."""
+
+    metadata = {"name": "trapped pair", "render_modes": ["rgb_array"], "render_fps": 20}  # noqa: RUF012
+    possible_agents = ["a", "b"]  # noqa: RUF012
+
+    def __init__(self, render_mode: str | None = None, length: int = 60) -> None:
+        self.render_mode = render_mode
+        self.one = Trapped(render_mode, length)
+
+    def action_space(self, agent: Any) -> Any:
+        return self.one.action_space
+
+    def observation_space(self, agent: Any) -> Any:
+        return self.one.observation_space
+
+    def reset(self, seed: int | None = None, options: Any = None) -> Any:
+        self.agents = list(self.possible_agents)
+        seen, _ = self.one.reset(seed=seed)
+        return dict.fromkeys(self.agents, seen), {agent: {} for agent in self.agents}
+
+    def step(self, actions: Any) -> Any:
+        seen, reward, _, cut, _ = self.one.step(sum(int(action) << n for n, action in enumerate(actions.values())))
+        agents = self.agents
+        self.agents = [] if cut else agents
+        flags = dict.fromkeys(agents, cut)
+        infos: dict[Any, Any] = {agent: {} for agent in agents}
+        return dict.fromkeys(agents, seen), dict.fromkeys(agents, reward), dict.fromkeys(agents, False), flags, infos
+
+    def render(self) -> Any:
+        return self.one.render()
+
+
+def trapped_pair(length: int = 60) -> Any:
+    return TrappedPair("rgb_array", length)

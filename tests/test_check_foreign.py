@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from p2pclient.envhost.checking import CheckPlan, CheckReport, Finding, PlayCost
 from p2pclient.envhost.examining import Examination
 
 SMALL = ("--frames", "20", "--distance", "3", "--seeds", "1")
-WAYS = ["own", "pickle", "copy", "resimulate"]
+WAYS = ["own", "pickle", "copy", "fork", "resimulate"]
+CAN_FORK = sys.platform.startswith("linux")
 
 
 @pytest.fixture(autouse=True)
@@ -26,8 +28,8 @@ def folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(Path(__file__).parent)
 
 
-def check_as_data(env: str, capsys: pytest.CaptureFixture[str], code: int) -> dict[str, Any]:
-    assert main(["check", env, *SMALL, "--json"]) == code
+def check_as_data(env: str, capsys: pytest.CaptureFixture[str], code: int, *flags: str) -> dict[str, Any]:
+    assert main(["check", env, *SMALL, "--json", *flags]) == code
     found: dict[str, Any] = json.loads(capsys.readouterr().out)
     return found
 
@@ -41,12 +43,13 @@ def test_every_way_is_listed_with_its_costs_and_the_first_exact_one_is_used(
     found = check_as_data("gymnasium:CartPole-v1", capsys, 0)
     assert (found["verdict"], found["deterministic"], found["chosen"]) == ("fine", True, "pickle")
     assert list(found["strategies"]) == WAYS
-    own, pickled, copied, resimulated = (found["strategies"][name] for name in WAYS)
+    own, pickled, copied, forked, resimulated = (found["strategies"][name] for name in WAYS)
     assert (own["exact"], own["save_us"], own["portable"]) == (False, None, False)
     assert "no get_state" in own["reason"]
     assert pickled["exact"]
     assert copied["exact"]
     assert resimulated["exact"]
+    assert (forked["exact"], forked["reason"] is None) == (CAN_FORK, CAN_FORK)
     assert pickled["reason"] is None
     assert min(pickled["save_us"], pickled["load_us"], pickled["bytes"]) > 0
     assert (found["portable"], found["nominal_rate_hz"]) == (False, 50)
@@ -74,22 +77,32 @@ def test_an_object_that_is_made_anew_when_it_is_unpickled_is_caught_and_named(
 
 
 def test_what_cannot_go_back_but_agrees_between_processes_is_for_lockstep(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["check", "foreign_rig:ModuleCounter", *SMALL]) == 0
+    assert main(["check", "foreign_rig:ModuleCounter", *SMALL, "--no-fork"]) == 0
     out = capsys.readouterr().out
     assert out.startswith("foreign_rig:ModuleCounter cannot go back, but can be played in lockstep: two processes ")
     assert "in each of the 20 frames, with 20 distinct checksums" in out
     assert "\nIts steps change foreign_rig._COUNTER, outside of the environment, " in out
     assert "\nNo way of keeping its state is exact, so it cannot go back.\n" in out
     assert "\nBut an episode does not come out the same when it is run again in the same process: " in out
-    found = check_as_data("foreign_rig:ModuleCounter", capsys, 0)
+    found = check_as_data("foreign_rig:ModuleCounter", capsys, 0, "--no-fork")
     assert (found["ok"], found["verdict"], found["reason"], found["rollbacks"]) == (True, "lockstep", None, 0)
     assert (found["sync_mode"], found["chosen"], found["deterministic"]) == ("lockstep", "none", True)
     assert (found["max_rate_hz"], found["window"], found["inputs_matter"]) == (None, 0, True)
     assert not any(way["exact"] for way in found["strategies"].values())
+    assert found["strategies"]["fork"]["reason"] == "it is switched off here (--no-fork)"
+
+
+@pytest.mark.skipif(not CAN_FORK, reason="snapshots by forking are for Linux so far")
+def test_what_remembers_outside_of_itself_is_taken_back_by_forking(capsys: pytest.CaptureFixture[str]) -> None:
+    found = check_as_data("foreign_rig:Trapped", capsys, 0, "--env-arg", "length=15")
+    assert (found["verdict"], found["chosen"], found["portable"]) == ("fine", "fork", False)
+    assert (found["deterministic"], found["episodes"]) == (True, 2)
+    assert found["rollbacks"] > 15
+    assert "fork is used: the first way that is exact." in found["reasons"]
 
 
 def test_episodes_follow_each_other_where_it_cannot_go_back(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["check", "foreign_rig:ModuleCounter", *SMALL, "--json", "--env-arg", "length=6"]) == 0
+    assert main(["check", "foreign_rig:ModuleCounter", *SMALL, "--json", "--no-fork", "--env-arg", "length=6"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["frames"], found["episodes"], found["sync_mode"]) == (20, 4, "lockstep")
 
@@ -102,7 +115,7 @@ def test_agreement_of_what_cannot_go_back_proves_nothing_if_inputs_do_not_matter
         f"{source}\n\nclass Deaf(ModuleCounter):\n    def step(self, action):\n        return super().step(1)\n"
     )
     monkeypatch.chdir(tmp_path)
-    found = check_as_data("deaf_game:Deaf", capsys, 2)
+    found = check_as_data("deaf_game:Deaf", capsys, 2, "--no-fork")
     assert (found["chosen"], found["verdict"], found["inputs_matter"]) == ("none", "unchecked", False)
     assert (found["sync_mode"], found["deterministic"]) == (None, None)
     assert found["distinct_checksums"] == 20
@@ -271,6 +284,14 @@ def test_the_mode_is_what_fits_into_a_frame(
     out = capsys.readouterr().out
     assert f"\nSync mode: {mode}. " in out
     assert f"{rate:g} Hz" in out
+
+
+def test_snapshots_that_cost_more_than_steps_are_weighed_as_far_apart_as_play_takes_them() -> None:
+    # Eight steps and eight saves would take 36 ms. With a snapshot in every seventh frame, going back may mean six
+    # frames more, which are 14 steps with two saves: 15 ms.
+    assert assessed(step=500, save=4_000, load=5_000).max_rate_hz == 50.0
+    assert assessed(step=500, save=4_000, load=35_000).window == 8
+    assert assessed(step=500, save=4_000, load=35_001).window == 7
 
 
 def test_simulating_an_episode_again_is_as_dear_as_its_last_frame() -> None:

@@ -201,3 +201,15 @@ def test_model_and_data_of_mujoco_count() -> None:
     model.opt.gravity[2] = -1
     seen.add(checksum(state_tree(holder).data))
     assert len(seen) == 4
+
+
+def test_a_destroyed_body_to_which_a_handle_is_left_says_nothing_but_that() -> None:
+    box2d = pytest.importorskip("Box2D", reason="Box2D is not installed")
+    world = box2d.b2World()
+    hull, other = (world.CreateDynamicBody(position=(n, 2), linearVelocity=(n, 1)) for n in (1, 3))
+    assert state_tree({"drawn": [hull, other]}).data["drawn"][0]["position"] == (1.0, 2.0)
+    world.DestroyBody(hull)
+    for env in ({"drawn": [hull, other], "world": world}, {"world": world, "drawn": [hull, other]}):
+        drawn, still = state_tree(env).data["drawn"]
+        assert drawn == {"<type>": "Box2D.b2Body", "<destroyed>": True}
+        assert still == "<same as state['world'].bodies[0]>" or still["position"] == (3.0, 2.0)

@@ -15,7 +15,7 @@ from p2pclient.runtime.presenter import NoWindow
 
 
 async def hosts_of_two_matches(env: str, args: dict[str, Any], tmp_path: Path, **options: Any) -> tuple[int, int]:
-    keeper = HostKeeper(NoWindow(), {}, log_folder=tmp_path, **options)
+    keeper = HostKeeper(NoWindow(), {"fork": False}, log_folder=tmp_path, **options)
     try:
         pids = []
         for _ in range(2):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -46,3 +47,13 @@ def test_a_bot_plays_only_a_seat_of_ours() -> None:
     assert plan_of(bots={0: ("any", 1)}).bots
     with pytest.raises(ConfigurationError, match="seats of the bots"):
         plan_of(bots={1: ("any", 1)})
+
+
+@pytest.mark.parametrize(
+    ("exact", "save_us", "spacing"), [(True, 0, 1), (True, 999, 1), (True, 3_500, 4), (False, 3_500, 1)]
+)
+def test_snapshots_begin_as_far_apart_as_one_costs_steps(exact: bool, save_us: int, spacing: int) -> None:
+    grade = {"name": "fork", "exact": exact, "save_us": save_us}
+    env = {**toy_env(3), "step_us": 1_000, "snapshots": {"chosen": "fork", "graded": [grade]}}
+    assert replace(plan_of(), env=env).first_spacing == spacing
+    assert plan_of().first_spacing == 1

@@ -54,6 +54,14 @@ def worst(budget: Budget, *, step: float, save: float, load: float, other: float
     return load + frames * step + (frames / budget.spacing + (budget.spacing > 1)) * save + other
 
 
+@pytest.mark.parametrize(("told", "window", "spacing"), [(4, 8, 4), (30, 8, 8), (4, 0, 1)])
+def test_a_spacing_that_was_told_holds_until_costs_are_known(told: int, window: int, spacing: int) -> None:
+    budget = Budget(frame=FRAME, window=window, spacing=told)
+    assert set(feed(budget, 7, step=1 * MS, save=0.1 * MS)) == {(window, spacing)}
+    if window:
+        assert feed(budget, 200, step=1 * MS, save=0.01 * MS)[-1] == (window, 1)
+
+
 def test_before_anything_is_known_the_configured_window_and_every_frame_hold() -> None:
     budget = Budget(frame=FRAME, window=8)
     assert (budget.window, budget.spacing) == (8, 1)

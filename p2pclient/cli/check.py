@@ -25,7 +25,13 @@ from p2pclient.envhost.blocking import BlockingEnvHost
 from p2pclient.envhost.checking import PROCESS, CheckPlan, CheckReport, check_rollback, measure_costs
 from p2pclient.envhost.examining import agrees_with_first, examine
 from p2pclient.envhost.process import HostSpec
-from p2pclient.settings.flags import add_environment_flags, add_hook_flag, environment_arguments, host_options
+from p2pclient.settings.flags import (
+    add_environment_flags,
+    add_fork_flag,
+    add_hook_flag,
+    environment_arguments,
+    host_options,
+)
 from p2pclient.settings.process_flags import add_process_flags, process_options
 
 FINE, WRONG, UNCHECKED = 0, 1, 2
@@ -33,6 +39,8 @@ FINE, WRONG, UNCHECKED = 0, 1, 2
 
 _OTHER_HASH_SEED = "1"
 """Of the second process, so that the order of a set of strings differs as it may between machines."""
+_LOADING_SECONDS = 300.0
+"""All ways of keeping the state are tried meanwhile."""
 _MOST_FRAMES, _DEEPEST, _MOST_SEEDS, _LONGEST = 10_000_000, 60, 1000, 1_000_000
 
 
@@ -54,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the verdict as JSON")
     add_environment_flags(parser)
     add_hook_flag(parser)
+    add_fork_flag(parser)
     add_process_flags(parser)
 
 
@@ -62,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         plan = _plan(arguments)
         env_args = environment_arguments(arguments)
-        options = {**host_options(arguments), **process_options(arguments)}
+        options = {"init_timeout": _LOADING_SECONDS, **host_options(arguments), **process_options(arguments)}
         with _log_of_failure() as log:
             spec = HostSpec(
                 arguments.env, env_args, log_path=log, local=True, trusted_args=True, thorough=True, **options

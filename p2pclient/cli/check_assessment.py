@@ -167,7 +167,12 @@ def _affordable(ready: Mapping[str, Any], used: Way, costs: PlayCosts) -> tuple[
 
 
 def _rollback_us(window: int, step: int, save: int, load: int) -> int:
-    return max(1, window * (step + save) + load)
+    """Return what going back over a whole window costs, with snapshots as far apart as is cheapest then.
+
+    With a snapshot every s frames, going back goes up to s - 1 frames too far, and only every s-th frame is saved.
+    """
+    frames = [(window + spacing - 1, spacing) for spacing in range(1, window + 1)]
+    return max(1, load + min(count * step + -(-count // spacing) * save for count, spacing in frames))
 
 
 def _sentences(found: _Found, of_state: Iterable[str]) -> list[str]:

@@ -15,6 +15,7 @@ from p2pclient.runtime.logs import start_logging
 from p2pclient.runtime.presenter import WindowLink
 from p2pclient.settings.flags import (
     add_allow_env_flag,
+    add_fork_flag,
     add_hook_flag,
     add_impairment_flags,
     add_inline_flag,
@@ -44,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--load-fault", help=argparse.SUPPRESS)
     add_allow_env_flag(parser)
     add_hook_flag(parser)
+    add_fork_flag(parser)
     add_inline_flag(parser)
     add_out_flag(parser)
     add_impairment_flags(parser)

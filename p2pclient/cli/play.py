@@ -12,6 +12,7 @@ from p2pclient.runtime.presenter import WindowLink
 from p2pclient.settings.flags import (
     DEFAULT_ENV,
     add_environment_flags,
+    add_fork_flag,
     add_hook_flag,
     add_inline_flag,
     add_log_flags,
@@ -34,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--load-fault", help=argparse.SUPPRESS)
     add_environment_flags(parser)
     add_hook_flag(parser)
+    add_fork_flag(parser)
     add_inline_flag(parser)
     add_match_flags(parser)
     add_out_flag(parser)

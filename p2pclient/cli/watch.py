@@ -12,6 +12,7 @@ from p2pclient.runtime.logs import start_logging
 from p2pclient.runtime.presenter import WindowLink
 from p2pclient.settings.flags import (
     add_allow_env_flag,
+    add_fork_flag,
     add_hook_flag,
     add_impairment_flags,
     add_log_flags,
@@ -38,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     add_allow_env_flag(parser)
     add_hook_flag(parser)
+    add_fork_flag(parser)
     add_out_flag(parser)
     add_impairment_flags(parser)
     add_process_flags(parser)

@@ -49,7 +49,9 @@ class EnvironmentHost:
         self._folder = folder
         self._environment: Any = None
         self._simulation: Any = None
-        self._runner: Optional[BatchRunner] = None
+        self._runner: Any = None
+        """What runs batches, once it is loaded: here, or in forked processes."""
+        self._forks: Any = None
         self._spec: Dict[str, Any] = {}
         self._ready: Dict[str, Any] = {}
         self._stamp: Stamp = ()
@@ -63,6 +65,8 @@ class EnvironmentHost:
         except (EOFError, OSError):
             pass  # The client is gone: nobody to tell.
         finally:
+            if self._forks is not None:
+                self._forks.close()
             if self._environment is not None:
                 self._environment.close()
 
@@ -71,6 +75,8 @@ class EnvironmentHost:
         if kind == "batch" and self._runner is not None:
             self._pipe.send_bytes(self._runner.run(request_id, request[2]))
         elif kind == "ping":
+            if self._runner is not None:
+                self._runner.check_alive()
             self._pipe.send_bytes(encode([request_id, "pong"]))
         elif kind == "close":
             return False
@@ -101,7 +107,7 @@ class EnvironmentHost:
         beat.tell(None, "Opening the game")
         check_packages(self._folder, sys.path)
         self._act_up(spec, "import")
-        registry, simulation_of, load_hook = _import_envs()
+        registry, simulation_of, load_hook, forks_of = _import_envs()
         self._act_up(spec, "init")
         from p2pclient.envhost.host_views import open_views, rendering  # NumPy comes with it
 
@@ -114,6 +120,17 @@ class EnvironmentHost:
             sys.path.insert(0, folder)
             check_packages(self._folder, sys.path)
         hook = load_hook(hook_name) if hook_name else None
+
+        def make_runner(simulation: Any) -> BatchRunner:
+            runner = BatchRunner(simulation)
+            runner.acts["render"] = rendering(simulation.render, self._views)
+            if thorough:
+                runner.acts.update(_examination(registry, spec, simulation))
+            if spec.get("allow_faults"):
+                Faults(simulation, runner.acts)
+            return runner
+
+        forks = forks_of(bool(spec.get("fork", True)), hook, make_runner, (self._pipe.fileno(),))
         environment = registry.create(
             name,
             args,
@@ -122,6 +139,7 @@ class EnvironmentHost:
             trusted_args=bool(spec.get("trusted_args")),
             thorough=thorough,
             seats=spec.get("seats"),
+            forks=forks,
         )
         check_packages(self._folder, sys.path)  # again: importing the environment may have changed the path
         beat.tell(None, "Almost ready")
@@ -130,19 +148,11 @@ class EnvironmentHost:
         if hook is not None:
             data["digest"] += hook.digest()  # what it adds is part of what peers must agree on
         simulation = simulation_of(environment, hook)
-        runner = BatchRunner(simulation)
-        runner.acts["render"] = rendering(simulation.render, self._views)
-        if thorough:
-            runner.acts.update(_examination(registry, spec, simulation))
-        if spec.get("allow_faults"):
-            Faults(simulation, runner.acts)
-        self._environment, self._simulation, self._runner, self._spec, self._ready = (
-            environment,
-            simulation,
-            runner,
-            spec,
-            data,
-        )
+        if self._forks is not None:
+            self._forks.close()
+        forks.settle()
+        self._environment, self._simulation, self._forks = environment, simulation, forks
+        self._runner, self._spec, self._ready = forks.runner or make_runner(simulation), spec, data
         self._stamp = stamp_of(self._own_modules())
         # What loading made stays: without it, each full collection would walk through it in the midst of a batch.
         gc.collect()
@@ -209,8 +219,8 @@ class _Beat:
             self._changed.clear()
 
 
-def _import_envs() -> Tuple[Any, Any, Any]:
-    """Return the registry, the simulation's class and what loads a hook; imported late, because NumPy comes with them.
+def _import_envs() -> Tuple[Any, Any, Any, Any]:
+    """Return the registry, the simulation's class, what loads a hook and what forks; late, because of NumPy.
 
     Raises:
         ConfigurationError: NumPy was built for newer processors than it has been held to.
@@ -219,11 +229,12 @@ def _import_envs() -> Tuple[Any, Any, Any]:
         from envs import registry
         from envs.simulation import Simulation
         from envs.step_hook import load_hook
+        from p2pclient.envhost.host_fork_trial import HostForks
     except RuntimeError as error:
         if "NPY_DISABLE_CPU_FEATURES" in str(error):
             raise ConfigurationError("pin_cpu", True, f"false with this build of NumPy ({error})") from error
         raise
-    return registry, Simulation, load_hook
+    return registry, Simulation, load_hook, HostForks
 
 
 def _examination(registry: Any, spec: Dict[str, Any], simulation: Any) -> Dict[str, Any]:

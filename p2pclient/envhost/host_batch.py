@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from time import perf_counter_ns
-from typing import Any, Callable, Dict, List, Optional, Sequence
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
 
 from p2pclient.common.errors import LocalMisuseError
 from p2pclient.envhost.values import CannotSendError, encode, encode_onto, find_unsendable, list_head
@@ -22,6 +22,19 @@ _MAX_TRACEBACK = 20_000
 Act = Callable[..., Any]
 
 
+class Unwind(BaseException):
+    """Leaves a batch unanswered: raised by a command in a process that is a copy of the one that was asked."""
+
+
+class Part(NamedTuple):
+    """What some commands of a batch gave: the bytes of their results one after the other, or an ``error`` reply."""
+
+    results: List[Any]
+    costs: List[int]
+    """Microseconds, of the commands that succeeded."""
+    error: Optional[bytes]
+
+
 class BatchRunner:
     """Commands in, bytes of one reply out.
 
@@ -35,12 +48,21 @@ class BatchRunner:
 
     def run(self, request_id: int, commands: Sequence[Sequence[Any]]) -> bytes:
         """Run ``commands`` in order and return the reply: ``result``, or ``error`` with index and command."""
-        parts: List[Any] = [list_head(4), encode(request_id), encode("result"), list_head(len(commands))]
-        put, acts = parts.append, self.acts
+        part = self.run_part(request_id, commands)
+        return part.error if part.error is not None else result_reply(request_id, part.results, part.costs)
+
+    def check_alive(self) -> None:
+        """Raise if nothing could be run any more: never, where everything runs in this process."""
+
+    def run_part(self, request_id: int, commands: Sequence[Sequence[Any]], first: int = 0) -> Part:
+        """Run ``commands``, of which the first one has index ``first`` in its batch."""
+        results: List[Any] = []
+        put, acts = results.append, self.acts
         costs: List[int] = []
-        index = -1
+        index = first - 1
         name: Any = None
         result: Any = None
+        error: Optional[bytes] = None
         try:
             for command in commands:
                 index += 1
@@ -52,17 +74,25 @@ class BatchRunner:
                     raise LocalMisuseError(f"there is no command {name!r}")
                 begin = perf_counter_ns()
                 result = act(*command[1:])
-                costs.append((perf_counter_ns() - begin) // 1000)
+                cost = (perf_counter_ns() - begin) // 1000
                 encode_onto(result, put, name)
+                costs.append(cost)
                 self._unknown_since = None
-            encode_onto(costs, put)
-        except CannotSendError as error:
+        except Unwind:
+            raise
+        except CannotSendError as failure:
             self._unknown_since = f"the result of {name} could not be sent"
-            return error_reply(request_id, error, "unsendable", index, name, _name_part(name, result, error))
-        except BaseException as error:  # noqa: BLE001  an environment may also raise SystemExit; the client is told
+            error = error_reply(request_id, failure, "unsendable", index, name, _name_part(name, result, failure))
+        except BaseException as failure:  # noqa: BLE001  an environment may also raise SystemExit; the client is told
             self._unknown_since = f"{name} failed"
-            return error_reply(request_id, error, "command", index, name)
-        return b"".join(parts)
+            error = error_reply(request_id, failure, "command", index, name)
+        return Part(results, costs, error)
+
+
+def result_reply(request_id: int, results: Sequence[Any], costs: Sequence[int]) -> bytes:
+    """Return the ``result`` reply to a batch, given the bytes of its results."""
+    head = [list_head(4), encode(request_id), encode("result"), list_head(len(costs))]
+    return b"".join((*head, *results, encode(list(costs))))
 
 
 def _name_part(name: str, result: Any, error: CannotSendError) -> str:

@@ -52,6 +52,8 @@ class HostSpec:
     """The person at this machine gave the arguments, too, which may then be paths."""
     thorough: bool = False
     """Try every way of keeping the environment's state, instead of the first that is exact."""
+    fork: bool = True
+    """Let the host try snapshots by forking itself, where the system can. All sides of a match should say the same."""
     seats: int | None = None
     """Players in the match; None if that is not known. Counts for environments with more agents than players."""
     step_hook: str | None = None
@@ -68,7 +70,7 @@ class HostSpec:
     def init_request(self, request_id: int, views: Mapping[str, Any] | None = None) -> list[Any]:
         """Return the request that makes the host load the environment. ``views``: see :attr:`HostProcess.views`."""
         spec: dict[str, Any] = {"env": self.env, "args": dict(self.args), "allow_faults": self.allow_faults}
-        spec.update(local=self.local, trusted_args=self.trusted_args, thorough=self.thorough)
+        spec.update(local=self.local, trusted_args=self.trusted_args, thorough=self.thorough, fork=self.fork)
         spec.update(folder=_working_folder() if self.local or self.step_hook else None, step_hook=self.step_hook)
         spec.update(seats=self.seats)
         spec["load_faults"] = [dict(fault) for fault in self.load_faults]

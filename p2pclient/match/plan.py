@@ -92,6 +92,15 @@ class MatchPlan:
         """Can the environment go back to an earlier state; if not, nothing may be assumed, and the window is 0."""
         return bool(self.env.get("snapshots", {"chosen": "own"})["chosen"] != "none")
 
+    @property
+    def first_spacing(self) -> int:
+        """Frames between snapshots until play has shown what they cost: as many as a save costs steps, as graded."""
+        snapshots = self.env.get("snapshots", {"chosen": "own", "graded": []})
+        for grade in snapshots["graded"]:
+            if grade["name"] == snapshots["chosen"] and grade["exact"]:
+                return 1 + int(grade["save_us"]) // max(1, int(self.env["step_us"]))
+        return 1
+
     def episode_seed(self, episode: int) -> int:
         """Seed of an episode's reset."""
         return derive_seed(self.seed, "episode", episode)

@@ -51,9 +51,10 @@ class Budget:
     Args:
         frame: seconds of one frame.
         window: widest window, as configured; 0 is lockstep and stays so.
+        spacing: frames between snapshots until costs are known: more than 1 where saving is known to be dear.
     """
 
-    def __init__(self, *, frame: float, window: int) -> None:
+    def __init__(self, *, frame: float, window: int, spacing: int = 1) -> None:
         self._frame = frame
         self._widest = window
         # The newest costs of each kind of command.
@@ -71,7 +72,7 @@ class Budget:
         """The window never gets narrower, whatever the costs. May be set at any time."""
         self.window = window
         """Unconfirmed frames that may be simulated from now on; at least 1, unless 0 was configured."""
-        self.spacing = 1
+        self.spacing = max(1, min(spacing, window))
         """Frames between snapshots from now on, 1 to the window."""
 
     def learn(

@@ -88,6 +88,15 @@ def add_hook_flag(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_fork_flag(parser: argparse.ArgumentParser) -> None:
+    """``--no-fork``."""
+    parser.add_argument(
+        "--no-fork",
+        action="store_true",
+        help="keep the environment's state in other ways than by forking its process; the same on all machines",
+    )
+
+
 def add_inline_flag(parser: argparse.ArgumentParser) -> None:
     """``--env-inline``."""
     parser.add_argument(
@@ -102,6 +111,8 @@ def host_options(arguments: argparse.Namespace) -> dict[str, Any]:
     options: dict[str, Any] = {}
     if arguments.step_hook is not None:
         options["step_hook"] = arguments.step_hook
+    if getattr(arguments, "no_fork", False):
+        options["fork"] = False
     if getattr(arguments, "env_inline", False):
         options["inline"] = True
     return options
