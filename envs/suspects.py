@@ -9,6 +9,7 @@ C code reads by itself is not seen.
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import sys
@@ -74,12 +75,15 @@ def reads_of(run: Callable[[], None]) -> List[Read]:
         if place is not None:
             found[(*seen, *place)] = found.get((*seen, *place), 0) + 1
 
-    before = sys.getprofile()
+    before, collects = sys.getprofile(), gc.isenabled()
+    gc.disable()  # what a finalizer of somebody else's object does would be blamed on the line that it interrupts
     sys.setprofile(notice)
     try:
         run()
     finally:
         sys.setprofile(before)
+        if collects:
+            gc.enable()
     reads = [Read(*key, times) for key, times in found.items()]
     return sorted(reads, key=lambda read: (-read.times, read.file, read.line))[:_MOST_NAMED]
 

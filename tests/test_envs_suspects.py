@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import sys
 import time
@@ -132,3 +133,27 @@ def test_a_slow_state_is_tried_with_fewer_values() -> None:
 def test_counters_of_time_and_steps_are_taken_out_wherever_they_are() -> None:
     data = {"pos": 1, "step_count": 5, "inner": [{"t": 0.5, "speed": 2.0}, (1, {"_elapsed_steps": 3})], 4: "four"}
     assert without_counters(data) == {"pos": 1, "inner": [{"speed": 2.0}, [1, {}]], 4: "four"}
+
+
+def test_what_a_finalizer_does_in_the_midst_of_a_step_is_nobodys_read() -> None:
+    finished: list[float] = []
+
+    class Last:
+        def __del__(self) -> None:
+            finished.append(time.time())
+
+    def step() -> None:
+        last: Any = Last()
+        last.itself = last  # so that only a collection finds it
+        del last
+        assert len([[] for _ in range(1000)]) == 1000  # enough for a collection to begin
+
+    threshold = gc.get_threshold()
+    gc.set_threshold(10)
+    try:
+        reads = reads_of(step)
+        step()
+    finally:
+        gc.set_threshold(*threshold)
+    assert reads == []
+    assert finished

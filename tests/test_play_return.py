@@ -175,9 +175,14 @@ async def test_player_who_cannot_watch_to_the_end_waits_while_its_match_still_go
         await killed(players[2])
         async with join(url, tmp_path / "c", "--label", "c") as again:
             await again.until("watching")
-            (host,) = again.host_pids()
-            os.kill(host, signal.SIGKILL)
-            assert (await again.until("watched"))["reason"] == "environment"
+            killed_hosts: set[int] = set()
+            while not again.of("watched"):  # another host takes over at first
+                for host in set(again.host_pids()) - killed_hosts:
+                    os.kill(host, signal.SIGKILL)
+                    killed_hosts.add(host)
+                await asyncio.sleep(0.01)  # a process of another process: nothing says when it is there
+            assert again.of("watched")[0]["reason"] == "environment"
+            assert len(killed_hosts) > 1
             await again.until("waiting")
             assert not notes_in(tmp_path / "c")
         assert not players[0].of("played")

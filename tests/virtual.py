@@ -205,6 +205,7 @@ class VirtualMatch:
 
     Args:
         link: of every direction; ``back`` is the one from the second client to the first.
+        envs: what each client's host says of itself, where that is not the same.
         players: clients, each with one seat, every two of them connected.
     """
 
@@ -215,6 +216,7 @@ class VirtualMatch:
         link: Link | None = None,
         back: Link | None = None,
         env: dict[str, Any] | None = None,
+        envs: Sequence[dict[str, Any]] = (),
         host_cost: float = 0.002,
         ends_when: int | None = None,
         clock_rates: Sequence[float] = (),
@@ -237,7 +239,7 @@ class VirtualMatch:
             match_plan = MatchPlan(
                 match_id="m",
                 seed=seed,
-                env=env or toy_env(players),
+                env=envs[own] if envs else env or toy_env(players),
                 local_seats=(own,),
                 peers={other: (other,) for other in range(players) if other != own},
                 own_id=own,

@@ -32,7 +32,7 @@ class DelayCourse:
         self._chooser = None
         if plan.delay_range is not None:
             lowest, highest = plan.delay_range
-            self._chooser = DelayChooser(lowest, highest, frame=1 / plan.rate_hz, window=plan.window)
+            self._chooser = DelayChooser(lowest, highest, frame=1 / plan.rate_hz, window=plan.own_window)
         self._wishes: dict[int, int] = {}
         self._agreed = plan.input_delay
         """What was named last, and takes effect with the last of :attr:`_due` if it has not yet."""

@@ -115,7 +115,7 @@ class EpisodePlay:
                 )
                 for seat in range(plan.seats)
             ],
-            window=plan.window,
+            window=plan.own_window,
         )
         self.session.frame_limit = frame_limit
         self.chain = ChecksumChain(plan.peers, first=first_checksum)

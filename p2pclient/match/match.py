@@ -101,7 +101,7 @@ class Match:
         self._recovery = RecoveryCourse(self._core)
         self.feeds = Feeds(self._core, self._facts())
         """The spectators; :meth:`~p2pclient.match.feed.Feeds.add` lets one in."""
-        self._budget = Budget(frame=1.0 / plan.rate_hz, window=plan.window, spacing=plan.first_spacing)
+        self._budget = Budget(frame=1.0 / plan.rate_hz, window=plan.own_window, spacing=plan.first_spacing)
         self._batch: AnyBatch | None = None
         self._owed = 0
         self._ticked_at = now

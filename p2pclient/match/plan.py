@@ -16,6 +16,8 @@ from p2pclient.common.seeds import derive_seed
 from p2pclient.recorder.records import Record
 from p2pclient.rollback.prediction import Predictor, neutral, repeat_last
 
+MOST_RESIMULATED = 300
+"""Steps of the longest episode that is simulated again from its beginning for each rollback."""
 PREDICTIONS = ("auto", "repeat", "neutral")
 """Names of predictions that do not look at the state."""
 
@@ -40,6 +42,7 @@ class MatchPlan:
     """Our own id among the peers."""
     rate_hz: float = 15.0
     window: int = 8
+    """Unconfirmed frames that may be simulated, as agreed by all; see :attr:`own_window`."""
     input_delay: int = 0
     episodes: int = 1
     """Episodes to play; 0 plays on until ``frames`` are reached."""
@@ -89,8 +92,20 @@ class MatchPlan:
 
     @property
     def goes_back(self) -> bool:
-        """Can the environment go back to an earlier state; if not, nothing may be assumed, and the window is 0."""
-        return bool(self.env.get("snapshots", {"chosen": "own"})["chosen"] != "none")
+        """Can the environment go back to an earlier state here; if not, nothing may be assumed on this side."""
+        chosen = self.env.get("snapshots", {"chosen": "own"})["chosen"]
+        if chosen == "resimulate":
+            return bool((self.env["max_steps"] or MOST_RESIMULATED + 1) <= MOST_RESIMULATED)
+        return bool(chosen != "none")
+
+    @property
+    def own_window(self) -> int:
+        """Unconfirmed frames that this side may simulate: the window, or 0 where nothing brings the environment back.
+
+        Machines may find out different things about one environment: one has no ``fork``, or took too long over the
+        trials. Who cannot go back waits for every input; the others play on within their window.
+        """
+        return self.window if self.goes_back else 0
 
     @property
     def first_spacing(self) -> int:
@@ -159,7 +174,6 @@ class MatchPlan:
             "on a desync": self.on_desync,
             "on a drop": self.on_drop,
             "actions": blake2b(repr(self.env["action_spaces"]).encode(), digest_size=8).hexdigest(),
-            "goes back": self.goes_back,
             "neutral inputs": [bytes(n).hex() for n in self.env["controls"]["neutral"]],
             "numeric probe": self.env["numeric_probe"],
             "host python": machine["python"],

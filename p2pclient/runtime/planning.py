@@ -13,10 +13,6 @@ from p2pclient.common.seeds import derive_seed
 from p2pclient.match.plan import PREDICTIONS, Desync, MatchEvent, MatchPlan, PeerSilence, Phase, PhaseChanged
 from p2pclient.runtime.playing import Played
 
-_MOST_RESIMULATED = 300
-"""Steps of an episode that may be simulated again for each rollback. A number, and no cost that was measured, because
-all sides must come to the same window."""
-
 
 def make_plan(matched: Matched, ready: Mapping[str, Any], *, bot: str | None, seed: int, render: bool) -> MatchPlan:
     """Return the plan of a match that the server made.
@@ -61,7 +57,7 @@ def _plan(given: Matched | Admitted, ready: Mapping[str, Any], *, render: bool) 
         env=ready,
         local_seats=(),
         rate_hz=settings.rate_hz,
-        window=settings.window if can_go_back(ready) else 0,
+        window=settings.window,
         input_delay=settings.input_delay,
         delay_range=settings.delay_range,
         prediction=settings.prediction,
@@ -74,14 +70,6 @@ def _plan(given: Matched | Admitted, ready: Mapping[str, Any], *, render: bool) 
         allow_mixed_hosts=settings.allow_mixed_hosts,
         version=__version__,
     )
-
-
-def can_go_back(ready: Mapping[str, Any]) -> bool:
-    """Can the environment go back to an earlier state: if not, it is played in lockstep. All sides say the same."""
-    chosen = ready["snapshots"]["chosen"]
-    if chosen == "resimulate":
-        return bool((ready["max_steps"] or _MOST_RESIMULATED + 1) <= _MOST_RESIMULATED)
-    return bool(chosen != "none")
 
 
 def check_bot(bot: str | None, ready: Mapping[str, Any]) -> None:
