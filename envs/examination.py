@@ -15,7 +15,7 @@ import numpy as np
 from envs.canonical import checksum
 from envs.contract import Clock, Environment, random_action
 from envs.keeping import layers_of
-from envs.plain import copy_plain
+from envs.plain import copy_plain, first_difference
 from envs.suspects import Surroundings, reads_of, remade_classes
 from envs.walk import state_tree
 from envs.walk_coverage import Coverage, StuckError, counts_time, coverage
@@ -26,6 +26,7 @@ _WATCHED = 60
 """Frames that are watched for what they look at."""
 _MOST_VALUES, _LEAST_VALUES = 400, 40
 _MOST_NAMED = 12
+_PICTURES = 3
 _COVERAGE_SECONDS = 10.0
 
 
@@ -53,7 +54,8 @@ def examine(make: Callable[[], Environment], clock: Clock = time.perf_counter) -
     some); ``counters`` are values that count time or steps by their names; ``opaque`` is what could not be looked into;
     ``stuck`` names a value after whose return the checksum did not come back, so that no more were tried (or is None);
     ``reads`` and ``changed`` are what a step looks at and changes outside (see :mod:`envs.suspects`), ``remade`` the
-    classes that pickle would make anew.
+    classes that pickle would make anew. ``picture_fails`` is what the environment said when it was to draw, and
+    ``picture_changes`` the first part of the state that drawing changed; both are empty if all is well.
     """
     found, stuck, unseen = _coverage_of(make(), clock)
     return {
@@ -64,6 +66,7 @@ def examine(make: Callable[[], Environment], clock: Clock = time.perf_counter) -
         "opaque": unseen[:_MOST_NAMED],
         "stuck": stuck,
         **_outside_of(make()),
+        **_drawing_of(make()),
     }
 
 
@@ -135,6 +138,25 @@ def _outside_of(environment: Environment) -> Dict[str, Any]:
         "changed": around.changed(),
         "remade": remade_classes(layers),
     }
+
+
+def _drawing_of(environment: Environment) -> Dict[str, Any]:
+    """Draw as a window would, a few times: what is opened for the first picture may be there after it."""
+    _play(environment, _BEFORE)
+    fails = changes = ""
+    try:
+        for _ in range(_PICTURES):
+            before = environment.fingerprint()
+            if environment.render() is None:
+                environment.render_text()
+            after = environment.fingerprint()
+            if checksum(before) != checksum(after):
+                place = first_difference(before, after, "environment")
+                changes = place[0] if place is not None else "environment"
+                break
+    except (Exception, SystemExit) as error:  # noqa: BLE001  whatever an environment raises is what is asked for
+        fails = f"{type(error).__name__}: {error}"
+    return {"picture_fails": fails, "picture_changes": changes}
 
 
 def _play(environment: Environment, frames: int) -> None:

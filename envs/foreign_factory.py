@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import inspect
+import os
 from typing import Any, Dict, Type
 
 from envs.contract import Environment, Progress, no_progress
@@ -30,14 +32,34 @@ def make(
         missing = error.name or "" if isinstance(error, ModuleNotFoundError) else ""
         if missing and not f"{place}.".startswith(f"{missing}."):
             raise EnvHostError(install_hint(name, missing)) from error
-        raise ConfigurationError(
-            "environment", name, f"module:factory that this Python can import ({error})"
-        ) from error
+        why = f"{error}; looked in {os.getcwd()}, where you are, and among what is installed" if missing else str(error)
+        if place.endswith(".py"):
+            why = f"leave out .py: {place[:-3]}:{factory_name}"
+        raise ConfigurationError("environment", name, f"module:factory that this Python can import ({why})") from error
     progress(None, "Starting the game")
     given = dict(args)
     by_turns = given.pop("tandem_turns", False)
+    _check_call(name, factory, given)
     made = factory(**given)
     return adapt(made, name, keeper, by_turns=by_turns)
+
+
+def _check_call(name: str, factory: Any, given: Dict[str, Any]) -> None:
+    """Raise if the factory does not take the arguments, before its own message that says nothing of this program."""
+    if not callable(factory):
+        raise ConfigurationError("environment", name, "a function or class that makes it")
+    try:
+        signature = inspect.signature(factory)
+    except (TypeError, ValueError):
+        return  # of C code; it says it itself
+    try:
+        signature.bind(**given)
+    except TypeError as error:
+        shown = ", ".join(f"{key}={value!r}" for key, value in given.items()) or "none"
+        taken = f"It is {name.partition(':')[2]}{signature}; given: {shown}"
+        raise EnvHostError(
+            f"{name} does not take these arguments: {error}. {taken}. Give what it needs with --env-arg NAME=VALUE"
+        ) from error
 
 
 def adapt(made: Any, name: str, keeper: Type[Keeper] = NoKeeper, *, by_turns: bool = False) -> Environment:
@@ -67,5 +89,9 @@ def adapt(made: Any, name: str, keeper: Type[Keeper] = NoKeeper, *, by_turns: bo
         from envs.foreign_zoo import from_env
 
         return from_env(made, name, keeper=keeper, by_turns=by_turns)
+    if isinstance(made, type):
+        raise ConfigurationError(
+            "environment", name, f"a factory of an environment, not of the class {made.__name__}: it should call that"
+        )
     kind = f"{type(made).__module__}.{type(made).__qualname__}"
     raise ConfigurationError("environment", name, f"a factory of a Gymnasium or PettingZoo environment, not of {kind}")

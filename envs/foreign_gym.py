@@ -9,6 +9,7 @@ from envs.contract import Progress, no_progress
 from envs.foreign import ForeignEnvironment, Step
 from envs.foreign_controls import controls_of
 from envs.foreign_packages import register_atari, telling
+from envs.foreign_wrappers import STEP_PARTS, parts_of, seed_spaces, stop_clocks
 from envs.gym_spaces import space_data, to_action
 from envs.keeping import Keeper, NoKeeper
 from p2pclient.common.errors import ConfigurationError
@@ -25,6 +26,7 @@ class GymnasiumEnvironment(ForeignEnvironment):
         space = space_data(env.action_space, setting=f"action space of {name}")
         self._space = env.action_space
         spec = getattr(env, "spec", None)
+        stop_clocks(env)
         super().__init__(
             env,
             (_AGENT,),
@@ -36,13 +38,13 @@ class GymnasiumEnvironment(ForeignEnvironment):
         )
 
     def _reset(self, seed: int) -> List[Any]:
-        self.env.action_space.seed(seed)
-        self.env.observation_space.seed(seed)
-        seen, _ = self.env.reset(seed=seed)
+        seed_spaces(self.env, seed)
+        seen, _ = parts_of(self.env.reset(seed=seed), "reset", ("observation", "info"))
         return [seen]
 
     def _step(self, actions: List[Any]) -> Step:
-        seen, reward, terminated, truncated, info = self.env.step(to_action(self._space, actions[0]))
+        made = self.env.step(to_action(self._space, actions[0]))
+        seen, reward, terminated, truncated, info = parts_of(made, "step", STEP_PARTS)
         return Step([reward], [terminated], [truncated], [info], [seen])
 
 

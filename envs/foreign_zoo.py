@@ -9,6 +9,7 @@ from envs.contract import Progress, no_progress
 from envs.foreign import ForeignEnvironment, Step, agents_now
 from envs.foreign_controls import controls_of
 from envs.foreign_packages import import_family, rom_folder, telling
+from envs.foreign_wrappers import ZOO_STEP_PARTS, parts_of
 from envs.gym_spaces import space_data, to_action
 from envs.keeping import Keeper, NoKeeper
 from p2pclient.common.errors import ConfigurationError
@@ -60,7 +61,8 @@ class ParallelEnvironment(ForeignEnvironment):
             for agent, space, action in zip(self.agents, self._spaces, actions)
             if agent in before
         }
-        seen, rewards, terminations, truncations, infos = self.env.step(given)
+        made = parts_of(self.env.step(given), "step", ZOO_STEP_PARTS)
+        seen, rewards, terminations, truncations, infos = made
         left = agents_now(self.env, self.agents)
 
         def of(found: Any, default: Any) -> List[Any]:

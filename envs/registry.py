@@ -130,10 +130,19 @@ def _entry(name: Any, local: bool) -> _Entry:
             return entry
         if local and _FACTORY.fullmatch(name):
             return _Entry("envs.foreign_factory", None)
-    allowed = ", ".join([*known_names(), *(f"{family}NAME" for family in families())])
+    known = ", ".join([*(f"{family}NAME" for family in families()), *known_names()])
     if isinstance(name, str) and _FACTORY.fullmatch(name) and not local:
-        allowed += "; module:factory only where the person at this machine has allowed it"
-    raise ConfigurationError("environment", name, allowed)
+        allowed = f"only where the person at this machine has allowed it, with --allow-env {name}"
+        raise ConfigurationError("environment", name, f"{known}; module:factory {allowed}")
+    raise ConfigurationError("environment", name, f"{known}; or MODULE:FACTORY for one of your own{_hint(name)}")
+
+
+def _hint(name: Any) -> str:
+    """Return what to type for a name that is a module or a file of the person's."""
+    path = re.sub(r"^\./|\.py(?=:|$)", "", name) if isinstance(name, str) else ""
+    if _FACTORY.fullmatch(path):
+        return f": {path}"
+    return f", such as {path}:make" if _FACTORY.fullmatch(f"{path}:make") else ""
 
 
 def _check_modest(value: Any, place: str) -> None:
@@ -183,7 +192,7 @@ def _make_foreign(
         missing = missing_module(error)
         if missing is not None:
             raise EnvHostError(install_hint(name, missing)) from error
-        raise EnvHostError(f"{name} cannot be made here: {str(error) or type(error).__name__}") from error
+        raise EnvHostError(f"{name} cannot be made here: {type(error).__name__}: {error}") from error
     _check(first)
     if not graded:
         return first

@@ -192,6 +192,14 @@ def said(report: CheckReport, inexact: tuple[str, ...] = (), **found: Any) -> li
     return list(state_sentences(report, Examination(**found), inexact))
 
 
+def test_drawing_that_fails_or_changes_the_state_is_said_unless_a_copy_is_drawn() -> None:
+    (sentence,) = said(CheckReport(), picture_changes="environment.wind")
+    assert sentence.startswith("Its render() changes environment.wind: ")
+    (sentence,) = said(CheckReport(), picture_fails="RuntimeError: no font")
+    assert sentence.startswith("It cannot be drawn: RuntimeError: no font. ")
+    assert list(state_sentences(CheckReport(), Examination(picture_changes="environment.wind"), (), "fork")) == []
+
+
 def moved(distinct: int, live: int, finding: Finding | None = None) -> CheckReport:
     bare = {bytes([number]) for number in range(distinct)}
     return CheckReport(bare_checksums=bare, live_frames=live, inputs_matter=True, finding=finding)

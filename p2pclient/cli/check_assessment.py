@@ -100,6 +100,7 @@ def assess(
             mode = ROLLBACK if window == FULL_WINDOW else DELAYED if window else LOCKSTEP
     portable = used is not None and used.portable
     deterministic = True if wrong is None else False if _is_process(report) else None
+    inexact = {way.name for way in ways if way.exact is False}
     found = _Found(ready, report, used, costs, mode, rate, window)
     return Assessment(
         ways,
@@ -113,7 +114,7 @@ def assess(
         mode,
         rate,
         window,
-        tuple(_sentences(found, state_sentences(report, seen, {way.name for way in ways if way.exact is False}))),
+        tuple(_sentences(found, state_sentences(report, seen, inexact, used.name if used is not None else None))),
         tuple(likely_causes(report, seen)),
         seen,
     )
@@ -290,6 +291,8 @@ def assessment_data(assessment: Assessment) -> dict[str, Any]:
         "coverage_missed": list(assessment.examination.missed),
         "counters": list(assessment.examination.counters),
         "opaque": list(assessment.examination.opaque),
+        "picture_fails": assessment.examination.picture_fails or None,
+        "picture_changes": assessment.examination.picture_changes or None,
         "reads": [dict(read) for read in assessment.examination.reads],
         "reasons": list(assessment.reasons),
         "causes": list(assessment.causes),

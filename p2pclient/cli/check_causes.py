@@ -39,12 +39,22 @@ def likely_causes(report: CheckReport, seen: Examination) -> Iterator[str]:
         )
 
 
-def state_sentences(report: CheckReport, seen: Examination, inexact: Collection[str]) -> Iterator[str]:
+def state_sentences(
+    report: CheckReport, seen: Examination, inexact: Collection[str], used: str | None = None
+) -> Iterator[str]:
     """Yield what is to be said of the state and its checksum.
 
     Args:
         inexact: the ways of keeping it that are not exact.
+        used: the way that play takes; None if it has none.
     """
+    if seen.picture_changes and used != "fork":  # there, what is drawn is a copy that is thrown away
+        yield (
+            f"Its render() changes {seen.picture_changes}: whoever looks would not have the same state as whoever does "
+            "not, and matches would end with a desync. Let render() only read."
+        )
+    if seen.picture_fails:
+        yield f"It cannot be drawn: {seen.picture_fails}. A match that is looked at would end there."
     if seen.remade and "pickle" in inexact:
         yield f"{_some(seen.remade)} is an EzPickle: pickling makes a new environment, whatever state this one is in."
     if seen.failed:

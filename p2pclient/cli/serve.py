@@ -71,6 +71,13 @@ def settings_of(arguments: argparse.Namespace) -> MatchSettings:
     )
 
 
+def _is_own(name: str) -> bool:
+    """True if only whoever sits at a machine can let an environment of this name be loaded there."""
+    from envs.registry import families, known_names
+
+    return name not in known_names() and not name.startswith(families())
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Serve until Ctrl-C or SIGTERM."""
     from signaling.server import Listening
@@ -83,8 +90,11 @@ def run(arguments: argparse.Namespace) -> int:
 
     def say(listening: Listening) -> None:
         print(f"Serving {settings.env}, {settings.seats} players a match. On each player's machine:", flush=True)
+        allow = f"--allow-env {settings.env} " if _is_own(settings.env) else ""
         for url in listening.urls:
-            print(f"    tandem join {url}", flush=True)
+            print(f"    tandem join {allow}{url}", flush=True)
+        if allow:
+            print("That is code of your own: each is to start it in a folder that has the same.", flush=True)
         print("Ctrl-C ends it.", flush=True)
 
     run_server(

@@ -39,6 +39,10 @@ class Examination:
     """Variables of modules and classes that its steps change."""
     remade: Sequence[str] = ()
     """Classes that pickle makes anew."""
+    picture_fails: str = ""
+    """What the environment said when it was to draw; empty if it could."""
+    picture_changes: str = ""
+    """The first part of its state that drawing changes; empty if it changes nothing."""
     failed: str = ""
     """Why the coverage is not known; empty if it is."""
     hash_order: bool | None = None

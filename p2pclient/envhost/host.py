@@ -30,7 +30,7 @@ import threading
 import time
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from p2pclient.common.errors import ConfigurationError, EnvHostError, LocalMisuseError
+from p2pclient.common.errors import ConfigurationError, LocalMisuseError
 from p2pclient.envhost.host_batch import BatchRunner, error_reply
 from p2pclient.envhost.host_faults import Faults, hang
 from p2pclient.envhost.host_life import tie_to_client
@@ -96,9 +96,7 @@ class EnvironmentHost:
             reply = encode([request_id, "ready", data], "ready")
         except BaseException as error:  # noqa: BLE001  whatever an environment raises at import is told to the client
             cause = "configuration" if isinstance(error, ConfigurationError) else "load"
-            # Our own sentences need no name of a class before them.
-            message = str(error) if isinstance(error, (ConfigurationError, EnvHostError)) else None
-            reply = error_reply(request_id, error, cause, message=message)
+            reply = error_reply(request_id, error, cause)
         beat.stop()
         self._pipe.send_bytes(reply)
 

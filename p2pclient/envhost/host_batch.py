@@ -6,7 +6,8 @@ import traceback
 from time import perf_counter_ns
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
 
-from p2pclient.common.errors import LocalMisuseError
+from p2pclient.common.errors import ConfigurationError, EnvHostError, LocalMisuseError
+from p2pclient.envhost.host_blame import place_of
 from p2pclient.envhost.values import CannotSendError, encode, encode_onto, find_unsendable, list_head
 
 COMMANDS = (
@@ -114,14 +115,20 @@ def error_reply(
     command: Any = None,
     message: Optional[str] = None,
 ) -> bytes:
-    """Return the ``error`` reply, with the traceback as text. ``cause`` is a short stable word for the kind."""
+    """Return the ``error`` reply, with the traceback as text. ``cause`` is a short stable word for the kind.
+
+    The message ends with the line of the environment's code that it came from, if there is one.
+    """
+    if isinstance(error, (ConfigurationError, EnvHostError)):
+        message = message or str(error)  # our own sentences need no name of a class before them
+    said = message or traceback.format_exception_only(type(error), error)[-1].strip()
     trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
     return encode(
         [
             request_id,
             "error",
             {
-                "message": message or traceback.format_exception_only(type(error), error)[-1].strip(),
+                "message": said + place_of(error),
                 "type": type(error).__name__,
                 "traceback": trace[-_MAX_TRACEBACK:],
                 "index": index,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import queue
 import signal
@@ -22,6 +23,8 @@ from p2pclient.envhost.surroundings import make_environment
 from p2pclient.envhost.views import ViewMemory, make_shared_memory
 from p2pclient.envhost.views_memory import SharedMemory
 from p2pclient.envhost.watch import Watch, open_log
+
+_CRASH = "Fatal Python error: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +167,14 @@ class HostProcess:
                 text = log.read().decode("utf-8", "replace")
         except OSError:
             return []
-        return [line.strip() for line in text.splitlines() if line.strip()][-count:]
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        crash = next((index for index, line in enumerate(lines) if line.startswith(_CRASH)), None)
+        if crash is None:
+            return lines[-count:]
+        # faulthandler's words: the innermost calls come first, and those below them are ours.
+        at = next((index for index, line in enumerate(lines) if line.startswith("Current thread")), crash)
+        calls = itertools.takewhile(lambda line: line.startswith("File "), lines[at + 1 :])
+        return [lines[crash], *itertools.islice(calls, count - 1)]
 
 
 def _signal_name(number: int) -> str:
