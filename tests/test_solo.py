@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from p2pclient.cli.main import main
 from p2pclient.common.presentation import Continue, Intent, Presentation, Screen
 from p2pclient.runtime.solo import SoloClient, SoloSettings
 
@@ -59,3 +60,42 @@ async def test_a_game_without_a_picture_is_shown_as_one(tmp_path: Path, monkeypa
     views = [each.view for each in window.shown if each.screen is Screen.PLAYING and each.view is not None]
     assert {view.frame for view in views} == set(range(6))
     assert {(view.pixels, view.text) for view in views} == {(None, "")}
+
+
+def test_where_an_environment_raised_stands_in_its_log_and_not_on_the_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    source = RAISING
+    (tmp_path / "raising.py").write_text(source)
+    monkeypatch.chdir(tmp_path)
+    arguments = ["play", "raising:Raising", "--headless", "--bot", "random", "--rate", "60", "--seconds", "2"]
+    assert main([*arguments, "--out", "runs"]) == 1
+    said = capfd.readouterr().err
+    assert "Traceback" not in said
+    assert f"ValueError: nothing left (raising.py, line {source.splitlines().index(RAISED) + 1}, in step)" in said
+    assert "more is in runs/environment.log" in said.replace("\\", "/")
+    written = (tmp_path / "runs" / "environment.log").read_text()
+    assert "Traceback" in written
+    assert "ValueError: nothing left" in written
+
+
+RAISED = '            raise ValueError("nothing left")'
+RAISING = f"""
+import gymnasium
+
+
+class Raising(gymnasium.Env):
+    action_space = gymnasium.spaces.Discrete(2)
+    observation_space = gymnasium.spaces.Discrete(1000)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.frame = 0
+        return 0, {{}}
+
+    def step(self, action):
+        self.frame += 1
+        if self.frame > 60:
+{RAISED}
+        return self.frame, 0.0, False, False, {{}}
+"""

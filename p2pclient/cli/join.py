@@ -136,7 +136,8 @@ def _sentence(event: dict[str, Any]) -> str:
     if kind == "silence":
         return _SILENCE[event["level"]]
     if kind == "desync":
-        return f"The two games differ from frame {event['frame']} of episode {event['episode'] + 1} on."
+        start = "the beginning" if event["frame"] < 0 else f"frame {event['frame']}"
+        return f"The two games differ from {start} of episode {event['episode'] + 1} on; see `tandem check`."
     if kind == "played":
         counters = event["outcome"]["counters"]
         return (

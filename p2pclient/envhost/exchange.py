@@ -38,7 +38,7 @@ def batch_request(request_id: int, commands: Sequence[Command]) -> bytes:
 
 def batch_error(error: dict[str, Any]) -> EnvHostError:
     """Return what the ``error`` reply to a batch stands for. The state is unknown until it is loaded, set or reset."""
-    message = f"{error['command']} (command {error['index']} of the batch) failed: {error['message']}"
+    message = f"{error['command']} failed: {error['message']}"
     return EnvHostError(message, index=error["index"], command=error["command"], traceback=error["traceback"])
 
 

@@ -28,9 +28,10 @@ import os
 import sys
 import threading
 import time
+import traceback
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from p2pclient.common.errors import ConfigurationError, LocalMisuseError
+from p2pclient.common.errors import ConfigurationError, LocalMisuseError, TandemError
 from p2pclient.envhost.host_batch import BatchRunner, error_reply
 from p2pclient.envhost.host_faults import Faults, hang
 from p2pclient.envhost.host_life import tie_to_client
@@ -96,6 +97,8 @@ class EnvironmentHost:
             reply = encode([request_id, "ready", data], "ready")
         except BaseException as error:  # noqa: BLE001  whatever an environment raises at import is told to the client
             cause = "configuration" if isinstance(error, ConfigurationError) else "load"
+            if not isinstance(error, TandemError):
+                traceback.print_exc()  # to the log of the environment
             reply = error_reply(request_id, error, cause)
         beat.stop()
         self._pipe.send_bytes(reply)

@@ -86,6 +86,8 @@ class BatchRunner:
             error = error_reply(request_id, failure, "unsendable", index, name, _name_part(name, result, failure))
         except BaseException as failure:  # noqa: BLE001  an environment may also raise SystemExit; the client is told
             self._unknown_since = f"{name} failed"
+            if not isinstance(failure, LocalMisuseError):
+                traceback.print_exc()  # to the log of the environment, where whoever wrote it looks for it
             error = error_reply(request_id, failure, "command", index, name)
         return Part(results, costs, error)
 

@@ -251,7 +251,7 @@ class DesyncCourse:
         core.unreported = None
         self._case = None
         frame = self._write_report(case, verdict)
-        text = f"The two games became different at frame {frame} of episode {core.number}."
+        text = f"The two games became different at frame {frame} of episode {core.number + 1}."
         core.end("desync", text, leave="desync", now=now)
 
     def _report_as_known(self, now: float) -> None:
@@ -280,7 +280,7 @@ class DesyncCourse:
         core.counters.desyncs += 1
         core.out.events.append(Desync(peer.id, core.number, NULL_FRAME, ours, theirs))
         core.note("desync", {"peer": peer.id, "first_frame": NULL_FRAME, "ours": ours.hex(), "theirs": theirs.hex()})
-        text = f"The two games differ at the beginning of episode {core.number}."
+        text = f"The two games differ at the beginning of episode {core.number + 1}."
         core.end("desync", text, leave="desync", now=now)
 
 

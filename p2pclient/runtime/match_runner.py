@@ -232,13 +232,17 @@ class MatchRunner:
                 done = reply.result()
                 self._carry_out(self.match.batch_done(done.results, costs_us=done.costs_us, now=now))
             elif isinstance(error, EnvHostError):
-                log.error("environment: %s\n%s", error, error.traceback)
+                self._log_failure(error)
                 is_gone = isinstance(error, EnvHostGone)
                 self._carry_out(self.match.host_lost(str(error), is_gone=is_gone, now=now))
             else:
                 self._failure = error
         except Exception as error:  # noqa: BLE001 - a callback's error would vanish; run() raises it
             self._failure = error
+
+    def _log_failure(self, error: EnvHostError) -> None:
+        log.error("environment: %s (more is in %s)", error, self.host.spec.log_path)
+        log.debug("%s", error.traceback)
 
     async def _take_host(self) -> None:
         """Get another host in place of the lost one, and hand it to the match."""
@@ -247,7 +251,7 @@ class MatchRunner:
             log.info("another environment is ready")
             self._carry_out(self.match.host_ready(ready, now=self._loop.time()))
         except EnvHostError as error:
-            log.error("environment: %s\n%s", error, error.traceback)
+            self._log_failure(error)
             self._carry_out(self.match.host_lost(str(error), now=self._loop.time()))
         except Exception as error:  # noqa: BLE001 - a task's error would vanish; run() raises it
             self._failure = error

@@ -220,7 +220,7 @@ async def _last_view(host: EnvHost) -> Mapping[str, Any] | None:
     try:
         reply = await host.submit([["render"]])
     except EnvHostError as error:
-        log.warning("the last view cannot be drawn: %s", error)
+        log.info("the last view cannot be drawn: %s", error)
         return None
     view: Mapping[str, Any] = reply.results[0]
     return view

@@ -116,7 +116,8 @@ class SoloClient(PlayingClient):
             except EnvHostGone:
                 raise
             except EnvHostError as error:
-                log.error("%s\n%s", error, error.traceback)
+                log.error("%s", error)
+                log.debug("%s", error.traceback)
                 lines = (("What now", "Mend it, then go on here: it is loaded again."),)
                 screen = Presentation(
                     Screen.ERROR, title="This did not work", message=str(error), lines=lines, can_continue=True
