@@ -134,8 +134,8 @@ class TurnEnvironment(ForeignEnvironment):
         if self.max_steps is not None and self._frames >= self.max_steps:
             cuts.update(dict.fromkeys(left, True))
             left = set()
-        for agent in before - left:
-            ends.setdefault(agent, not cuts.get(agent))
+        # Who is taken off the list without a word is gone, too.
+        ends.update({agent: True for agent in before - left if not (ends.get(agent) or cuts.get(agent))})
         seen = self._seen if move is None else self._observed()
 
         def of(found: Dict[Any, Any], default: Any) -> List[Any]:

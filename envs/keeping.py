@@ -52,6 +52,8 @@ class Keeper(abc.ABC):
     """One way of keeping the state of ``subject``."""
 
     name: str
+    brings_back: bool = True
+    """What is kept is the state itself, so that it also brings back what earlier episodes have left behind."""
 
     def __init__(self, subject: Subject) -> None:
         self._subject = subject
@@ -122,6 +124,11 @@ class PickleKeeper(Keeper):
         super().__init__(subject)
         self._shared = _Shared()
 
+    @property
+    def shares(self) -> bool:
+        """What was kept so far refers to objects that are not in it."""
+        return bool(self._shared.objects)
+
     def begun(self, seed: int) -> None:
         self._shared = _Shared()  # of an episode that is over, nothing comes back
 
@@ -151,6 +158,7 @@ class ResimulatingKeeper(Keeper):
     """See the module. Costs as many steps as the episode has had so far."""
 
     name = "resimulate"
+    brings_back = False
 
     def __init__(self, subject: Subject) -> None:
         super().__init__(subject)
@@ -179,6 +187,7 @@ class NoKeeper(Keeper):
     """See the module."""
 
     name = "none"
+    brings_back = False
 
     def keep(self) -> Any:
         return None
@@ -191,6 +200,7 @@ class ForkKeeper(Keeper):
     """See the module. In a process that is itself what was kept, there is nothing to be kept or brought back."""
 
     name = "fork"
+    brings_back = False  # nor need it: each episode begins in a fresh copy, and pictures are drawn in another
 
     def keep(self) -> Any:
         return None

@@ -9,7 +9,8 @@ hash seed, or on the order of dicts and sets. How the parts look:
 - What was met before is ``<same as state.path>``: cycles end, and shared is told from equal. Attributes and keys are
   visited in the order in which differences are looked for, so that the first difference between two trees is a cause.
 - What lies very deep, as the end of a long linked list does, is ``<further n>`` and stands in the list ``<further>``.
-- What is not state, such as a window, is None, and an attribute that is None is as if it were not there.
+- What is not state, such as a window, is None, and an attribute that is None is as if it were not there. So is a list
+  or a dict by names of nothing but that.
 - What could not be looked into is ``<opaque type>``, and :attr:`Tree.opaque` names it.
 
 What is not state, and how types of libraries look, says ``envs/walk_kinds.py``; physics has ``envs/walk_physics.py``.
@@ -258,7 +259,14 @@ def _walk_list(value: Any, walk: Walk, place: Place) -> Any:
     for index, item in enumerate(value):
         kind = type(item)
         out.append(item if kind in ATOMS else _WALKERS[kind](item, walk, (place, index, depth)))
-    return out
+    return None if _is_left_out(value, out) else out
+
+
+def _is_left_out(items: Collection[Any], forms: Collection[Any]) -> bool:
+    """Tell whether a container holds nothing but what is not state: pictures, say, which the first drawing loads."""
+    if any(form is not None for form in forms):
+        return False
+    return all(kind in _NESTING or _WALKERS[kind] is left_out for kind in map(type, items))
 
 
 def _remembered(walker: Walker) -> Walker:
@@ -274,7 +282,8 @@ def _remembered(walker: Walker) -> Walker:
 
 
 def _walk_tuple_of_parts(value: Any, walk: Walk, place: Place) -> Any:
-    return tuple(_walk_list(value, walk, place))
+    forms = _walk_list(value, walk, place)
+    return None if forms is None else tuple(forms)
 
 
 _walk_shared_tuple = once(_walk_tuple_of_parts)
@@ -291,7 +300,9 @@ def _walk_dict(value: Dict[Any, Any], walk: Walk, place: Place) -> Any:
         if ATOMS.issuperset(map(type, value.values())):
             return dict(value)
         keys = _order_of_names(value) if kinds == _STR else sorted(value)
-        return {key: walk.part(value[key], place, key) for key in keys}
+        out = {key: walk.part(value[key], place, key) for key in keys}
+        # By numbers, pieces may be told by where they stand, and the keys are state.
+        return None if kinds == _STR and _is_left_out(value.values(), out.values()) else out
     forms = _plain_keys(value)
     if forms is not None:
         return {form: walk.part(value[forms[form]], place, form) for _, form in sorted_keys(forms)}
@@ -402,6 +413,7 @@ _CONTAINERS: Dict[type, Walker] = {
     defaultdict: _walk_default_dict,
 }
 _PLAIN_BASES = (int, float, str, bytes)
+_NESTING = frozenset((list, tuple, dict))
 
 
 def _find_walker(kind: type) -> Walker:

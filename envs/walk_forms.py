@@ -44,7 +44,10 @@ def once(walker: Walker) -> Walker:
         if place[2] > DEEPEST:
             return walk.postpone(key, walker, value)
         walk.seen[key] = place
-        return walker(value, walk, place)
+        form = walker(value, walk, place)
+        if form is None:
+            del walk.seen[key]  # it is not state, and so is nothing that refers to it
+        return form
 
     return walk_once
 

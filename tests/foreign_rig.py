@@ -177,6 +177,27 @@ class Glitter(Walk):
         return random.gauss(0, 0.1) + float(np.random.normal(scale=0.1))
 
 
+class Blinking(Walk):
+    """Counts its pictures, and draws every other one darker."""
+
+    pictures = 0
+
+    def render(self) -> Any:
+        self.pictures += 1
+        return super().render() // (1 + self.pictures % 2)
+
+
+class Grudge(Walk):
+    """Does not forget the last episode when the next one begins."""
+
+    last_place = 0.0
+
+    def step(self, action: Any) -> Any:
+        seen, *rest = super().step(action)
+        self.last_place = self.place
+        return (seen, *rest)
+
+
 class OneBuffer(Walk):
     """Hands out the same array again and again."""
 

@@ -198,6 +198,9 @@ def test_drawing_that_fails_or_changes_the_state_is_said_unless_a_copy_is_drawn(
     (sentence,) = said(CheckReport(), picture_fails="RuntimeError: no font")
     assert sentence.startswith("It cannot be drawn: RuntimeError: no font. ")
     assert list(state_sentences(CheckReport(), Examination(picture_changes="environment.wind"), (), "fork")) == []
+    (undone,) = state_sentences(CheckReport(), Examination(picture_changes="environment.wind"), (), "pickle")
+    assert "undone after each picture" in undone
+    assert "desync" not in undone
 
 
 def moved(distinct: int, live: int, finding: Finding | None = None) -> CheckReport:

@@ -114,3 +114,56 @@ async def test_peers_with_old_and_with_new_code_can_be_told_apart(host: EnvHost,
     before = (await host.ready())["digest"]
     write(1, extra="self.place = 0")
     assert (await host.reload())["digest"] != before
+
+
+DRAWING = """
+import gymnasium
+import numpy as np
+import pygame
+
+
+class Runner(gymnasium.Env):
+    action_space = gymnasium.spaces.Discrete(2)
+    observation_space = gymnasium.spaces.Discrete(1000)
+    metadata = {"render_modes": ["rgb_array"]}
+    render_mode = "rgb_array"
+
+    def __init__(self):
+        pygame.init()
+        self.screen, self.font = pygame.display.set_mode((64, 48)), pygame.font.Font(None, 20)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        EXTRA
+        return 0, {}
+
+    def step(self, action):
+        return 0, 0.0, False, False, {}
+
+    def render(self):
+        self.screen.blit(self.font.render("here", True, "white"), (0, 0))
+        return pygame.surfarray.array3d(self.screen).swapaxes(0, 1)
+
+    def close(self):
+        pygame.quit()
+"""
+
+
+async def test_the_old_environment_does_not_take_the_window_from_the_new_one(
+    write: Callable[..., None], tmp_path: Path
+) -> None:
+    pytest.importorskip("pygame", reason="pygame is not installed")
+    write(1, source=DRAWING)
+    host = EnvHost(HostSpec("runner:Runner", local=True, log_path=tmp_path / "host.log"))
+    await host.start()
+    try:
+        await host.ready()
+        first = (await results(host, ["reset", 3], ["render"]))[1]["pixels"]
+        assert first.shape == (48, 64, 3)
+        assert first.any()
+        write(1, extra="self.fuel = 7", source=DRAWING)
+        assert "cannot be handed to new code" in (await host.reload())["reloaded"]
+        again = (await results(host, ["reset", 3], ["render"]))[1]["pixels"]
+        assert (again == first).all()
+    finally:
+        await host.close()

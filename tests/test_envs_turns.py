@@ -101,6 +101,14 @@ def test_who_dies_is_taken_off_and_the_others_go_on() -> None:
     assert (outcome.present, environment.env.agents, environment.to_move()) == ([False] * 3, [], None)
 
 
+def test_who_is_taken_off_without_a_word_has_ended() -> None:
+    environment = begun("Deserters")
+    outcome = environment.step([3, NOTHING, NOTHING])
+    assert (outcome.terminations, outcome.truncations) == ([True, False, False], [False, False, False])
+    assert outcome.present == [False, True, True]
+    assert environment.step([3, 1, NOTHING]).terminations == [None, False, False]
+
+
 def test_each_frame_pays_what_was_earned_in_it() -> None:
     environment = begun("Nim", players=3)
     assert environment.step([1, 1, 1]).rewards == [0.0, 0.1, 0.1]

@@ -127,7 +127,7 @@ DIFFERENT: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
     "structured array": (lambda: np.zeros(2, STRUCTURED), lambda: np.ones(2, STRUCTURED)),
     "long double": (lambda: np.longdouble(1) / 3, lambda: np.longdouble(1) / 3 + np.finfo(np.longdouble).eps),
     "date": (lambda: np.array(["2020-01-01"], "M8[D]"), lambda: np.array(["2020-01-02"], "M8[D]")),
-    "type of an object": (lambda: Thing(), lambda: types.SimpleNamespace()),
+    "type of an object": (lambda: Thing(), lambda: types.Thing()),
     "nested object": (lambda: Thing(a=[Thing(b=1)]), lambda: Thing(a=[Thing(b=2)])),
     "slot": (lambda: SlottedChild(1, 2, 3), lambda: SlottedChild(1, 2, 4)),
     "hidden slot of a base": (lambda: SlottedChild(1, 2, 3), lambda: SlottedChild(1, 5, 3)),
@@ -268,6 +268,17 @@ def test_what_drawing_leaves_behind_is_not_state() -> None:
     thing.rect.x -= 1
     thing.way.y = 3
     assert digest(thing) != before
+
+
+def test_containers_of_nothing_but_pictures_are_as_if_they_were_not_there() -> None:
+    pygame = pytest.importorskip("pygame", reason="pygame is not installed")
+    surface = pygame.Surface((2, 2))
+    pictures = [[surface, surface], (surface,), {"left": surface}]
+    for loaded in ([surface], (surface, surface), {"left": surface, "right": surface}, pictures):
+        # Loaded by the first drawing: who has not drawn has none. Held twice, it is still nothing.
+        assert digest(Thing(a=1, b=loaded, c=loaded)) == digest(Thing(a=1, b=None))
+    for state in ([surface, None], [surface, 1], {(0, 1): surface}, {3: surface}, [], {}):
+        assert digest(Thing(a=1, b=state)) != digest(Thing(a=1, b=None))
 
 
 def test_groups_of_sprites_count_by_their_sprites_and_not_by_where_these_were_drawn() -> None:

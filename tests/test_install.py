@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from old_numpy import tandem_install
 
-from p2pclient.cli.install_pip import BUILT, COLLECTED, DOWNLOADED, list_packages, read_progress
+from p2pclient.cli.install_pip import BUILT, COLLECTED, DOWNLOADED, list_packages, read_progress, run_pip
 from p2pclient.cli.main import main
 from p2pclient.common.errors import ConfigurationError
 from p2pclient.envhost.installed import (
@@ -115,6 +115,25 @@ def test_what_was_not_finished_is_never_used_and_goes_with_the_next_installation
     assert remove_unfinished() == ["half"]
     assert not (installed_folder() / "half").exists()
     assert read_installed("whole") is not None
+
+
+@posix
+def test_what_pip_has_started_ends_with_it(tmp_path: Path) -> None:
+    python = tmp_path / "bin" / "python"
+    python.parent.mkdir()
+    noted = tmp_path / "compiler"
+    python.write_text(f"#!/bin/sh\necho Collecting six\nsleep 600 &\necho $! > {noted}\nwait\n")
+    python.chmod(0o755)
+
+    def interrupt(name: str, stage: str) -> None:
+        while not noted.exists() or not noted.read_text().strip():
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+
+    with (tmp_path / "log").open("wb") as log, pytest.raises(KeyboardInterrupt):
+        # Its output is held open by what it started: this returns because that has ended.
+        run_pip(python, ["six"], files=[], wheels=None, log=log, tell=interrupt)
+    assert b"Collecting six" in (tmp_path / "log").read_bytes()
 
 
 @posix

@@ -103,6 +103,21 @@ class Duel(Nim):
         self._deads_step_first()
 
 
+class Deserters(Nim):
+    """Three in a ring. Whoever does 3 is off the list, without a word in the terminations."""
+
+    def __init__(self) -> None:
+        super().__init__(mask="", players=3)
+
+    def step(self, action: Any) -> None:
+        agent = self.agent_selection
+        self._clear_rewards()
+        ring = self.agents[self.agents.index(agent) + 1 :] + self.agents[: self.agents.index(agent)]
+        if action == 3 and ring:
+            self.agents.remove(agent)
+        self.agent_selection = ring[0] if ring else agent
+
+
 class Steering(Nim):
     """Two take turns to give the heap a push of any strength."""
 

@@ -13,6 +13,8 @@ MOST_FRAMES_DIFFER = 0.9
 """Share of frames with a state of their own below which it is said that there are fewer."""
 
 _NAMED = 3
+_UNDONE = ("own", "engine", "pickle", "copy")
+"""Ways of keeping the state by which it is brought back after a picture that has changed it."""
 _READS = {
     "clock": ("It reads a clock", "Count frames instead"),
     "chance": ("It draws from chance that no seed governs", "Take the generator that reset has seeded"),
@@ -48,7 +50,12 @@ def state_sentences(
         inexact: the ways of keeping it that are not exact.
         used: the way that play takes; None if it has none.
     """
-    if seen.picture_changes and used != "fork":  # there, what is drawn is a copy that is thrown away
+    if seen.picture_changes and used in _UNDONE:
+        yield (
+            f"Its render() changes {seen.picture_changes}. That is undone after each picture, which takes time: let "
+            "render() only read."
+        )
+    elif seen.picture_changes and used != "fork":  # there, what is drawn is a copy that is thrown away
         yield (
             f"Its render() changes {seen.picture_changes}: whoever looks would not have the same state as whoever does "
             "not, and matches would end with a desync. Let render() only read."

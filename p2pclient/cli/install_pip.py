@@ -6,6 +6,7 @@ interpreter itself; and that one is installed is seen by the record that every i
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -16,6 +17,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
+
+import psutil
 
 from p2pclient.common.errors import TandemError
 
@@ -146,13 +149,24 @@ def run_pip(
         _follow(python, pip, lines, tell)
     finally:
         if pip.poll() is None:
-            pip.kill()
+            _end(pip)
         pip.wait()
         reader.join()
         if pip.stdout is not None:
             pip.stdout.close()
     if pip.returncode:
         raise InstallFailed(_explain(lines, offline=wheels is not None))
+
+
+def _end(pip: subprocess.Popen[bytes]) -> None:
+    """End pip, and what it started, compilers above all: that would go on, and hold our end of the output open."""
+    below: list[psutil.Process] = []
+    with contextlib.suppress(psutil.Error):  # it ended a moment ago
+        below = psutil.Process(pip.pid).children(recursive=True)
+    pip.kill()
+    for process in below:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
 
 
 def _settings(base: Mapping[str, str], *, offline: bool) -> dict[str, str]:

@@ -36,7 +36,7 @@ from p2pclient.envhost.host_batch import BatchRunner, error_reply
 from p2pclient.envhost.host_faults import Faults, hang
 from p2pclient.envhost.host_life import tie_to_client
 from p2pclient.envhost.host_packages import check_packages
-from p2pclient.envhost.host_reload import FreshModules, Stamp, go_on, own_modules, stamp_of
+from p2pclient.envhost.host_reload import FreshModules, Stamp, go_on, own_modules, stamp_of, what_draws
 from p2pclient.envhost.values import decode, encode
 
 _BEAT_SECONDS = 0.25
@@ -168,8 +168,11 @@ class EnvironmentHost:
         environment, handed = self._environment, self._simulation.hand_over()
         with FreshModules(own):
             data = self._make(self._spec, beat)
+        drawing = what_draws()
+        environment.close()  # now, because what it closes may be everybody's in this process
+        if what_draws() != drawing:
+            data = self._make(self._spec, beat)
         reason = go_on(handed, self._simulation)
-        environment.close()
         return {**data, "reloaded": reason or "kept"}
 
     def _own_modules(self) -> Dict[str, Any]:

@@ -15,6 +15,8 @@ from p2pclient.common.errors import EnvHostError
 
 _INSTALLED = ("site-packages", "dist-packages")
 
+_PARTS_OF_PYGAME = ("pygame", "pygame.display", "pygame.font", "pygame.mixer")
+
 Stamp = Tuple[Tuple[str, int, int], ...]
 """Path, time of the last change in nanoseconds, and size of each file."""
 
@@ -81,6 +83,12 @@ def _forget_bytecode(modules: Dict[str, Any]) -> None:
             os.unlink(importlib.util.cache_from_source(module.__file__))
         except (OSError, NotImplementedError, ValueError):
             pass  # There is none, or it may not be removed: then its time stamp has to do.
+
+
+def what_draws() -> List[str]:
+    """Return which parts of pygame are set up. ``pygame.quit`` takes them down, for all environments of a process."""
+    loaded = [(name, sys.modules.get(name)) for name in _PARTS_OF_PYGAME]
+    return [name for name, module in loaded if module is not None and module.get_init()]
 
 
 def go_on(handed: Any, simulation: Any) -> Optional[str]:
