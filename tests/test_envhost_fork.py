@@ -245,7 +245,7 @@ def test_going_back_again_and_again_keeps_no_files_open(start: Start) -> None:
         gc.collect()
         counts.append([len(os.listdir(f"/proc/{pid}/fd")) for pid in ("self", forked.runner.current_pid)])
     assert len(seen) == 1
-    assert counts[-1] == counts[2]
+    assert all(last <= early for last, early in zip(counts[-1], counts[2], strict=True))
 
 
 def test_orders_that_are_newer_than_a_snapshot_hold_after_going_back_to_it(start: Start) -> None:
