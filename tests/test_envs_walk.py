@@ -127,7 +127,7 @@ DIFFERENT: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
     "structured array": (lambda: np.zeros(2, STRUCTURED), lambda: np.ones(2, STRUCTURED)),
     "long double": (lambda: np.longdouble(1) / 3, lambda: np.longdouble(1) / 3 + np.finfo(np.longdouble).eps),
     "date": (lambda: np.array(["2020-01-01"], "M8[D]"), lambda: np.array(["2020-01-02"], "M8[D]")),
-    "type of an object": (lambda: Thing(), lambda: types.Thing()),
+    "type of an object": (lambda: Thing(), lambda: types.SimpleNamespace()),
     "nested object": (lambda: Thing(a=[Thing(b=1)]), lambda: Thing(a=[Thing(b=2)])),
     "slot": (lambda: SlottedChild(1, 2, 3), lambda: SlottedChild(1, 2, 4)),
     "hidden slot of a base": (lambda: SlottedChild(1, 2, 3), lambda: SlottedChild(1, 5, 3)),

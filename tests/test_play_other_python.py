@@ -97,6 +97,6 @@ def test_hosts_under_two_major_versions_of_numpy_work_side_by_side(old_numpy: st
 
 def test_what_the_environments_python_lacks_is_told_with_the_name_of_the_recordings(old_numpy: str) -> None:
     python = use_interpreter(old_numpy).path
-    with pytest.raises(EnvHostGone, match="needs the package cogrid, which this Python does not have"):
+    with pytest.raises(EnvHostGone, match="needs the package cogrid, which the environment"):
         BlockingEnvHost(HostSpec("cogrid:Overcooked-CrampedRoom-V0", python=python))
     assert NAME in python
