@@ -51,14 +51,18 @@ async def test_commands_wait_until_the_environment_is_ready() -> None:
     spec = HostSpec(ENV, allow_faults=True, load_faults=({"at": "init", "seconds": 0.5},))
     host = EnvHost(spec)
     early = host.submit([["reset", 3]])
+    order: list[str] = []
+    early.add_done_callback(lambda _: order.append("answered"))
     await host.start()
     later = host.submit([["compute_hash"]])
     assert host.state == "starting"
-    ready = await host.ready()
+    waiting = asyncio.ensure_future(host.ready())
+    waiting.add_done_callback(lambda _: order.append("ready"))
+    ready = await waiting
     assert host.state == "ready"
-    assert not early.done()
     assert ready["seats"] == len(ready["agents"])
     assert (await early).results == (await later).results
+    assert order == ["ready", "answered"]
     await host.close()
 
 
