@@ -2,8 +2,8 @@
 
 Theory of operation. One request is on the pipe at a time; what is submitted meanwhile, or before the environment is
 ready, waits in order. Replies are read by the loop as their bytes come, where it can watch a pipe, and else by a thread
-(Windows), which hands them to the loop. Requests that fit the pipe's buffer are written by the loop itself: the host has
-read everything before it, so that the write cannot wait; larger ones are written by a thread.
+(Windows), which hands them to the loop. Requests that fit the pipe's buffer are written by the loop itself: the host
+has read everything before it, so that the write cannot wait; larger ones are written by a thread.
 
 The host ends in one of three ways, and every pending request then fails at once with the cause: it dies (the reader
 sees the end of the pipe), it misses a deadline (it is killed), or it is closed.
