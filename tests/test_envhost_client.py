@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -322,3 +323,16 @@ async def test_host_that_finds_a_second_package_of_our_name_refuses_with_both_pa
     assert str(tmp_path / "envs") in str(caught.value)
     assert "only /" in str(caught.value)
     await host.close()
+
+
+def test_a_host_that_was_forgotten_ends_with_its_loop() -> None:
+    async def forget() -> int:
+        host = EnvHost(HostSpec(ENV))
+        await host.start()
+        await host.ready()
+        assert host.pid is not None
+        return host.pid
+
+    pid = asyncio.run(forget())
+    gc.collect()
+    assert wait_gone(pid, 10)

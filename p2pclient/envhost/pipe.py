@@ -103,7 +103,15 @@ class _LoopReader:
         self._writer = writer
         self._buffer = bytearray()
         self._descriptor = process.pipe.fileno()
+        self._has_stopped = False
         loop.add_reader(self._descriptor, self._take)
+
+    def __del__(self) -> None:
+        # The loop held this, and was closed without closing the host: nobody is left to serve.
+        if not self._has_stopped:
+            self._process.kill()
+            self._process.reap(_EXIT_SECONDS)
+            self._writer.close()
 
     def _take(self) -> None:
         try:
@@ -138,6 +146,7 @@ class _LoopReader:
         return reply
 
     def _stop(self, detail: str) -> None:
+        self._has_stopped = True
         self._loop.remove_reader(self._descriptor)
         arguments = (self._process, self._loop, self._end, self._writer, detail)
         threading.Thread(target=_reap, args=arguments, name=f"envhost-{self._process.pid}", daemon=True).start()
