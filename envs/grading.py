@@ -44,8 +44,12 @@ class Forks:
         raise EnvHostError("nothing here can fork the process")
 
     def costs(self, seed: int) -> Costs:
-        """Measure; the simulation's episode is lost."""
-        raise NotImplementedError
+        """Measure; the simulation's episode is lost.
+
+        Raises:
+            EnvHostError: as :meth:`simulation` does.
+        """
+        raise EnvHostError("nothing here can fork the process")
 
     def close(self) -> None:
         """End all that was forked: another way is used."""

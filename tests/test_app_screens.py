@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -188,3 +189,16 @@ def test_text_that_must_be_cut_says_so() -> None:
     assert len(lines) == 3
     assert lines[-1].endswith("…")
     assert text.width_of(lines[-1], 20, False) <= 260
+
+
+@pytest.mark.parametrize("size", [(1280, 720), (640, 480), (480, 360)])
+@pytest.mark.parametrize("seats", [2, 4])
+def test_whose_turn_it_is_stands_above_the_picture_and_hides_nothing(size: tuple[int, int], seats: int) -> None:
+    pixels = np.full((60, 80, 3), 200, np.uint8)
+    hud = Hud((0.0,) * seats, 0, seconds_left=70.0, turn="It is your turn.")
+    playing = Presentation(Screen.PLAYING, view=View(0, 0, pixels), hud=hud)
+    rects = {str(part.key[0]): part.rect for part in compose(playing, size, Local(focused=True), Pictures())}
+    assert {"chips", "notice", "time", "picture"} <= set(rects)
+    above = [rects[name] for name in ("chips", "notice", "time")]
+    assert all(not one.colliderect(other) for one, other in itertools.combinations([*above, rects["picture"]], 2))
+    assert all(pygame.Rect((0, 0), size).contains(rect) for rect in above)

@@ -376,7 +376,8 @@ def test_whose_turn_it_is_is_said(players: int, others: list[str]) -> None:
         side.host = TurnHost(side.host.seats)
     began = match.now
     play_until(match, 70)
-    said = [words for screen, words in match.window.course(since=began) if screen is Screen.PLAYING and words]
+    turns = [p.hud.turn for at, p in match.window.shown if at > began and p.screen is Screen.PLAYING and p.hud.turn]
+    said = [words for words, _ in groupby(turns)]
     assert said[: players + 1] == ["It is your turn.", *others, "It is your turn."]
     # At a person's machine, bots may sit at further seats.
     assert match.presenter is not None

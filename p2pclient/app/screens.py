@@ -165,15 +165,22 @@ def _playing(
 
 
 def _strip(presentation: Presentation, scale: Scale, room: pygame.Rect) -> tuple[int, list[Part]]:
-    """Scores on the left and time on the right, over the picture; and how high that is."""
+    """Scores on the left, whose turn it is, time on the right, all above the picture; and how high that is."""
     parts: list[Part] = []
     time = hud.time_block(presentation.hud, scale)
     time_width = time.width + scale.px(16) if time else 0
-    height = 0
+    # Over the picture it would hide what the game is about, for as long as it lasts.
+    turn = hud.notice_block(presentation.hud.turn, scale, room.width // 2) if presentation.hud.turn else None
+    turn_width = turn.width + scale.px(16) if turn else 0
+    height = chips_width = 0
     if presentation.hud.scores:
-        chips = hud.score_chips(presentation.hud, scale, max(40, room.width - time_width))
-        height = chips.height
+        chips = hud.score_chips(presentation.hud, scale, max(40, room.width - time_width - turn_width))
+        height, chips_width = chips.height, chips.width
         parts.append(chips.at(room.left, room.top))
+    if turn:
+        height = max(height, turn.height)
+        free = room.width - chips_width - time_width - turn.width
+        parts.append(turn.at(room.left + chips_width + max(0, free) // 2, room.top + (height - turn.height) // 2))
     if time:
         height = max(height, time.height)
         parts.append(time.at(room.right - time.width, room.top + (height - time.height) // 2))

@@ -59,6 +59,8 @@ class Hud:
     stalled: bool = False
     notice: str = ""
     """One short line, such as that the partner has not been heard for a moment; empty for none."""
+    turn: str = ""
+    """Whose turn it is, as a sentence; empty in games in which all act at once."""
     colours: tuple[tuple[int, int, int], ...] = ()
     """RGB of each seat's figure in the picture; empty where the window's own colours do."""
 

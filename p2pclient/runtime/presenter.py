@@ -248,7 +248,7 @@ class MatchPresenter:
             return self._words.missed(standing.missed)
         if standing.left:
             return self._words.left(standing.left)
-        return "" if self._to_move is None else self._words.turn(self._to_move, self._match.plan.local_seats)
+        return ""
 
     def _hud(self) -> Hud:
         match, plan = self._match, self._match.plan
@@ -272,4 +272,5 @@ class MatchPresenter:
             predicted_frames=ahead,
             stalled=match.stalled,
             notice=self._notice(),
+            turn="" if self._to_move is None else self._words.turn(self._to_move, plan.local_seats),
         )
