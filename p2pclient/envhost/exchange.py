@@ -9,9 +9,13 @@ from typing import Any
 
 from p2pclient.common.errors import EnvHostError, EnvHostGone
 from p2pclient.envhost.values import encode, encode_onto, list_head
+from p2pclient.envhost.values_fast import encode_plain
 
 Command = Sequence[Any]
 """``[name, argument, ...]``, plain values only."""
+
+_PLAIN = frozenset(("step", "save", "load", "drop"))
+"""Commands, sent every frame, whose arguments are frames, inputs and flags: a tuple may arrive as a list."""
 
 
 @dataclass(slots=True)
@@ -31,8 +35,12 @@ def batch_request(request_id: int, commands: Sequence[Command]) -> bytes:
     Raises:
         CannotSendError: a command holds a value that cannot be sent; named such as ``commands[1][2]['x']``.
     """
-    parts = [list_head(3), encode(request_id), encode("batch")]
-    encode_onto(commands if type(commands) is list else list(commands), parts.append, "commands")
+    parts = [list_head(3), encode(request_id), encode("batch"), list_head(len(commands))]
+    for index, command in enumerate(commands):
+        if command[0] in _PLAIN:
+            parts.append(encode_plain(command, f"commands[{index}]"))
+        else:
+            encode_onto(command, parts.append, f"commands[{index}]")
     return b"".join(parts)
 
 

@@ -37,7 +37,8 @@ from p2pclient.envhost.host_faults import Faults, hang
 from p2pclient.envhost.host_life import tie_to_client
 from p2pclient.envhost.host_packages import check_packages
 from p2pclient.envhost.host_reload import FreshModules, Stamp, go_on, own_modules, stamp_of, what_draws
-from p2pclient.envhost.values import decode, encode
+from p2pclient.envhost.values import encode
+from p2pclient.envhost.values_fast import decode_own
 
 _BEAT_SECONDS = 0.25
 
@@ -61,7 +62,7 @@ class EnvironmentHost:
     def run(self) -> None:
         """Answer until ``close`` or the end of the pipe; then close the environment."""
         try:
-            while self._answer(decode(self._pipe.recv_bytes())):
+            while self._answer(decode_own(self._pipe.recv_bytes())):
                 pass
         except (EOFError, OSError):
             pass  # The client is gone: nobody to tell.

@@ -9,6 +9,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
 from p2pclient.common.errors import ConfigurationError, EnvHostError, LocalMisuseError
 from p2pclient.envhost.host_blame import place_of
 from p2pclient.envhost.values import CannotSendError, encode, encode_onto, find_unsendable, list_head
+from p2pclient.envhost.values_fast import encode_plain
 
 COMMANDS = (
     "reset", "step", "get_state", "set_state", "save", "load", "drop", "compute_hash", "seed_rng", "render",
@@ -95,7 +96,7 @@ class BatchRunner:
 def result_reply(request_id: int, results: Sequence[Any], costs: Sequence[int]) -> bytes:
     """Return the ``result`` reply to a batch, given the bytes of its results."""
     head = [list_head(4), encode(request_id), encode("result"), list_head(len(costs))]
-    return b"".join((*head, *results, encode(list(costs))))
+    return b"".join((*head, *results, encode_plain(list(costs))))
 
 
 def _name_part(name: str, result: Any, error: CannotSendError) -> str:

@@ -11,7 +11,8 @@ from time import perf_counter
 from typing import Any
 
 from p2pclient.envhost.running import RunningHost
-from p2pclient.envhost.values import MalformedValueError, decode
+from p2pclient.envhost.values import MalformedValueError
+from p2pclient.envhost.values_fast import decode_own
 
 _DIRECT_BYTES = 4096
 """Requests up to this size are written by the caller. Windows' pipe holds 8 KiB, a Unix socket far more."""
@@ -124,7 +125,7 @@ class _LoopReader:
         self._buffer += data
         try:
             while (reply := self._next()) is not None:
-                self._receive(decode(reply), perf_counter())
+                self._receive(decode_own(reply), perf_counter())
         except MalformedValueError as error:
             self._process.kill()
             self._stop(f"its reply cannot be read ({error}); ")
@@ -164,7 +165,7 @@ def _read(
     try:
         while True:
             # Under no name of its own: it would be held until the next one comes, with the picture that is in it.
-            post(receive, decode(recv_bytes()), perf_counter())
+            post(receive, decode_own(recv_bytes()), perf_counter())
     except (EOFError, OSError):
         pass  # the end of the process, or ours
     except MalformedValueError as error:

@@ -114,13 +114,17 @@ def _extension_body(data: bytes, at: int, size: int, depth: int) -> Tuple[Any, i
         return tuple(value), end
     if end > len(data):
         raise MalformedValueError("the bytes end too early")
-    if kind == LARGE_INT and size:
-        return int.from_bytes(data[at:end], "big", signed=True), end
+    return read_body(kind, memoryview(data)[at:end]), end  # pictures are large: copied once, where they stay
+
+
+def read_body(kind: int, body: memoryview) -> Any:
+    """Return what the bytes of an extension other than a tuple stand for."""
+    if kind == LARGE_INT and body:
+        return int.from_bytes(body, "big", signed=True)
     if kind in (SCALAR, ARRAY):
         from p2pclient.envhost import values_numpy
 
-        body = memoryview(data)[at:end]  # pictures are large: copied once, where they stay
-        return (values_numpy.read_array if kind == ARRAY else values_numpy.read_scalar)(body), end
+        return (values_numpy.read_array if kind == ARRAY else values_numpy.read_scalar)(body)
     raise MalformedValueError(f"extension {kind} is unknown")
 
 
