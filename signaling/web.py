@@ -68,7 +68,7 @@ class Link:
         """Return the next message that the library may see."""
         if self.is_closed():
             return _DISCONNECT
-        self._receiving = asyncio.ensure_future(_call(self._receive()))
+        self._receiving = asyncio.ensure_future(_call(self._receive))
         try:
             message = await self._receiving
         except asyncio.CancelledError:
@@ -95,7 +95,7 @@ class Link:
         """Send to the client; raises :class:`OSError` if it takes nothing, after which the link is of no use."""
         if self._aborted:
             raise ConnectionAbortedError
-        self._sending = asyncio.ensure_future(_call(self._send(message)))
+        self._sending = asyncio.ensure_future(_call(self._send, message))
         try:
             await asyncio.wait_for(self._sending, SEND_TIMEOUT_S)
         except asyncio.CancelledError:
@@ -109,8 +109,9 @@ class Link:
         return self._aborted
 
 
-async def _call(answer: Awaitable[T]) -> T:
-    return await answer
+async def _call(function: Callable[..., Awaitable[T]], *arguments: Any) -> T:
+    # Called in here: of a task that is cancelled before it begins, no awaitable would be left that nobody awaits.
+    return await function(*arguments)
 
 
 class WebApp:

@@ -50,7 +50,6 @@ def checksums(simulation: Simulation, *, draws: bool, goes_back: bool) -> list[b
         "foreign_rig:Grudge",
         "gymnasium:CartPole-v1",
         pytest.param("gymnasium:FrozenLake-v1", id="FrozenLake, which loads its pictures into lists"),
-        pytest.param("gymnasium:Taxi-v4", id="Taxi, which turns round when it is drawn"),
         pytest.param("mpe2:simple_tag_v3", id="tag, which keeps the last actions"),
     ],
 )
