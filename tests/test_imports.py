@@ -27,12 +27,16 @@ def names(text: str) -> frozenset[str]:
 PURE = tuple(f"p2pclient.{name}" for name in ("common", "rollback", "protocol", "study", "telemetry"))
 """Time is an argument, randomness is passed in, output is returned. Of ours they import ``common`` and themselves."""
 
-PURE_MODULES = (*PURE, "p2pclient.match", "signaling.lobby", "signaling.effects")
+PURE_MODULES = (
+    *PURE, "p2pclient.match", "signaling.lobby", "signaling.effects", "signaling.identity", "signaling.passwords",
+    "signaling.roles", "signaling.store.interface", "signaling.store.memory", "signaling.store.tables",
+    "signaling.store.statements", "signaling.store.schema",
+)  # fmt: skip
 """These may only import what is in :data:`PURE_LIBRARY` from outside."""
 
 PURE_LIBRARY = names(
     "__future__ abc array base64 binascii bisect collections copy dataclasses enum fractions functools hashlib heapq "
-    "itertools json math msgspec operator re statistics string struct types typing unicodedata zlib"
+    "hmac itertools json math msgspec operator re statistics string struct types typing unicodedata zlib"
 )
 """Neither clock nor random, asyncio, threads, NumPy or I/O. A list of what is allowed cannot forget a module."""
 
@@ -62,6 +66,7 @@ ONLY_IN: Mapping[str, tuple[str, ...]] = {
     "envs": ("envs", "p2pclient.envhost.host", "p2pclient.cli"),
     "signaling": ("signaling", "p2pclient.cli"),
     "p2pclient.cli": ("p2pclient.cli",),
+    "sqlite3": ("signaling.store.sqlite",),
 }
 """Where a module may be imported at all, as the beginnings of module names; a client process has no environment."""
 

@@ -15,6 +15,8 @@ _COMMANDS = {
     "demo": "see two clients share one environment on this machine, over a network as bad as you like",
     "play": "play alone, or with a bot in the other seat; no server needed",
     "serve": "start the server at which players meet",
+    "account": "say who may log in to the server's console",
+    "link": "make personal links by which participants join",
     "join": "join a server and play with whoever comes",
     "watch": "watch a match of a server while others play it",
     "export": "turn a run's recording into Parquet and CSV tables",

@@ -10,7 +10,9 @@
     |   `-- EnvHostGone       the host process is dead, hung or closed; it is never used again
     |-- TransportError        bytes cannot be carried to a peer
     |-- SignalingError        the server refused or cannot be reached: one stable code per refusal
-    `-- RecordingError        a run folder cannot be written or read
+    |-- RecordingError        a run folder cannot be written or read
+    `-- StoreError            what the server keeps cannot be written or read: names the file and what to do
+        `-- StoreRefusal      the store is well, and cannot grant what was asked: one stable code per refusal
 
 Raised where the fact is known and translated once, at the edge, into a sentence that says what to do next.
 """
@@ -79,3 +81,15 @@ class SignalingError(TandemError):
 
 class RecordingError(TandemError):
     """A run folder cannot be written or read. The message names the file and what to do."""
+
+
+class StoreError(TandemError):
+    """What the server must not lose cannot be written or read. The message names the file and what to do."""
+
+
+class StoreRefusal(StoreError):
+    """The store cannot grant what a record asks for, and kept nothing of its batch. ``code`` is stable."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code

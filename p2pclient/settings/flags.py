@@ -15,6 +15,8 @@ from p2pclient.common.match_settings import MAX_FRAMES, MAX_RATE_HZ, ON_DESYNC
 from p2pclient.runtime.logs import LEVELS
 
 DEFAULT_ENV = "cogrid:Overcooked-CrampedRoom-V0"
+DEFAULT_DATA = Path("tandem-data")
+"""Where a server keeps what it must not lose."""
 
 _AUTO_RANGE = (0, 8)
 """Frames within which ``--input-delay auto`` chooses."""

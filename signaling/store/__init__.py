@@ -1,0 +1,1 @@
+"""What the server must not lose: the records, the interface that keeps them, and its implementations."""
