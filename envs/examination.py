@@ -12,6 +12,7 @@ from typing import Any, Callable, Dict, List, Tuple
 
 import numpy as np
 
+from envs.account import ACCOUNT
 from envs.canonical import checksum
 from envs.contract import Clock, Environment, random_action
 from envs.keeping import layers_of
@@ -28,16 +29,21 @@ _MOST_VALUES, _LEAST_VALUES = 400, 40
 _MOST_NAMED = 12
 _PICTURES = 3
 _COVERAGE_SECONDS = 10.0
+_SHORT = 3
+"""Steps that an episode is asked to have."""
+
+Make = Callable[..., Environment]
+"""Makes the environment once more; arguments of its own are taken in addition to those that it has."""
 
 
-def examination_commands(make: Callable[[], Environment], simulation: Any) -> Dict[str, Callable[..., Any]]:
+def examination_commands(make: Make, simulation: Any) -> Dict[str, Callable[..., Any]]:
     """Return the commands that the host of a check has beyond those of play, by name.
 
     ``["examine"]``: what :func:`examine` returns. ``["compute_bare_hash"]``: the checksum of the environment's current
     state without what counts time or steps by its name, and without the totals of the rewards.
 
     Args:
-        make: makes the environment once more, whatever way its state is kept.
+        make: whatever way its state is kept.
         simulation: the one that is played.
     """
 
@@ -47,15 +53,18 @@ def examination_commands(make: Callable[[], Environment], simulation: Any) -> Di
     return {"examine": lambda: examine(make), "compute_bare_hash": compute_bare_hash}
 
 
-def examine(make: Callable[[], Environment], clock: Clock = time.perf_counter) -> Dict[str, Any]:
+def examine(make: Make, clock: Clock = time.perf_counter) -> Dict[str, Any]:
     """Return what was found out, as plain data.
 
     The keys: ``tried`` values were changed, and ``noticed`` of them changed the checksum, not so ``missed`` (paths of
     some); ``counters`` are values that count time or steps by their names; ``opaque`` is what could not be looked into;
     ``stuck`` names a value after whose return the checksum did not come back, so that no more were tried (or is None);
+    ``remembered`` are functions with a cache, if the steps come out differently when it is empty;
     ``reads`` and ``changed`` are what a step looks at and changes outside (see :mod:`envs.suspects`), ``remade`` the
     classes that pickle would make anew. ``picture_fails`` is what the environment said when it was to draw, and
     ``picture_changes`` the first part of the state that drawing changed; both are empty if all is well.
+    ``picture_stays`` tells whether running the episode again does not take that change back, and ``takes_max_steps``
+    whether an argument of that name ends episodes.
     """
     found, stuck, unseen = _coverage_of(make(), clock)
     return {
@@ -66,7 +75,9 @@ def examine(make: Callable[[], Environment], clock: Clock = time.perf_counter) -
         "opaque": unseen[:_MOST_NAMED],
         "stuck": stuck,
         **_outside_of(make()),
+        "remembered": _remembered_by(make()),
         **_drawing_of(make()),
+        "takes_max_steps": _takes_max_steps(make),
     }
 
 
@@ -128,11 +139,13 @@ def _thawed(value: Any) -> Any:
 
 
 def _outside_of(environment: Environment) -> Dict[str, Any]:
-    inner = getattr(environment, "env", None)
-    layers = layers_of(inner) if hasattr(inner, "__dict__") else [environment]
     _play(environment, _BEFORE)  # what is set up at the first use has been
-    around = Surroundings([type(layer) for layer in layers])
-    reads = reads_of(lambda: _play(environment, _WATCHED))
+    layers, around = _around(environment)
+
+    def watched() -> None:
+        _play(environment, _WATCHED)
+
+    reads = reads_of(watched)
     return {
         "reads": [read.as_data() for read in reads],
         "changed": around.changed(),
@@ -140,15 +153,45 @@ def _outside_of(environment: Environment) -> Dict[str, Any]:
     }
 
 
+def _remembered_by(environment: Environment) -> List[str]:
+    """Play from the same seed with caches full and with caches empty: that of a pure function makes no difference."""
+    caches = _around(environment)[1].caches()
+    if not caches:
+        return []
+    full = [_played(environment) for _ in range(3)][1:]
+    for cache in caches.values():
+        cache.cache_clear()
+    empty = _played(environment)
+    # Where episodes never come out the same, it is not for the caches.
+    differs = full[0] == full[1] and empty != full[1]
+    return sorted(name for name, cache in caches.items() if cache.cache_info().misses)[:_MOST_NAMED] if differs else []
+
+
+def _played(environment: Environment) -> List[bytes]:
+    """Return the checksum after each frame: what a reset forgets counts as well."""
+    found: List[bytes] = []
+    _play(environment, _WATCHED, lambda: found.append(checksum(environment.fingerprint())))
+    return found
+
+
+def _around(environment: Environment) -> Tuple[List[Any], Surroundings]:
+    """Return its layers, and what their modules and classes hold."""
+    inner = getattr(environment, "env", None)
+    layers = layers_of(inner) if hasattr(inner, "__dict__") else [environment]
+    return layers, Surroundings([type(layer) for layer in layers])
+
+
 def _drawing_of(environment: Environment) -> Dict[str, Any]:
     """Draw as a window would, a few times: what is opened for the first picture may be there after it."""
     _play(environment, _BEFORE)
-    fails = changes = ""
+    fails, changes, stays = "", "", False
+    undrawn = checksum(environment.fingerprint())
     try:
         for _ in range(_PICTURES):
             before = environment.fingerprint()
-            if environment.render() is None:
-                environment.render_text()
+            with ACCOUNT.of("render"):
+                if environment.render() is None:
+                    environment.render_text()
             after = environment.fingerprint()
             if checksum(before) != checksum(after):
                 place = first_difference(before, after, "environment")
@@ -156,14 +199,37 @@ def _drawing_of(environment: Environment) -> Dict[str, Any]:
                 break
     except (Exception, SystemExit) as error:  # noqa: BLE001  whatever an environment raises is what is asked for
         fails = f"{type(error).__name__}: {error}"
-    return {"picture_fails": fails, "picture_changes": changes}
+    if changes:
+        _play(environment, _BEFORE)
+        stays = checksum(environment.fingerprint()) != undrawn
+    return {"picture_fails": fails, "picture_changes": changes, "picture_stays": stays}
 
 
-def _play(environment: Environment, frames: int) -> None:
-    generator = random.Random(0)
-    environment.reset(0)
-    for _ in range(frames):
-        outcome = environment.step([random_action(space, generator) for space in environment.action_spaces])
+def _takes_max_steps(make: Make) -> bool:
+    """Try it, because a factory may take any argument and make nothing of it."""
+    try:
+        environment = make(max_steps=_SHORT)
+        return _play(environment, _SHORT) > 0
+    except (Exception, SystemExit):  # noqa: BLE001  whatever is raised, it does not take it
+        return False
+
+
+def _play(environment: Environment, frames: int, look: Callable[[], None] = lambda: None) -> int:
+    """Play so many frames, ``look`` after each, and return how many episodes ended."""
+    generator, ends = random.Random(0), 0
+    _reset(environment)
+    for frame in range(frames):
+        actions = [random_action(space, generator) for space in environment.action_spaces]
+        with ACCOUNT.of("step", frame):
+            outcome = environment.step(actions)
+        look()
         ended = zip(outcome.terminations, outcome.truncations)
         if all(a is None or a or b for a, b in ended):
-            environment.reset(0)
+            _reset(environment)
+            ends += 1
+    return ends
+
+
+def _reset(environment: Environment) -> None:
+    with ACCOUNT.of("reset"):
+        environment.reset(0)

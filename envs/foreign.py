@@ -13,6 +13,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple, 
 
 import numpy as np
 
+from envs.account import ACCOUNT
 from envs.canonical import UnsupportedValueError, canonical_bytes, checksum
 from envs.contract import Bot, Controls, Environment, Outcome, random_action
 from envs.global_generators import GlobalGenerators
@@ -55,6 +56,7 @@ class _Kept(NamedTuple):
     drawn: Dict[str, Any]
     """See :meth:`~envs.global_generators.GlobalGenerators.drawn`."""
     beside: Any
+    frame: int
 
 
 class ForeignEnvironment(Environment, Subject):
@@ -90,6 +92,8 @@ class ForeignEnvironment(Environment, Subject):
         self._seen: List[Any] = [None] * len(agents)
         self._globals = GlobalGenerators()
         self._memory = WalkMemory()
+        self._frame = 0
+        """That is simulated next, to say which one it is that does not return."""
         self.begin(0)
         self._keeper = keeper(self)
         self._keeper.begun(0)
@@ -121,7 +125,8 @@ class ForeignEnvironment(Environment, Subject):
             # An environment may carry something from one episode to the next (MPE its last actions, Cooperative Pong
             # its score), and who joins, comes back or replays has not played the same episodes before.
             keeper, kept = self._first
-            keeper.restore(kept)
+            with ACCOUNT.of("load", 0):
+                keeper.restore(kept)
         self.begin(seed)
         self._keeper.begun(seed)
 
@@ -136,8 +141,10 @@ class ForeignEnvironment(Environment, Subject):
         try:
             own = keeper(self)
             own.begun(0)
-            first = own, own.keep()
-            own.restore(first[1])
+            with ACCOUNT.of("save", 0):
+                first = own, own.keep()
+            with ACCOUNT.of("load", 0):
+                own.restore(first[1])
             if self._digest() == before:
                 return first
         except Exception:  # noqa: BLE001, S110  grading tries the same, and says why it does not work
@@ -148,7 +155,10 @@ class ForeignEnvironment(Environment, Subject):
     def begin(self, seed: int) -> None:
         small = seed % SEEDS or SEEDS - 1
         self._globals.seed(small)
-        self._seen = [_own_copy(seen) for seen in self._reset(small)]
+        with ACCOUNT.of("reset"):
+            seen = self._reset(small)
+        self._frame = 0
+        self._seen = [_own_copy(each) for each in seen]
 
     def step(self, actions: List[Any]) -> Outcome:
         outcome = self.advance(actions)
@@ -156,7 +166,9 @@ class ForeignEnvironment(Environment, Subject):
         return outcome
 
     def advance(self, actions: List[Any]) -> Outcome:
-        step = self._step(actions)
+        with ACCOUNT.of("step", self._frame):
+            step = self._step(actions)
+        self._frame += 1
         self._seen = [_own_copy(seen) for seen in step.seen]
         return Outcome(
             [None if reward is None else float(reward) for reward in step.rewards],
@@ -172,10 +184,14 @@ class ForeignEnvironment(Environment, Subject):
     # -- its state --------------------------------------------------------------------------------------------------
 
     def keep(self) -> _Kept:
-        return _Kept(self._keeper.keep(), list(self._seen), self._globals.drawn(), self._beside())
+        with ACCOUNT.of("save", self._frame):
+            kept = self._keeper.keep()
+        return _Kept(kept, list(self._seen), self._globals.drawn(), self._beside(), self._frame)
 
     def restore(self, kept: _Kept) -> None:
-        self._keeper.restore(kept.kept)
+        with ACCOUNT.of("load", kept.frame):
+            self._keeper.restore(kept.kept)
+        self._frame = kept.frame
         self._seen = list(kept.seen)
         self._set_beside(kept.beside)
         self._globals.restore(kept.drawn)
@@ -204,7 +220,11 @@ class ForeignEnvironment(Environment, Subject):
     def fingerprint(self) -> Any:
         beside = self._beside()
         held = {} if beside is None else {"beside": beside}
-        return {"env": state_tree(self.env, memory=self._memory).data, **held, **self._globals.drawn()}
+        return {"env": self._tree(), **held, **self._globals.drawn()}
+
+    def _tree(self) -> Any:
+        with ACCOUNT.of("get_state"):  # its classes may have a say in that
+            return state_tree(self.env, memory=self._memory).data
 
     def get_state(self) -> Any:
         return self.fingerprint()
@@ -240,10 +260,11 @@ class ForeignEnvironment(Environment, Subject):
         before, state, digest = self._globals.drawn(), None, b""
         self._pictures += 1
         is_watched = self._pictures <= _PICTURES_WATCHED or self._pictures % _THEN_ONE_IN == 0
-        if self._keeper.brings_back and (self._drawing_changes or is_watched):
+        if self._keeper.undoes_drawing and (self._drawing_changes or is_watched):
             state = self._keeper.keep()
             digest = b"" if self._drawing_changes else self._digest()
-        drawn = self.env.render()
+        with ACCOUNT.of("render", self._frame):
+            drawn = self.env.render()
         self._globals.restore(before)
         if state is not None and (self._drawing_changes or self._digest() != digest):
             self._drawing_changes = True
@@ -251,7 +272,7 @@ class ForeignEnvironment(Environment, Subject):
         return drawn
 
     def _digest(self) -> bytes:
-        return checksum(state_tree(self.env, memory=self._memory).data)
+        return checksum(self._tree())
 
     def close(self) -> None:
         self.env.close()

@@ -55,6 +55,9 @@ class Keeper(abc.ABC):
     brings_back: bool = True
     """What is kept is the state itself, so that it also brings back what earlier episodes have left behind."""
 
+    undoes_drawing: bool = True
+    """Going back to what was kept takes back what drawing has changed."""
+
     def __init__(self, subject: Subject) -> None:
         self._subject = subject
 
@@ -188,6 +191,7 @@ class NoKeeper(Keeper):
 
     name = "none"
     brings_back = False
+    undoes_drawing = False
 
     def keep(self) -> Any:
         return None
@@ -200,7 +204,9 @@ class ForkKeeper(Keeper):
     """See the module. In a process that is itself what was kept, there is nothing to be kept or brought back."""
 
     name = "fork"
-    brings_back = False  # nor need it: each episode begins in a fresh copy, and pictures are drawn in another
+    # Nor need it: each episode begins in a fresh copy, and pictures are drawn in another.
+    brings_back = False
+    undoes_drawing = False
 
     def keep(self) -> Any:
         return None

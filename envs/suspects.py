@@ -9,6 +9,7 @@ C code reads by itself is not seen.
 
 from __future__ import annotations
 
+import functools
 import gc
 import os
 import random
@@ -156,6 +157,15 @@ class Surroundings:
                     found.append(place[0] if place is not None else f"{holder}.{name}")
         return sorted(found)[:_MOST_NAMED]
 
+    def caches(self) -> Dict[str, Any]:
+        """Return what remembers the results of functions there, as ``module.function``."""
+        return {
+            f"{holder}.{name}": value
+            for holder, owner in self._holders.items()
+            for name, value in list(vars(owner).items())
+            if isinstance(value, _CACHES)
+        }
+
     def _look(self) -> Dict[str, Dict[str, Any]]:
         found: Dict[str, Dict[str, Any]] = {}
         for holder, owner in self._holders.items():
@@ -168,6 +178,10 @@ _FIXED = (
     *(types.ModuleType, types.FunctionType, types.BuiltinFunctionType, type, property, staticmethod, classmethod),
     *(types.GetSetDescriptorType, types.MemberDescriptorType, types.WrapperDescriptorType),
 )
+
+
+_CACHES = (type(functools.lru_cache(lambda: None)),)
+"""What remembers the results of a function: ``functools.lru_cache`` and ``cache``."""
 
 
 def _is_variable(name: str, value: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import random
 import time
@@ -54,6 +55,30 @@ class ClassCounter(Walk):
     def wind(self) -> float:
         self.steps_of_all["count"] += 1
         return 0.01 * self.steps_of_all["count"]
+
+
+@functools.cache
+def squared(number: int) -> float:
+    return float(number * number)
+
+
+@functools.cache
+def drawn_at(time: int) -> float:
+    return random.random() + time
+
+
+class Computing(Walk):
+    """Remembers what follows from the arguments alone."""
+
+    def wind(self) -> float:
+        return squared(self.time)
+
+
+class Remembering(Walk):
+    """Remembers random draws."""
+
+    def wind(self) -> float:
+        return drawn_at(self.time)
 
 
 class Crowded(Walk):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import shlex
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from p2pclient.cli.check import add_arguments, flags_of_finding
 from p2pclient.cli.check_verdict import print_verdict, verdict_data
 from p2pclient.cli.main import main
 from p2pclient.common.differences import ABSENT, Difference
@@ -91,8 +93,7 @@ def test_equal_checksums_that_prove_nothing_are_no_success(capsys: pytest.Captur
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (["test:nothing_v0"], "test:nothing_v0 could not be loaded"),
-        (["test:counter_v0", "--env-arg", "seats=99"], "environment argument seats is 99"),
+        (["test:counter_v0", "--step-timeout", "0"], "--step-timeout is 0.0"),
         (["test:counter_v0", "--env-arg", "fail_at_frame=4"], "frame 4 of episode 1 with seed 0 fails without"),
         (["test:counter_v0", "--env-arg", "nonsense"], "--env-arg is 'nonsense'"),
         (["test:counter_v0", "--distance", "0"], "--distance is 0"),
@@ -113,6 +114,22 @@ def test_what_cannot_be_checked_is_said_in_a_sentence(
     assert len(err.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["test:nothing_v0"], "environment is 'test:nothing_v0'; allowed: "),
+        (["test:counter_v0", "--env-arg", "seats=99"], "environment argument seats is 99"),
+    ],
+)
+def test_what_cannot_be_loaded_says_so_once(words: list[str], reason: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", *words]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"tandem check: {words[0]} could not be loaded: {reason}")
+    assert err.count("could not") + err.count("cannot") == 1
+    assert len(err.splitlines()) == 1
+
+
 def test_what_cannot_be_checked_is_json_too(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "test:nothing_v0", "--json"]) == 2
     found = json.loads(capsys.readouterr().out)
@@ -129,6 +146,8 @@ def test_every_kind_of_finding_has_words_for_it(capsys: pytest.CaptureFixture[st
         "second process": Finding("process", 2, 1, 4, many),
         "first state": Finding("process", 2, 1, -1, many),
         "ValueError: no": Finding("raised", 2, 1, 4, error="ValueError: no"),
+        "begun once more": Finding("repeated", 2, 1, 4),
+        "game.wind": Finding("remembered", 2, 1, 4, error="game.wind"),
     }
     for words, finding in findings.items():
         print_verdict("some:env", {"a": "b c"}, CheckPlan(), CheckReport(finding=finding))
@@ -138,6 +157,32 @@ def test_every_kind_of_finding_has_words_for_it(capsys: pytest.CaptureFixture[st
         assert "--seeds 3 --env-arg 'a=\"b c\"'" in out
     print_verdict("some:env", {}, CheckPlan(), CheckReport(finding=findings["frame 4"]))
     assert "Also: a[1], a[2], a[3], a[4], a[5], and 3 more" in capsys.readouterr().out
+
+
+def test_the_command_that_finds_it_again_has_every_flag_that_matters(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["check", "some:env", "--step-hook", "a:b", "--no-fork", "--seconds", "90", "--env-python", "old"]
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    flags = flags_of_finding(parser.parse_args(words[1:]))
+    assert flags == ("--seconds", "90", "--step-hook", "a:b", "--no-fork", "--env-python=old")
+    assert flags_of_finding(parser.parse_args(["some:env"])) == ()
+    report = CheckReport(finding=Finding("resimulated", 0, 0, 3))
+    print_verdict("some:env", {}, CheckPlan(), report, flags=flags)
+    repeat = verdict_data("some:env", {}, CheckPlan(), report, flags)["repeat"]
+    assert f"finds it again: {repeat}\n" in capsys.readouterr().out
+    assert parser.parse_args(shlex.split(repeat)[2:]).step_hook == "a:b"
+    later = CheckReport(finding=Finding("repeated", 0, 3, 3))
+    assert "--seeds 3" in verdict_data("some:env", {}, CheckPlan(), later)["repeat"]
+
+
+def test_a_shorter_episode_is_advised_only_where_that_can_be_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    report = CheckReport(frames=300, checksums={b"a", b"b"}, inputs_matter=True)
+    print_verdict("some:env", {}, CheckPlan(), report, takes_max_steps=True)
+    assert "With --max-steps 150 the end is tried as well." in capsys.readouterr().out
+    print_verdict("some:env", {}, CheckPlan(), report)
+    out = capsys.readouterr().out
+    assert "--max-steps" not in out
+    assert "No episode ended in 300 frames. Its end was not tried." in out
 
 
 def test_values_that_json_lacks_are_written_as_text() -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from p2pclient.cli.check_assessment import Assessment, assess, one_line, print_assessment
+from p2pclient.cli.check_assessment import Assessment, Way, assess, print_assessment
 from p2pclient.cli.check_causes import likely_causes, state_sentences
 from p2pclient.cli.check_verdict import print_verdict
 from p2pclient.cli.main import main
@@ -201,6 +202,12 @@ def test_drawing_that_fails_or_changes_the_state_is_said_unless_a_copy_is_drawn(
     (undone,) = state_sentences(CheckReport(), Examination(picture_changes="environment.wind"), (), "pickle")
     assert "undone after each picture" in undone
     assert "desync" not in undone
+    changes = Examination(picture_changes="environment.wind")
+    (again,) = state_sentences(CheckReport(), changes, (), "resimulate")
+    assert "simulating the episode again" in again
+    for used, stays in (("resimulate", True), (None, False)):
+        (sentence,) = state_sentences(CheckReport(), replace(changes, picture_stays=stays), (), used)
+        assert "matches would end with a desync" in sentence
 
 
 def moved(distinct: int, live: int, finding: Finding | None = None) -> CheckReport:
@@ -329,7 +336,15 @@ def test_a_way_that_rollbacks_refute_is_not_called_exact() -> None:
     assert (unknown.ways[0].exact, unknown.sync_mode, unknown.deterministic) == (True, None, None)
 
 
-def test_a_long_reason_is_one_line_of_the_table() -> None:
-    assert one_line("a\n  b") == "a b"
-    assert len(one_line("word " * 90)) <= 100
-    assert one_line("word " * 90).endswith("...")
+@pytest.mark.parametrize("width", [None, 80, 120])
+def test_reasons_of_the_table_are_whole_at_every_width(width: int | None, capsys: pytest.CaptureFixture[str]) -> None:
+    reason = "after 60 steps,\n a restored snapshot goes on differently: " + "it[0] is 7, not 8, " * 9 + "that is all"
+    ways = (Way("own", False, reason, False, None, None, None), Way("copy", False, "short", False, None, None, None))
+    print_assessment(replace(assessed(step=100), ways=ways), width)
+    table = capsys.readouterr().out.partition("\n\n")[0].lstrip()
+    assert " ".join(reason.split()) in " ".join(table.split())
+    lines = table.splitlines()
+    assert lines[-1].startswith("copy        no ")
+    assert lines[-1].endswith("  short")
+    assert (len(lines) == 3) == (width is None)
+    assert width is None or max(map(len, lines)) <= width

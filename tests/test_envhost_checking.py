@@ -9,13 +9,20 @@ from typing import Any
 
 import pytest
 
+from envs.contract import no_progress
+from envs.counter import make as make_counter
+from envs.registry import describe
+from envs.simulation import Simulation
 from p2pclient.common.errors import EnvHostError, EnvHostGone
 from p2pclient.common.spaces import decode_action
 from p2pclient.envhost.blocking import BlockingEnvHost
 from p2pclient.envhost.checking import CheckPlan, CheckReport, check_rollback
 from p2pclient.envhost.examining import examine
+from p2pclient.envhost.exchange import BatchReply
+from p2pclient.envhost.host_batch import BatchRunner
 from p2pclient.envhost.process import HostSpec
 from p2pclient.envhost.random_inputs import RandomInputs
+from p2pclient.envhost.values import decode
 
 COUNTER, LEAKY, KITCHEN = "test:counter_v0", "test:leaky_v0", "cogrid:Overcooked-CrampedRoom-V0"
 
@@ -155,6 +162,45 @@ def test_a_slow_environment_is_checked_as_far_as_the_time_goes() -> None:
     assert 40 < report.frames < 100
     assert (report.episodes, whole.frames) == (2, 40)
     assert report.inputs_matter
+
+
+class Forgetful(Simulation):
+    """A second episode with the same seed goes on as another one, once: something outlives the first."""
+
+    def __init__(self, forgets: int | None) -> None:
+        super().__init__(make_counter("test:counter_v0", {"max_steps": 30}, no_progress))
+        self._resets, self._forgets = 0, forgets
+
+    def reset(self, seed: int) -> bytes:
+        self._resets += 1
+        return super().reset(seed + 1 if self._resets == self._forgets else seed)
+
+
+class HostHere:
+    """A host without a process."""
+
+    spec = HostSpec(COUNTER)
+
+    def __init__(self, forgets: int | None = None) -> None:
+        self.ready = describe(make_counter("test:counter_v0", {"max_steps": 30}, no_progress), COUNTER)
+        self._runner = BatchRunner(Forgetful(forgets))
+
+    def run(self, commands: Any, deadline: float | None = None) -> BatchReply:
+        reply = decode(self._runner.run(1, commands))
+        assert reply[1] == "result", reply
+        return BatchReply(reply[2], reply[3], 0)
+
+
+@pytest.mark.parametrize(("forgets", "kind"), [(None, None), (3, None), (4, "repeated")])
+def test_an_episode_that_is_begun_once_more_must_come_out_the_same(forgets: int | None, kind: str | None) -> None:
+    # Two episodes are played, a third with other inputs, and then the first once more.
+    one, other = HostHere(), HostHere(forgets)
+    plan = CheckPlan(frames=60, distance=3, seeds=1)
+    report = check_rollback(one, other, plan, lambda done, total: None)  # type: ignore[arg-type]
+    assert report.episodes == 2
+    assert report.inputs_matter
+    assert (report.finding.kind if report.finding is not None else None) == kind
+    assert report.finding is None or report.finding.frame == 0
 
 
 def test_hosts_of_a_check_tell_states_apart_without_their_counters() -> None:

@@ -58,6 +58,25 @@ def test_counters_of_modules_and_classes_are_named() -> None:
     assert examined(suspicious.ClassCounter)["changed"] == ["suspicious.ClassCounter.steps_of_all.count"]
 
 
+def test_a_cache_is_named_only_where_steps_come_out_differently_without_it() -> None:
+    # Their module has both caches.
+    assert examined(suspicious.Remembering)["remembered"] == ["suspicious.drawn_at"]
+    assert examined(suspicious.Computing)["remembered"] == []
+    assert suspicious.squared.cache_info().misses > 0
+
+
+def test_whether_episodes_can_be_cut_short_is_tried() -> None:
+    def walk(**more: Any) -> Environment:
+        return GymnasiumEnvironment(foreign_rig.Walk(length=more.get("max_steps", 60)), "walk")
+
+    def endless(**more: Any) -> Environment:
+        return GymnasiumEnvironment(foreign_rig.Walk(), "walk")
+
+    assert examine(walk)["takes_max_steps"]
+    assert not examine(endless)["takes_max_steps"]
+    assert not examined(foreign_rig.Walk)["takes_max_steps"]
+
+
 def test_classes_that_pickle_makes_anew_are_named() -> None:
     assert examined(foreign_rig.Reborn)["remade"] == ["Reborn"]
 

@@ -9,6 +9,8 @@ import pytest
 from play_rig import tandem
 
 from p2pclient.common.errors import ConfigurationError
+from p2pclient.runtime.presenter import NoWindow
+from p2pclient.runtime.solo import SoloClient, SoloSettings
 from p2pclient.settings.flags import InputDelay, add_impairment_flags, add_match_flags, match_length
 
 
@@ -41,6 +43,17 @@ def test_what_is_no_number_is_refused_where_it_is_typed(flag: str, text: str) ->
 def test_a_length_out_of_range_is_named(words: tuple[str, ...], setting: str) -> None:
     with pytest.raises(ConfigurationError, match=setting):
         match_length(parse(*words))
+
+
+def test_alone_the_rate_is_the_environments_unless_one_is_given(tmp_path: Path) -> None:
+    ready = {"seats": 1, "nominal_rate_hz": 20, "controls": {"neutral": [b"\0"]}}
+    for given, rate, frames in ((None, 20.0, 40), (50.0, 50.0, 100)):
+        settings = SoloSettings("e", tmp_path, rate_hz=given, seconds=2.0, episodes=0, seed=1)
+        plan = SoloClient(settings, NoWindow(), report=lambda event: None)._plan(ready)
+        assert (plan.rate_hz, plan.frames) == (rate, frames)
+    parser = argparse.ArgumentParser()
+    add_match_flags(parser, own_rate=True)
+    assert parser.parse_args([]).rate is None
 
 
 def test_seconds_are_nominal_frames_of_the_rate() -> None:

@@ -55,7 +55,7 @@ async def test_a_game_that_cannot_be_drawn_says_why_until_the_person_has_read_it
 
 async def test_a_game_without_a_picture_is_shown_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(Path(__file__).parent)
-    window, task = await played("foreign_rig:Walk", tmp_path, frames=5, rate_hz=60.0, linger=False)
+    window, task = await played("foreign_rig:Walk", tmp_path, seconds=5 / 60, rate_hz=60.0, linger=False)
     await asyncio.wait_for(task, 30)
     views = [each.view for each in window.shown if each.screen is Screen.PLAYING and each.view is not None]
     assert {view.frame for view in views} == set(range(6))

@@ -67,7 +67,13 @@ async def test_the_next_match_is_played_with_changed_code_and_broken_code_is_tol
     author = Author([lambda: write("no Python"), lambda: write("20")])
     reports: list[dict[str, Any]] = []
     settings = SoloSettings(
-        env="runner:Runner", out=tmp_path / "runs", bot="random", all_bots=True, rate_hz=60.0, frames=20, episodes=0
+        env="runner:Runner",
+        out=tmp_path / "runs",
+        bot="random",
+        all_bots=True,
+        rate_hz=60.0,
+        seconds=20 / 60,
+        episodes=0,
     )
     client = SoloClient(settings, author, report=reports.append)
     await client.run()

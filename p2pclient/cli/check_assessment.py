@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from p2pclient.cli.check_causes import likely_causes, state_sentences
 from p2pclient.cli.check_verdict import say
 from p2pclient.common.match_settings import MAX_RATE_HZ
-from p2pclient.envhost.checking import PROCESS, CheckReport, PlayCosts
+from p2pclient.envhost.checking import PROCESS, REMEMBERED, REPEATED, CheckReport, PlayCosts
 from p2pclient.envhost.examining import Examination
 
 ROLLBACK, DELAYED, LOCKSTEP = "rollback", "rollback with delay", "lockstep"
@@ -20,11 +21,13 @@ FULL_WINDOW = 8
 NARROWEST_WINDOW = 2
 _UNKNOWN_LENGTH_SECONDS = 60
 """How long an episode is taken to be where nobody says."""
-_REASON_LENGTH = 100
 _TOO_LONG = "trying it took too long"
 """What ``envs/grading.py`` says of a way for which the time did not suffice."""
 _TABLE_WIDTH = 46
 """Columns before the reasons."""
+_NARROW = 60
+"""Columns; where fewer are left for a reason that does not fit, it stands below its way instead."""
+_INDENT = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +205,8 @@ def _choice_sentence(found: _Found) -> str:
         return "Its adapter keeps its state."
     if found.used.exact:
         return f"{found.used.name} is used: the first way that is exact."
+    if found.report.finding is not None and found.report.finding.kind in (REPEATED, REMEMBERED):
+        return f"{found.used.name} was the first way that seemed exact, but it does not reach what outlives an episode."
     return f"{found.used.name} was the first way that seemed exact, but rollbacks showed that it is not."
 
 
@@ -241,7 +246,6 @@ def _mode_sentences(found: _Found) -> list[str]:
 
 def print_assessment(assessment: Assessment, width: int | None = None) -> None:
     """Print the table and the sentences, in lines of at most ``width`` columns; None for as long as they are."""
-    room = _REASON_LENGTH if width is None else max(20, width - _TABLE_WIDTH)
     print("\nway         exact  save us  load us    bytes")
     for way in assessment.ways:
         exact = {True: "yes", False: "no", None: "?"}[way.exact]
@@ -249,17 +253,22 @@ def print_assessment(assessment: Assessment, width: int | None = None) -> None:
             f"{'-' if value is None else value:>{width}}"
             for value, width in ((way.save_us, 9), (way.load_us, 9), (way.size, 9))
         )
-        note = "used" if way.name == assessment.chosen and way.exact else one_line(way.reason, room)
-        print(f"{way.name:<12}{exact:<5}{figures}  {note}".rstrip())
+        note = "used" if way.name == assessment.chosen and way.exact else " ".join(way.reason.split())
+        for line in _row(f"{way.name:<12}{exact:<5}{figures}  ", note, width):
+            print(line)
     print()
     for sentence in assessment.reasons:
         say(sentence, width)
 
 
-def one_line(reason: str, most: int = _REASON_LENGTH) -> str:
-    """Return a reason shortened to one line of a table."""
-    words = " ".join(reason.split())
-    return words if len(words) <= most else words[: most - 3].rstrip() + "..."
+def _row(figures: str, note: str, width: int | None) -> list[str]:
+    """Return the lines of a way: its figures with a note behind them, or below them where there is little room."""
+    if width is None or len(figures) + len(note) <= width:
+        return [f"{figures}{note}".rstrip()]
+    if width - _TABLE_WIDTH >= _NARROW:
+        return textwrap.wrap(figures + note, width, subsequent_indent=" " * _TABLE_WIDTH, drop_whitespace=True)
+    indent = " " * _INDENT
+    return [figures.rstrip(), *textwrap.wrap(note, max(width, 40), initial_indent=indent, subsequent_indent=indent)]
 
 
 def assessment_data(assessment: Assessment) -> dict[str, Any]:
@@ -293,6 +302,7 @@ def assessment_data(assessment: Assessment) -> dict[str, Any]:
         "opaque": list(assessment.examination.opaque),
         "picture_fails": assessment.examination.picture_fails or None,
         "picture_changes": assessment.examination.picture_changes or None,
+        "picture_stays": assessment.examination.picture_stays,
         "reads": [dict(read) for read in assessment.examination.reads],
         "reasons": list(assessment.reasons),
         "causes": list(assessment.causes),

@@ -14,6 +14,7 @@ MOST_FRAMES_DIFFER = 0.9
 
 _NAMED = 3
 _UNDONE = ("own", "engine", "pickle", "copy")
+_REPLAYED = "resimulate"
 """Ways of keeping the state by which it is brought back after a picture that has changed it."""
 _READS = {
     "clock": ("It reads a clock", "Count frames instead"),
@@ -54,6 +55,11 @@ def state_sentences(
         yield (
             f"Its render() changes {seen.picture_changes}. That is undone after each picture, which takes time: let "
             "render() only read."
+        )
+    elif seen.picture_changes and used == _REPLAYED and not seen.picture_stays:
+        yield (
+            f"Its render() changes {seen.picture_changes}. That is undone after each picture by simulating the episode "
+            "again, which takes as long as going back: let render() only read."
         )
     elif seen.picture_changes and used != "fork":  # there, what is drawn is a copy that is thrown away
         yield (

@@ -12,6 +12,8 @@ from p2pclient.common.differences import Difference, value_text
 from p2pclient.envhost.checking import (
     PROCESS,
     RAISED,
+    REMEMBERED,
+    REPEATED,
     RESIMULATED,
     RESTORED,
     RESULT,
@@ -31,6 +33,9 @@ _SENTENCES = {
     RESULT: "Frame {frame} gave something else when it was simulated again, although the state is the same.",
     RAISED: "Frame {frame} could be simulated once, but going back to it and simulating it again fails:",
     PROCESS: "Frame {frame} came out differently in a second process that ran the same inputs without going back.",
+    REPEATED: "Frame {frame} came out differently when the first episode was begun once more in the same process, from "
+    "the same seed with the same inputs.",
+    REMEMBERED: "An episode comes out differently once functools.lru_cache or cache has forgotten what it remembers.",
 }
 _STRAIGHT_PROCESS = "Frame {frame} came out differently in a second process that ran the same inputs."
 _FIRST_STATE = "The first state of an episode differs between two processes, although the seed is the same."
@@ -48,6 +53,10 @@ _ADVICE = {
     RAISED: "Something outside of the state remembers what was simulated. It must be part of the state.",
     PROCESS: "Something differs from process to process: a seed that is not used, the time, addresses of objects, the "
     "order of a set. Or rollbacks leave traces that show only here.",
+    REMEMBERED: "What is remembered depends on more than its arguments, such as on random draws, and outlives the "
+    "episode: neither a reset nor going back reaches it. Make it an attribute of the environment, set by reset.",
+    REPEATED: "Something outlives the episode that neither a reset nor going back reaches: a cache, a variable of a "
+    "module or class. Who returns to a match, or plays a second one in the same process, would differ.",
 }
 
 
@@ -58,16 +67,21 @@ def print_verdict(
     report: CheckReport,
     causes: Sequence[str] = (),
     width: int | None = None,
+    *,
+    flags: Sequence[str] = (),
+    takes_max_steps: bool = False,
 ) -> None:
     """Print the verdict.
 
     Args:
         causes: sentences that name what is probably behind it.
         width: columns at which lines are broken; None for not at all.
+        flags: words of the command line that a finding may depend on, beside what ``plan`` and ``env_args`` say.
+        takes_max_steps: the environment ends its episodes where ``--max-steps`` says.
     """
     if report.finding is not None:
         _print_finding(env, report.finding, causes, width, goes_back=report.goes_back)
-        print(f"\nThis command finds it again: {repeat_command(env, env_args, plan, report.finding)}")
+        print(f"\nThis command finds it again: {repeat_command(env, env_args, plan, report.finding, flags)}")
         return
     if report.is_vacuous:
         say(f"{env} cannot be checked: {vacuous_reason(report)}", width)
@@ -78,7 +92,7 @@ def print_verdict(
             width,
         )
     else:
-        _print_fine(env, plan, report, width)
+        _print_fine(env, plan, report, width, takes_max_steps=takes_max_steps)
     for cause in causes:
         say(cause, width)
 
@@ -126,13 +140,16 @@ def _print_finding(env: str, finding: Finding, causes: Sequence[str], width: int
         say(sentence, width)
 
 
-def repeat_command(env: str, env_args: Mapping[str, Any], plan: CheckPlan, finding: Finding) -> str:
+def repeat_command(
+    env: str, env_args: Mapping[str, Any], plan: CheckPlan, finding: Finding, flags: Sequence[str] = ()
+) -> str:
     """Return the command line that comes to the same finding, if anything about it can be repeated."""
     words = ["tandem", "check", env, "--frames", str(plan.frames), "--distance", str(plan.distance)]
-    words += ["--seeds", str(finding.seed + 1)]
+    # What shows only after all other episodes needs as many of them.
+    words += ["--seeds", str(plan.seeds if finding.kind == REPEATED else finding.seed + 1)]
     for name, value in env_args.items():
         words += ["--env-arg", f"{name}={json.dumps(value)}"]
-    return shlex.join(words)
+    return shlex.join([*words, *flags])
 
 
 def finding_sentence(finding: Finding, *, goes_back: bool = True) -> str:
@@ -144,7 +161,7 @@ def finding_sentence(finding: Finding, *, goes_back: bool = True) -> str:
     return _SENTENCES[finding.kind].format(frame=finding.frame)
 
 
-def _print_fine(env: str, plan: CheckPlan, report: CheckReport, width: int | None) -> None:
+def _print_fine(env: str, plan: CheckPlan, report: CheckReport, width: int | None, *, takes_max_steps: bool) -> None:
     say(
         f"{env} can be rolled back: {report.rollbacks} rollbacks, up to {plan.distance} frames deep, and each of "
         f"the {report.resimulated} frames simulated again came out the same.",
@@ -162,11 +179,14 @@ def _print_fine(env: str, plan: CheckPlan, report: CheckReport, width: int | Non
         say(f"Rolled back over the end of {report.ends} episode{'s' if report.ends > 1 else ''}.", width)
     else:
         half, tried = plan.frames // 2, min(plan.frames, report.frames)
-        say(f"No episode ended in {tried} frames. With --max-steps {half} the end is tried as well.", width)
+        advice = f"With --max-steps {half} the end is tried as well." if takes_max_steps else "Its end was not tried."
+        say(f"No episode ended in {tried} frames. {advice}", width)
 
 
-def verdict_data(env: str, env_args: Mapping[str, Any], plan: CheckPlan, report: CheckReport) -> dict[str, Any]:
-    """Return the verdict as JSON values."""
+def verdict_data(
+    env: str, env_args: Mapping[str, Any], plan: CheckPlan, report: CheckReport, flags: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Return the verdict as JSON values. ``flags``: as for :func:`print_verdict`."""
     finding = report.finding
     fine = "fine" if report.goes_back else "lockstep"
     verdict = "wrong" if finding is not None else "unchecked" if report.is_vacuous else fine
@@ -189,7 +209,7 @@ def verdict_data(env: str, env_args: Mapping[str, Any], plan: CheckPlan, report:
         "cut_short": report.cut_short,
         "inputs_matter": report.inputs_matter,
         "finding": None if finding is None else _finding_data(finding),
-        "repeat": None if finding is None else repeat_command(env, env_args, plan, finding),
+        "repeat": None if finding is None else repeat_command(env, env_args, plan, finding, flags),
     }
 
 

@@ -7,6 +7,7 @@ import sys
 
 from p2pclient.cli.client import Client, run_headless, run_with_window
 from p2pclient.cli.join import reporter
+from p2pclient.common.match_settings import MAX_RATE_HZ, match_frames
 from p2pclient.runtime.logs import start_logging
 from p2pclient.runtime.presenter import WindowLink
 from p2pclient.settings.flags import (
@@ -20,7 +21,7 @@ from p2pclient.settings.flags import (
     add_out_flag,
     environment_arguments,
     host_options,
-    match_length,
+    match_episodes,
 )
 from p2pclient.settings.process_flags import add_process_flags, process_options
 
@@ -37,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_hook_flag(parser)
     add_fork_flag(parser)
     add_inline_flag(parser)
-    add_match_flags(parser)
+    add_match_flags(parser, own_rate=True)
     add_out_flag(parser)
     add_process_flags(parser)
     add_log_flags(parser)
@@ -49,7 +50,9 @@ def run(arguments: argparse.Namespace) -> int:
         print("tandem: --headless needs --bot NAME: without a window nobody can press keys", file=sys.stderr)
         return 2
     start_logging(arguments.log_level)
-    episodes, frames = match_length(arguments)
+    episodes = match_episodes(arguments)
+    # Told before anything is opened, as far as it is known: the environment's own rate is not yet.
+    match_frames(arguments.seconds, MAX_RATE_HZ if arguments.rate is None else arguments.rate)
     env_args = environment_arguments(arguments)
     process = process_options(arguments)
 
@@ -72,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
             input_delay=arguments.input_delay.frames,
             prediction=tuple(arguments.prediction.split(",")),
             episodes=episodes,
-            frames=frames,
+            seconds=arguments.seconds,
             headless=arguments.headless,
             linger=not arguments.headless,
             host_options=options,

@@ -8,6 +8,7 @@
     |-- RemoteProtocolError   a peer or client sent something it must not: counted by reason
     |-- EnvHostError          the environment or its host failed: carries cause and traceback
     |   `-- EnvHostGone       the host process is dead, hung or closed; it is never used again
+    |       `-- EnvHostHung   a call into the environment did not return: names it
     |-- TransportError        bytes cannot be carried to a peer
     |-- SignalingError        the server refused or cannot be reached: one stable code per refusal
     |-- RecordingError        a run folder cannot be written or read
@@ -65,6 +66,23 @@ class EnvHostError(TandemError):
 
 class EnvHostGone(EnvHostError):
     """The host process died, missed a deadline or was closed. It is replaced, never reused."""
+
+
+class EnvHostHung(EnvHostGone):
+    """The host was ended because a call into the environment did not return.
+
+    ``call`` is ``make``, ``reset``, ``step``, ``render`` or another command; ``frame`` is None where it has none.
+    """
+
+    def __init__(self, message: str, *, call: str, frame: Optional[int], seconds: float) -> None:
+        super().__init__(message)
+        self.call = call
+        self.frame = frame
+        self.seconds = seconds
+
+    def within(self, message: str) -> "EnvHostHung":
+        """Return the same with another message, which says more of where it was."""
+        return EnvHostHung(message, call=self.call, frame=self.frame, seconds=self.seconds)
 
 
 class TransportError(TandemError):

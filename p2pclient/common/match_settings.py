@@ -19,6 +19,22 @@ ON_DESYNC = ("end", "resimulate")
 ON_DROP = ("end", "go-on")
 
 
+def match_frames(seconds: float | None, rate_hz: float) -> int:
+    """Return how many frames a match of so many seconds has; 0 if no length is given.
+
+    Raises:
+        ConfigurationError: the rate or the length is out of range, named as the flags are.
+    """
+    if not 1 <= rate_hz <= MAX_RATE_HZ:
+        raise ConfigurationError("--rate", rate_hz, f"1 to {MAX_RATE_HZ}")
+    if seconds is None:
+        return 0
+    frames = round(seconds * rate_hz)
+    if not 1 <= frames <= MAX_FRAMES:
+        raise ConfigurationError("--seconds", seconds, f"1 to {MAX_FRAMES} frames long")
+    return frames
+
+
 class MatchSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What all peers of a match must agree on. Chosen by the server; checked wherever it is built or received.
 

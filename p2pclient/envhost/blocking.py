@@ -7,13 +7,22 @@ from time import perf_counter
 from types import TracebackType
 from typing import Any
 
-from p2pclient.common.errors import ConfigurationError, EnvHostGone
-from p2pclient.envhost.exchange import BatchReply, Command, Deadlines, batch_error, batch_request, load_error
+from p2pclient.common.errors import ConfigurationError, EnvHostGone, EnvHostHung
+from p2pclient.envhost.exchange import (
+    BatchReply,
+    Command,
+    Deadlines,
+    batch_error,
+    batch_request,
+    gone_words,
+    load_error,
+)
 from p2pclient.envhost.process import HostSpec, spawn
 from p2pclient.envhost.running import RunningHost
 from p2pclient.envhost.values import MalformedValueError, decode, encode
 
 _POLITE_SECONDS = 2.0
+_NAMING_SECONDS = 5.0
 
 
 class BlockingEnvHost:
@@ -30,7 +39,9 @@ class BlockingEnvHost:
         self, spec: HostSpec, on_progress: Callable[[float | None, str], None] = lambda share, text: None
     ) -> None:
         self.spec = spec
-        self._deadlines = Deadlines(spec.reset_timeout)
+        # Who watches single calls names what hangs, and is given the time to do so.
+        longest = max(spec.call_limits.values(), default=0.0) if spec.call_limits else 0.0
+        self._deadlines = Deadlines(spec.reset_timeout, longest + _NAMING_SECONDS if longest else None)
         self._last_id = 0
         self._gone: EnvHostGone | None = None
         try:
@@ -91,25 +102,27 @@ class BlockingEnvHost:
             self._end(_POLITE_SECONDS)
 
     def _load(self, on_progress: Callable[[float | None, str], None]) -> dict[str, Any]:
-        end = perf_counter() + self.spec.init_timeout
-        request = self.spec.init_request(0, self._process.views.place)
-        reply = self._exchange(encode(request, "init"), self.spec.init_timeout)
+        seconds = self.spec.init_timeout
+        end = perf_counter() + seconds + (_NAMING_SECONDS if self.spec.call_limits else 0.0)
+        request = self.spec.init_request(0, self._process.views.place, self._process.account)
+        reply = self._exchange(encode(request, "init"), end - perf_counter(), seconds)
         while reply[1] == "progress":
             on_progress(reply[2]["share"], reply[2]["text"])
-            reply = self._exchange(None, end - perf_counter())
+            reply = self._exchange(None, end - perf_counter(), seconds)
         if reply[1] != "ready":
             raise load_error(self.spec.env, reply[2])
         ready: dict[str, Any] = reply[2]
         self._deadlines.learn(["step"], [ready["step_us"]])
         return ready
 
-    def _exchange(self, data: bytes | None, seconds: float) -> list[Any]:
+    def _exchange(self, data: bytes | None, seconds: float, told: float | None = None) -> list[Any]:
+        """Send a request, and return the next reply. ``told``: the seconds that are named if there is none in time."""
         pipe = self._process.pipe
         try:
             if data is not None:
                 pipe.send_bytes(data)
             if not pipe.poll(None if self.spec.inline else max(0.0, seconds)):
-                raise self._fail(f"no answer within {seconds:.3g} s")
+                raise self._fail(f"no answer within {seconds if told is None else told:.3g} s{self._process.doing()}")
             reply: list[Any] = decode(pipe.recv_bytes())
         except (EOFError, OSError):
             self._process.reap(1.0)
@@ -120,8 +133,12 @@ class BlockingEnvHost:
 
     def _fail(self, cause: str) -> EnvHostGone:
         self._end(0.0)
-        cause += self._process.last_output()
-        self._gone = EnvHostGone(f"the environment host of {self.spec.env} is gone: {cause}")
+        hang, printed = self._process.hang, self._process.last_output()
+        message = gone_words(self.spec.env, f"{hang or cause}{printed}")
+        if hang is None:
+            self._gone = EnvHostGone(message)
+        else:
+            self._gone = EnvHostHung(message, call=hang.call, frame=hang.frame, seconds=hang.seconds)
         return self._gone
 
     def _end(self, patience: float) -> None:

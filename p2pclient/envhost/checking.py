@@ -21,23 +21,29 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from p2pclient.common.differences import Difference, find_differences
-from p2pclient.common.errors import EnvHostError, EnvHostGone
+from p2pclient.common.errors import EnvHostError, EnvHostGone, EnvHostHung
 from p2pclient.common.frames import NULL_FRAME
 from p2pclient.common.seeds import derive_seed
 from p2pclient.envhost.blocking import BlockingEnvHost
+from p2pclient.envhost.exchange import gone_reason
 from p2pclient.envhost.random_inputs import RandomInputs
 from p2pclient.rollback.session import Load, Save, Step
 from p2pclient.rollback.sync_test import SyncCommand, SyncTestSession
 
 RESTORED, RESIMULATED, RESULT, RAISED, PROCESS = "restored", "resimulated", "result", "raised", "process"
+REPEATED, REMEMBERED = "repeated", "remembered"
 """Kinds of findings: the state after going back, the state after simulating again, what that step gave beside the state
-(rewards, ends, infos), an error in it, and another process that differs."""
+(rewards, ends, infos), an error in it, another process that differs; an episode that is begun once more, and what a
+function remembers of earlier ones."""
 
 _RESULT_FIELDS = ("rewards", "terminations", "truncations", "infos", "ended")
 """What a step's result holds behind the checksum."""
 
 _TRIED_INPUTS = 120
 """Frames of other inputs after which checksums must have shown that inputs matter."""
+
+_REPEATED_FRAMES = 120
+"""Of the first episode, which is begun once more after all others."""
 
 _MEASURED = 60
 """Frames over which costs are measured."""
@@ -65,7 +71,7 @@ class Finding:
     """The first thing that was not as it must be."""
 
     kind: str
-    """One of the five kinds above."""
+    """One of the seven kinds above."""
     seed: int
     """Of :class:`CheckPlan`."""
     episode: int
@@ -164,6 +170,9 @@ def check_rollback(
         report.cut_short |= left > 0
     if report.goes_back:
         report.inputs_matter = any(_other_inputs_show(other, seed, seen) for seed, seen in lines.items())
+        frame = _differs_again(other, 0, lines[0])
+        if frame is not None:
+            report.finding = Finding(REPEATED, 0, report.episodes, frame)
     else:
         report.inputs_matter = any(_unequal_inputs_show(host, other, seed) for seed in lines)
     return report
@@ -226,7 +235,18 @@ class _Episode:
         """Inputs of the frame that comes next."""
 
     def run(self, most: int, tell: Callable[[], None]) -> int:
-        """Play ``most`` frames, fewer if the episode ends or the time is over before; return how many."""
+        """Play ``most`` frames, fewer if the episode ends or the time is over before; return how many.
+
+        Raises:
+            EnvHostHung: a call does not return; says in which episode.
+        """
+        try:
+            return self._play(most, tell)
+        except EnvHostHung as error:
+            where = f"in episode {self._episode + 1} with seed {self._seed}"
+            raise error.within(f"{where}, {gone_reason(self._host.spec.env, error)}") from error
+
+    def _play(self, most: int, tell: Callable[[], None]) -> int:
         self._begin()
         while self._report.finding is None and self._done < most and not self._is_past_end:
             if self._done > self._plan.distance and self._is_over():
@@ -418,6 +438,17 @@ def _unequal_inputs_show(host: BlockingEnvHost, other: BlockingEnvHost, seed: in
         if len(found) > 1:
             return True
     return False
+
+
+def _differs_again(host: BlockingEnvHost, seed: int, seen: Sequence[bytes]) -> int | None:
+    """Return the frame at which the first episode of a seed differs from ``seen`` when it is begun once more, after
+    others in the same process; None if it comes out the same."""
+    inputs = RandomInputs(host.ready["action_spaces"], random.Random(f"{seed} 0"))
+    host.run([["reset", seed]])
+    for frame, checksum in enumerate(seen[:_REPEATED_FRAMES]):
+        if host.run([["step", frame, inputs.next_line()]]).results[0][0] != checksum:
+            return frame
+    return None
 
 
 def _other_inputs_show(host: BlockingEnvHost, seed: int, seen: Sequence[bytes]) -> bool:

@@ -26,6 +26,7 @@ from p2pclient.envhost.exchange import (
     batch_error,
     batch_request,
     fail,
+    gone_words,
     load_error,
     reload_error,
     settle,
@@ -308,7 +309,7 @@ class EnvHost:
         self._fail_all(error or self._gone())
 
     def _gone(self) -> EnvHostGone:
-        return EnvHostGone(f"the environment host of {self.spec.env} is gone: {self.cause}")
+        return EnvHostGone(gone_words(self.spec.env, str(self.cause)))
 
     def _fail_all(self, error: EnvHostGone) -> None:
         self._stop_timer()

@@ -55,6 +55,16 @@ def load_error(env: str, error: dict[str, Any]) -> EnvHostGone:
     return EnvHostGone(f"{env} could not be loaded: {error['message']}", traceback=error["traceback"])
 
 
+def gone_reason(env: str, error: EnvHostGone) -> str:
+    """Return what the message of a host that is gone says behind that."""
+    return str(error).removeprefix(gone_words(env, ""))
+
+
+def gone_words(env: str, cause: str) -> str:
+    """Return the message of a host that is gone."""
+    return f"the environment host of {env} is gone: {cause}"
+
+
 def reload_error(env: str, error: dict[str, Any]) -> EnvHostError:
     """Return what the ``error`` reply to ``reload`` stands for. The code that was loaded before is still in use."""
     return EnvHostError(f"the new code of {env} could not be loaded: {error['message']}", traceback=error["traceback"])
@@ -63,7 +73,8 @@ def reload_error(env: str, error: dict[str, Any]) -> EnvHostError:
 class Deadlines:
     """How long a batch may take: 20 times what is expected from what its commands took so far, at least 1 s.
 
-    The mean moves by a tenth with every measurement; a command not seen yet counts as :data:`UNSEEN_US`.
+    ``least`` takes the place of that second. The mean moves by a tenth with every measurement; a command not seen yet
+    counts as :data:`UNSEEN_US`.
     """
 
     FACTOR = 20
@@ -72,8 +83,9 @@ class Deadlines:
     SLOW_AT_FIRST_US = 500_000.0
     """For the first picture: it loads fonts and tiles."""
 
-    def __init__(self, reset_timeout: float) -> None:
+    def __init__(self, reset_timeout: float, least: float | None = None) -> None:
         self._reset_timeout = reset_timeout
+        self._least = self.LEAST_SECONDS if least is None else least
         self._mean_us: dict[str, float] = {"render": self.SLOW_AT_FIRST_US}
 
     def of(self, names: Sequence[str]) -> float:
@@ -86,7 +98,7 @@ class Deadlines:
                 resets += 1
             else:
                 expected += seen.get(name, unseen)
-        return max(self.LEAST_SECONDS, self.FACTOR * expected / 1e6) + resets * self._reset_timeout
+        return max(self._least, self.FACTOR * expected / 1e6) + resets * self._reset_timeout
 
     def learn(self, names: Sequence[str], costs_us: Sequence[int]) -> None:
         """Take in what commands cost."""

@@ -111,9 +111,11 @@ class EnvironmentHost:
         self._act_up(spec, "import")
         registry, simulation_of, load_hook, forks_of = _import_envs()
         self._act_up(spec, "init")
+        from p2pclient.envhost.host_account import note_commands, open_account
         from p2pclient.envhost.host_views import open_views, rendering  # NumPy comes with it
 
         self._views = open_views(spec.pop("views", None)) or self._views
+        account = open_account(spec.pop("account", None))
         local, thorough = bool(spec.get("local")), bool(spec.get("thorough"))
         folder, hook_name = spec.get("folder"), spec.get("step_hook")
         if folder and folder not in sys.path and (hook_name or (local and _is_factory(registry, name))):
@@ -130,19 +132,21 @@ class EnvironmentHost:
                 runner.acts.update(_examination(registry, spec, simulation))
             if spec.get("allow_faults"):
                 Faults(simulation, runner.acts)
+            note_commands(runner.acts, account)
             return runner
 
         forks = forks_of(bool(spec.get("fork", True)), hook, make_runner, (self._pipe.fileno(),))
-        environment = registry.create(
-            name,
-            args,
-            beat.tell,
-            local=local,
-            trusted_args=bool(spec.get("trusted_args")),
-            thorough=thorough,
-            seats=spec.get("seats"),
-            forks=forks,
-        )
+        with account.of("make"):
+            environment = registry.create(
+                name,
+                args,
+                beat.tell,
+                local=local,
+                trusted_args=bool(spec.get("trusted_args")),
+                thorough=thorough,
+                seats=spec.get("seats"),
+                forks=forks,
+            )
         check_packages(self._folder, sys.path)  # again: importing the environment may have changed the path
         beat.tell(None, "Almost ready")
         data: Dict[str, Any] = registry.describe(environment, name, args)
@@ -247,7 +251,11 @@ def _examination(registry: Any, spec: Dict[str, Any], simulation: Any) -> Dict[s
     from envs.examination import examination_commands
 
     allowed = {name: spec.get(name) for name in ("local", "trusted_args", "seats")}
-    return examination_commands(lambda: registry.create(spec["env"], spec["args"], graded=False, **allowed), simulation)
+
+    def make(**more: Any) -> Any:
+        return registry.create(spec["env"], {**spec["args"], **more}, graded=False, **allowed)
+
+    return examination_commands(make, simulation)
 
 
 def _is_factory(registry: Any, name: str) -> bool:

@@ -18,6 +18,7 @@ import warnings
 import weakref
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
+from envs.account import ACCOUNT
 from p2pclient.common.errors import EnvHostError
 from p2pclient.envhost.host_batch import BatchRunner, result_reply
 from p2pclient.envhost.host_fork_wire import Answer, WireClosedError, end_with, is_alive, receive, send
@@ -135,6 +136,7 @@ class ForkingRunner:
         if self._lifetime < 0:
             return
         os.close(self._lifetime)  # kills them: see end_with()
+        ACCOUNT.forget_forks()
         self._lifetime = -1
         for copy in {self._current, *self._waiting.values()}:
             copy.end.close()
@@ -225,6 +227,7 @@ def _begin_worker(
         for descriptor in strange:
             os.close(descriptor)
         end_with(lifetime)
+        ACCOUNT.enter_fork()
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # whoever ends is gone, without being waited for
         for name in ("SIGINT", "SIGTERM"):
             signal.signal(getattr(signal, name), signal.SIG_DFL)

@@ -50,14 +50,10 @@ def open_views(place: Optional[Dict[str, Any]]) -> Optional[ViewWriter]:
     """
     if place is None:
         return None
-    slots, slot_bytes, token = int(place["slots"]), int(place["slot_bytes"]), bytes(place["token"])
+    slots, slot_bytes = int(place["slots"]), int(place["slot_bytes"])
     size = slots * slot_bytes
     try:
-        memory = _map(place, size + len(token))
-        if memory[size:] != token:
-            raise OSError("it is not the client's")
-        if "descriptor" in place:
-            os.close(place["descriptor"])  # the mapping has its own; any other one would be somebody else's
+        memory = open_memory(place, size)
     except (OSError, ValueError) as error:
         # As when a program that started Python for the client passes no descriptors on.
         print(f"Pictures go through the pipe: the client's memory cannot be opened ({error}).", flush=True)
@@ -65,10 +61,23 @@ def open_views(place: Optional[Dict[str, Any]]) -> Optional[ViewWriter]:
     return ViewWriter(memory, slots, slot_bytes)
 
 
-def _map(place: Dict[str, Any], size: int) -> mmap.mmap:
+def open_memory(place: Dict[str, Any], size: int) -> mmap.mmap:
+    """Return memory that is shared with the client: ``size`` bytes, and what tells that they are the client's.
+
+    Raises:
+        OSError: it cannot be opened, or is not the client's.
+        ValueError: it is not as large.
+    """
+    token = bytes(place["token"])
     if sys.platform == "win32":
-        return mmap.mmap(-1, size, tagname=place["name"])
-    return mmap.mmap(int(place["descriptor"]), size)
+        memory = mmap.mmap(-1, size + len(token), tagname=place["name"])
+    else:
+        memory = mmap.mmap(int(place["descriptor"]), size + len(token))
+    if memory[size:] != token:
+        raise OSError("it is not the client's")
+    if "descriptor" in place:
+        os.close(place["descriptor"])  # the mapping has its own; any other one would be somebody else's
+    return memory
 
 
 def rendering(render: Callable[[], Dict[str, Any]], writer: Optional[ViewWriter]) -> Callable[..., Dict[str, Any]]:

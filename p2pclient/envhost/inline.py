@@ -13,6 +13,7 @@ import threading
 from multiprocessing.connection import Pipe
 from pathlib import Path
 
+from p2pclient.envhost.hanging import Hang
 from p2pclient.envhost.host import EnvironmentHost
 from p2pclient.envhost.values import encode
 from p2pclient.envhost.views import ViewMemory
@@ -29,6 +30,8 @@ class InlineProcess:
     def __init__(self) -> None:
         self.pipe, theirs = Pipe(duplex=True)
         self.views = ViewMemory(None)  # there is no other process to share memory with
+        self.account = None  # deadlines do not count
+        self.hang: Hang | None = None
         root = Path(__file__).resolve().parent.parent.parent
         self._host = EnvironmentHost(theirs, str(root))
         self._theirs = theirs
@@ -56,6 +59,10 @@ class InlineProcess:
         """Wait up to ``timeout`` seconds for the end; True if it came."""
         self._thread.join(timeout)
         return not self._thread.is_alive()
+
+    def doing(self) -> str:
+        """Nothing: a debugger knows."""
+        return ""
 
     def describe_end(self) -> str:
         """Say how it ended."""

@@ -18,6 +18,7 @@ from typing import Any
 
 from p2pclient.envhost import process_windows
 from p2pclient.envhost.folder import START_SCRIPT, build_host_folder
+from p2pclient.envhost.hanging import Hang, HangWatch, make_account, words_of
 from p2pclient.envhost.running import RunningHost
 from p2pclient.envhost.surroundings import make_environment
 from p2pclient.envhost.views import ViewMemory, make_shared_memory
@@ -46,6 +47,9 @@ class HostSpec:
     """Seconds that a reset may take."""
     memory_mb: int | None = None
     """Memory that the host may take, with all that it starts; None for no limit. One that takes more is ended."""
+    call_limits: Mapping[str, float] | None = None
+    """Seconds that single calls into the environment may take, as :class:`~p2pclient.envhost.hanging.HangWatch` has
+    them: then the host notes each, and one that hangs is ended and named. None: there are deadlines of batches only."""
     pin_cpu: bool = True
     """Keep NumPy, BLAS and libm to instructions that all machines have, so that floats agree between them."""
     local: bool = False
@@ -70,14 +74,18 @@ class HostSpec:
     load_faults: tuple[Mapping[str, Any], ...] = ()
     """With ``allow_faults``: where to block while loading: ``{"at": "import"|"init", "seconds", "hold_lock"}``."""
 
-    def init_request(self, request_id: int, views: Mapping[str, Any] | None = None) -> list[Any]:
-        """Return the request that makes the host load the environment. ``views``: see :attr:`HostProcess.views`."""
+    def init_request(
+        self, request_id: int, views: Mapping[str, Any] | None = None, account: Mapping[str, Any] | None = None
+    ) -> list[Any]:
+        """Return the request that makes the host load the environment. ``views`` and ``account``: where it finds the
+        memory of :attr:`HostProcess.views` and :attr:`HostProcess.account`."""
         spec: dict[str, Any] = {"env": self.env, "args": dict(self.args), "allow_faults": self.allow_faults}
         spec.update(local=self.local, trusted_args=self.trusted_args, thorough=self.thorough, fork=self.fork)
         spec.update(folder=_working_folder() if self.local or self.step_hook else None, step_hook=self.step_hook)
         spec.update(seats=self.seats)
         spec["load_faults"] = [dict(fault) for fault in self.load_faults]
         spec["views"] = None if views is None else dict(views)
+        spec["account"] = None if account is None else dict(account)
         return [request_id, "init", spec]
 
 
@@ -91,10 +99,17 @@ class HostProcess:
         log_path: Path | None,
         log_start: int,
         shared: SharedMemory | None = None,
+        account: SharedMemory | None = None,
     ):
         self.pipe = pipe
         self.views = ViewMemory(shared)
         """Memory for its pictures; the host is told of it with ``init``."""
+        self.account = account.place if account is not None else None
+        """Where the host finds the memory in which it notes what it does; told with ``init``."""
+        self.hang: Hang | None = None
+        """The call for which it was ended."""
+        self._noted = account.memory if account is not None else None
+        self._calls: HangWatch | None = None
         self._process = process
         self._log_path = log_path
         self._log_start = log_start
@@ -121,12 +136,20 @@ class HostProcess:
                 pass  # Ended a moment ago (macOS says PermissionError of a zombie's group).
         self._process.kill()
 
-    def hold_to(self, memory_mb: int | None) -> None:
-        """Watch it until it ends: end it if it takes more memory, and keep its log within bounds."""
-        self._watch.start(memory_mb, self._kill_for)
+    def hold_to(self, memory_mb: int | None, call_limits: Mapping[str, float] | None = None) -> None:
+        """Watch it until it ends: end it if it takes more memory or hangs, and keep its log within bounds."""
+        if self._noted is not None and call_limits is not None:
+            self._calls = HangWatch(self._noted, call_limits)
+        self._watch.start(memory_mb, self._kill_for, self._calls)
 
-    def _kill_for(self, reason: str) -> None:
-        self._killed_for = reason
+    def doing(self) -> str:
+        """Return in words which call into the environment runs, as the end of a sentence; empty if that is unknown."""
+        call, frame = self._calls.current() if self._calls is not None else ("", None)
+        return f"; it was busy with {words_of(call, frame)}" if call else ""
+
+    def _kill_for(self, reason: str | Hang) -> None:
+        self._killed_for = str(reason)
+        self.hang = reason if isinstance(reason, Hang) else None
         self.kill()
 
     def reap(self, timeout: float) -> bool:
@@ -200,7 +223,8 @@ def start_process(spec: HostSpec) -> HostProcess:
     log_start = 0
     log_path = Path(spec.log_path) if spec.log_path is not None else None
     shared = make_shared_memory()
-    inherited = shared.descriptors if shared is not None else ()
+    account = make_account(spec.call_limits)
+    inherited = [number for memory in (shared, account) if memory is not None for number in memory.descriptors]
     try:
         if log_path is not None:
             log, log_start = open_log(log_path)
@@ -217,16 +241,17 @@ def start_process(spec: HostSpec) -> HostProcess:
             env=make_environment(os.environ, pin_cpu=spec.pin_cpu, hash_seed=spec.hash_seed),
             **options,
         )
-        host = HostProcess(process, ours, log_path, log_start, shared)
-        host.hold_to(spec.memory_mb)
+        host = HostProcess(process, ours, log_path, log_start, shared, account)
+        host.hold_to(spec.memory_mb, spec.call_limits)
         return host
     except BaseException:
         ours.close()
         raise
     finally:
         theirs.close()
-        if shared is not None:
-            shared.let_go()
+        for memory in (shared, account):
+            if memory is not None:
+                memory.let_go()
         if log is not None:
             os.close(log)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from p2pclient.envhost.hanging import Hang
 from p2pclient.envhost.views import ViewMemory
 
 
@@ -15,6 +16,12 @@ class RunningHost(Protocol):
 
     views: ViewMemory
     """Memory for its pictures; the host is told of it with ``init``."""
+
+    account: Any
+    """Where the host finds the memory in which it notes what it does, told with ``init``; None if nobody asked."""
+
+    hang: Hang | None
+    """The call for which it was ended; None if it was not for one."""
 
     @property
     def pid(self) -> int:
@@ -28,6 +35,9 @@ class RunningHost(Protocol):
 
     def reap(self, timeout: float) -> bool:
         """Wait up to ``timeout`` seconds for its end; True if it came."""
+
+    def doing(self) -> str:
+        """Return which call into the environment runs as the end of a sentence; empty if that is unknown."""
 
     def describe_end(self) -> str:
         """Say how it ended."""

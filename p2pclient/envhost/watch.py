@@ -15,10 +15,12 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from time import perf_counter
 
 import psutil
 
 from p2pclient.envhost import process_windows
+from p2pclient.envhost.hanging import Hang, HangWatch
 
 LOG_KEPT_BYTES = 10 << 20
 """How much of the beginning of a host's output is kept; as much again may follow until it is cut."""
@@ -42,22 +44,23 @@ class Watch:
         self._log_start = log_start
         self._ended = threading.Event()
 
-    def start(self, memory_mb: int | None, over: Callable[[str], None]) -> None:
+    def start(self, memory_mb: int | None, over: Callable[[str | Hang], None], calls: HangWatch | None = None) -> None:
         """Begin to look.
 
         Args:
             memory_mb: what the host may take with all processes it started; None for no limit.
-            over: called in the thread with a sentence, once, if it takes more.
+            over: called in the thread, once, with a sentence if it takes more, or with the call that hangs.
+            calls: sees what hangs; None if nobody looks.
         """
-        if memory_mb is not None or self._log_path is not None:
+        if memory_mb is not None or self._log_path is not None or calls is not None:
             name = f"envhost-watch-{self._pid}"
-            threading.Thread(target=self._run, args=(memory_mb, over), name=name, daemon=True).start()
+            threading.Thread(target=self._run, args=(memory_mb, over, calls), name=name, daemon=True).start()
 
     def stop(self) -> None:
         """The host is gone."""
         self._ended.set()
 
-    def _run(self, memory_mb: int | None, over: Callable[[str], None]) -> None:
+    def _run(self, memory_mb: int | None, over: Callable[[str | Hang], None], calls: HangWatch | None) -> None:
         while not self._ended.wait(_LOOK_SECONDS):
             if self._log_path is not None:
                 cut_log(self._log_path, self._log_start)
@@ -66,6 +69,10 @@ class Watch:
                 if taken > memory_mb and not self._ended.is_set():
                     over(f"the environment took more than {memory_mb} MB of memory ({taken} MB)")
                     return
+            hang = calls.look(perf_counter()) if calls is not None else None
+            if hang is not None and not self._ended.is_set():
+                over(hang)
+                return
 
 
 def open_log(path: Path) -> tuple[int, int]:

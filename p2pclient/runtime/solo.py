@@ -11,6 +11,7 @@ from typing import Any
 
 from p2pclient import __version__
 from p2pclient.common.errors import EnvHostError, EnvHostGone
+from p2pclient.common.match_settings import match_frames
 from p2pclient.common.presentation import Presentation, Screen
 from p2pclient.common.seeds import derive_seed
 from p2pclient.envhost.client import EnvHost
@@ -43,7 +44,8 @@ class SoloSettings:
     prediction: tuple[str, ...] = ("auto",)
     """Nothing is missing here, but what is asked for must exist."""
     episodes: int = 1
-    frames: int = 0
+    seconds: float | None = None
+    """Length of a match, in nominal frames of its rate; None for no limit."""
     headless: bool = False
     linger: bool = True
     host_options: Mapping[str, Any] = field(default_factory=dict)
@@ -138,16 +140,17 @@ class SoloClient(PlayingClient):
         seed = secrets.randbits(31) if settings.seed is None else settings.seed + len(self.played)
         seats = tuple(range(ready["seats"]))
         bot_seats = seats if settings.all_bots else seats[1:]
+        rate = settings.rate_hz or float(ready["nominal_rate_hz"])
         bots = {s: (settings.bot, derive_seed(seed, "bot", s)) for s in bot_seats} if settings.bot else {}
         return MatchPlan(
             match_id="solo",
             seed=seed,
             env=ready,
             local_seats=seats,
-            rate_hz=settings.rate_hz or float(ready["nominal_rate_hz"]),
+            rate_hz=rate,
             input_delay=settings.input_delay,
             episodes=settings.episodes,
-            frames=settings.frames,
+            frames=match_frames(settings.seconds, rate),
             render=not settings.headless,
             bots=bots,
             version=__version__,

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from p2pclient.common.errors import ConfigurationError
-from p2pclient.common.match_settings import MAX_FRAMES, MAX_RATE_HZ, ON_DESYNC
+from p2pclient.common.match_settings import ON_DESYNC, match_frames
 from p2pclient.runtime.logs import LEVELS
 
 DEFAULT_ENV = "cogrid:Overcooked-CrampedRoom-V0"
@@ -120,9 +120,12 @@ def host_options(arguments: argparse.Namespace) -> dict[str, Any]:
     return options
 
 
-def add_match_flags(parser: argparse.ArgumentParser) -> None:
-    """Rate, window, delay and length of a match."""
-    parser.add_argument("--rate", type=number, default=15.0, metavar="HZ", help="frames per second (default: 15)")
+def add_match_flags(parser: argparse.ArgumentParser, *, own_rate: bool = False) -> None:
+    """Rate, window, delay and length of a match. ``own_rate``: without ``--rate`` it is the environment's own."""
+    default, said = (None, "the environment's own") if own_rate else (15.0, "15")
+    parser.add_argument(
+        "--rate", type=number, default=default, metavar="HZ", help=f"frames per second (default: {said})"
+    )
     parser.add_argument(
         "--window",
         type=int,
@@ -200,14 +203,17 @@ def match_length(arguments: argparse.Namespace) -> tuple[int, int]:
     Raises:
         ConfigurationError: a value is out of range.
     """
-    frames = 0
-    if not 1 <= arguments.rate <= MAX_RATE_HZ:
-        raise ConfigurationError("--rate", arguments.rate, f"1 to {MAX_RATE_HZ}")
-    if arguments.seconds is not None:
-        frames = round(arguments.seconds * arguments.rate)
-        if not 1 <= frames <= MAX_FRAMES:
-            raise ConfigurationError("--seconds", arguments.seconds, f"1 to {MAX_FRAMES} frames long")
-    episodes = arguments.episodes if arguments.episodes is not None else (0 if frames else 1)
+    frames = match_frames(arguments.seconds, arguments.rate)
+    return match_episodes(arguments), frames
+
+
+def match_episodes(arguments: argparse.Namespace) -> int:
+    """Return how many episodes a match has; 0 for as many as its frames allow, where its length is given.
+
+    Raises:
+        ConfigurationError: the value is out of range.
+    """
+    episodes: int = arguments.episodes if arguments.episodes is not None else (1 if arguments.seconds is None else 0)
     if episodes < 0:
         raise ConfigurationError("--episodes", episodes, "1 or more")
-    return episodes, frames
+    return episodes
