@@ -1,12 +1,16 @@
 """One server under load: a thousand participants who arrive within a minute in pairs, then play for a while.
 
-The server is a process of its own, as ``tandem serve`` runs it; the participants are real Socket.IO clients (the
-program's own), in several other processes on the same machine. Each pair exchanges descriptions of the size of real
-ones, and reports its health once a second while it "plays". Measured:
+The server is a process of its own, as ``tandem serve`` runs it, with its store, its console and its log of decisions;
+the participants are real Socket.IO clients (the program's own), in several other processes on the same machine. They
+say that they are ready and confirm what is proposed as a participant does, each pair exchanges descriptions of the
+size of real ones, and each reports its health once a second while it "plays". Measured:
 
-- from the moment the second of two begins to connect until both are told of their match, and the same from the moment
-  at which its request to join leaves; side by side with what one round trip to the server takes them at that time;
-- how late the server's loop is (a timer of 10 ms, which shares the loop with everything), and its processor time;
+- from the moment the second of two begins to connect until both have confirmed and are told of their match, and the
+  same from the moment at which its request to join leaves; side by side with what one round trip to the server takes
+  them at that time;
+- how many of the reports due were taken in;
+- how late the server's loop is (a timer of 10 ms, which shares the loop with everything), and its processor time; how
+  late those of the participants are, which take more of the machine than the server: if they are late, so is the rest;
 - memory of the server for each participant, against the same server with none;
 - connections lost, partners reported gone, refusals: there must be none.
 """
@@ -20,13 +24,16 @@ import json
 import random
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import aiohttp  # noqa: F401  here, so that the first to connect does not wait for it
 import psutil
+import socketio  # noqa: F401  the same
 
 from benchmarks._table import format_table, summarize
 from p2pclient.common.lobby_messages import (
@@ -39,14 +46,24 @@ from p2pclient.common.lobby_messages import (
     Refused,
     Signal,
 )
+from p2pclient.common.room_messages import Health, PeerHealth, Report
 from p2pclient.runtime.signaling_client import SignalingClient
 
 MAX_MATCH_MS = 250.0
 MAX_LAG_MS = 100.0
 MAX_KB = 100.0
 _LAG_PROBE_S = 0.01
+_REPORT_S = 1.0
 _SDP = "v=0\r\n" + "a=candidate:1 1 udp 2130706431 192.168.1.20 50000 typ host\r\n" * 100
 """As long as the description of a machine with many addresses: 6 KB."""
+
+
+async def _probe_lag(lags: list[float]) -> None:
+    """Note how late this process's loop is, until cancelled."""
+    while True:
+        due = perf_counter() + _LAG_PROBE_S
+        await asyncio.sleep(_LAG_PROBE_S)
+        lags.append(max(0.0, perf_counter() - due))
 
 
 # ----------------------------------------------------------------------------------------------------------- server
@@ -61,12 +78,6 @@ async def serve_and_watch() -> None:
     def say(listening: Listening) -> None:
         print(json.dumps({"port": listening.port}), flush=True)
 
-    async def probe() -> None:
-        while True:
-            due = perf_counter() + _LAG_PROBE_S
-            await asyncio.sleep(_LAG_PROBE_S)
-            lags.append(max(0.0, perf_counter() - due))
-
     async def answer() -> None:
         loop = asyncio.get_running_loop()
         while await loop.run_in_executor(None, sys.stdin.readline):
@@ -77,8 +88,9 @@ async def serve_and_watch() -> None:
         stop.set()
 
     settings = MatchSettings(env="test:counter_v0")
-    tasks = [asyncio.create_task(probe()), asyncio.create_task(answer())]
-    await serve("127.0.0.1", 0, settings, on_listening=say, stop=stop)
+    tasks = [asyncio.create_task(_probe_lag(lags)), asyncio.create_task(answer())]
+    with tempfile.TemporaryDirectory() as kept:
+        await serve("127.0.0.1", 0, settings, data=Path(kept), on_listening=say, stop=stop)
     for task in tasks:
         task.cancel()
 
@@ -95,7 +107,8 @@ class Caller:
         self._ends_at = ends_at
         self._news = asyncio.Event()
         self._client = SignalingClient(wakeup=self._news.set)
-        self.told: dict[str, Any] = {"problems": []}
+        self._matched_at = 0.0
+        self.told: dict[str, Any] = {"problems": [], "reports": 0}
 
     async def run(self) -> dict[str, Any]:
         await asyncio.sleep(max(0.0, self._begins_at - perf_counter()))
@@ -103,8 +116,9 @@ class Caller:
             self.told["began"] = perf_counter()
             await self._client.connect(self._url)
             self.told["asked"] = perf_counter()
-            await self._client.join(Join(label=""))
+            await self._client.join(Join(label="", ready=False))
             self.told["answered"] = perf_counter()
+            await self._client.ready()
             await asyncio.wait_for(self._play(), self._ends_at + 30 - perf_counter())
         except Exception as error:  # noqa: BLE001  a figure of this benchmark, not its end
             self.told["problems"].append(repr(error))
@@ -119,15 +133,30 @@ class Caller:
                 await self._take(message)
             if not self._client.connected:
                 raise ConnectionError("the connection was lost")
+            await self._report()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), 1.0)
+                await asyncio.wait_for(self._news.wait(), self._until_report())
         if "match" in self.told:
             await self._client.finished(MatchResult(reason="complete"))
+
+    def _until_report(self) -> float:
+        """Return the seconds until the next report is due, each client at its own phase."""
+        if "match" not in self.told:
+            return _REPORT_S
+        return max(0.0, self._matched_at + (1 + self.told["reports"]) * _REPORT_S - perf_counter())
+
+    async def _report(self) -> None:
+        if "match" in self.told and not self._until_report():
+            report = Report(match_id=self.told["match"], health=_health(perf_counter() - self._matched_at))
+            if not await self._client.tell(report):
+                self.told["problems"].append("a report was not taken")
+            self.told["reports"] += 1
 
     async def _take(self, message: Any) -> None:
         match message:
             case Matched():
-                self.told.update(matched=perf_counter(), match=message.match_id)
+                self._matched_at = perf_counter()
+                self.told.update(matched=self._matched_at, match=message.match_id)
                 for peer in message.peers:
                     if peer.make_offer:
                         await self._client.signal(peer.client_id, Description(type="offer", sdp=_SDP))
@@ -141,10 +170,33 @@ class Caller:
                 self.told["problems"].append(f"refused: {message.code}")
 
 
+def _health(at: float) -> Health:
+    """What a participant of a match of two reports ``at`` seconds into it: about 500 bytes."""
+    wave = at % 7.3
+    peer = PeerHealth(
+        seats=(1,), rtt_ms=12.4 + wave, jitter_ms=0.8 + wave / 10, loss=0.0127, frames_ahead=-1.62, path="direct"
+    )
+    return Health(
+        phase="playing",
+        episode=int(at // 60),
+        frame=int(at * 15),
+        verified_frames=int(at * 15),
+        rate_hz=15.02 + wave / 100,
+        rollbacks=int(at * 3),
+        rollback_depth=3,
+        step_ms=3.81 + wave / 100,
+        scores=(3.25, 4.5),
+        peers=(peer,),
+    )
+
+
 async def run_fleet(url: str, times: list[float], ends_at: float) -> None:
     callers = [Caller(url, at, ends_at) for at in times]
+    lags: list[float] = []
+    probing = asyncio.create_task(_probe_lag(lags))
     told = await asyncio.gather(*(caller.run() for caller in callers))
-    print(json.dumps(told), flush=True)
+    probing.cancel()
+    print(json.dumps({"told": told, "lags": lags}), flush=True)
 
 
 # --------------------------------------------------------------------------------------------------------- the whole
@@ -189,13 +241,14 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         arriving = _ask(server)
         _wait_until(ends_at - 1)
         playing = _ask(server)
-        told = [each for fleet in fleets for each in json.loads(fleet.communicate(timeout=120)[0])]
+        found = [json.loads(fleet.communicate(timeout=120)[0]) for fleet in fleets]
     finally:
         for fleet in fleets:
             fleet.kill()
         server.kill()
         server.wait()
-    return report(options, told, empty, arriving, playing)
+    told = [each for fleet in found for each in fleet["told"]]
+    return report(options, told, [lag for fleet in found for lag in fleet["lags"]], empty, arriving, playing)
 
 
 def _fleet(here: list[str], url: str, times: list[float], ends_at: float) -> subprocess.Popen[str]:
@@ -216,6 +269,7 @@ def _wait_until(at: float) -> None:
 def report(
     options: argparse.Namespace,
     told: list[dict[str, Any]],
+    fleet_lags: list[float],
     empty: dict[str, Any],
     arriving: dict[str, Any],
     playing: dict[str, Any],
@@ -237,12 +291,14 @@ def report(
         "participants": options.participants,
         "pairs_matched": len(pairs),
         "described": sum("described" in each for each in told),
+        "reports": sum(each["reports"] for each in told),
         "problems": problems[:20],
         "problem_count": len(problems),
         "matched_after_connecting": made.to_json(),
         "matched_after_asking": summarize(from_asking or [float("inf")]).to_json(),
         "round_trip": summarize(round_trips or [float("inf")]).to_json(),
         "loop_lag": lags.to_json(),
+        "participants_lag": summarize(fleet_lags or [float("inf")]).to_json(),
         "kb_per_participant": round(kilobytes, 1),
         "cpu_share_arriving": round((arriving["cpu_s"] - empty["cpu_s"]) / options.within, 3),
         "cpu_share_playing": round((playing["cpu_s"] - arriving["cpu_s"]) / max(1.0, options.play - 1), 3),
@@ -265,11 +321,13 @@ def format_report(found: dict[str, Any]) -> str:
             ("matched_after_asking", "matched, from asking to join", ""),
             ("round_trip", "one request and its answer", ""),
             ("loop_lag", "lateness of the server's loop", f"{MAX_LAG_MS:.0f}"),
+            ("participants_lag", "lateness of the participants' loops", ""),
         )
     ]
     lines = [
         format_table(["ms", "median", "99th", "bound"], rows),
-        f"{found['pairs_matched']} pairs of {found['participants']} participants; {found['described']} described.",
+        f"{found['pairs_matched']} pairs of {found['participants']} participants; {found['described']} described, "
+        f"{found['reports']} reports taken.",
         f"{found['kb_per_participant']} KB of the server's memory for each (at most {MAX_KB:.0f}).",
         f"Processor of the server: {found['cpu_share_arriving']:.0%} while they arrive, "
         f"{found['cpu_share_playing']:.0%} while they play.",

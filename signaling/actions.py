@@ -86,6 +86,22 @@ class AddBot(_Action, frozen=True, tag="add-bot"):
     participant: Name | None = None
 
 
+class ProbeRoom(_Action, frozen=True, tag="probe-room"):
+    """Measure the network between every two who are here and do not play, anew."""
+
+
 Action = (
-    Pair | StartAll | Hold | Release | Move | PauseMatch | ResumeMatch | ExtendMatch | EndMatch | Tell | Remove | AddBot
+    Pair
+    | StartAll
+    | Hold
+    | Release
+    | Move
+    | PauseMatch
+    | ResumeMatch
+    | ExtendMatch
+    | EndMatch
+    | Tell
+    | Remove
+    | AddBot
+    | ProbeRoom
 )

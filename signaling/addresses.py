@@ -10,6 +10,7 @@ import sys
 import psutil
 
 from p2pclient.common.errors import ConfigurationError
+from p2pclient.common.network_interfaces import Interface, choose_interfaces, interfaces_of, usable_addresses
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -58,28 +59,31 @@ def _bind_error(host: str, port: int, error: OSError) -> ConfigurationError:
     return ConfigurationError("host", host, f"an address of this computer, or 0.0.0.0 for all of them ({error})")
 
 
-def lan_addresses() -> list[str]:
-    """Return this machine's addresses that others may reach: IPv4 first, then IPv6; none that is link-local."""
-    up = {name for name, stats in psutil.net_if_stats().items() if stats.isup}
-    found = {
-        ipaddress.ip_address(each.address)
-        for name, addresses in psutil.net_if_addrs().items()
-        if name in up
-        for each in addresses
-        if each.family in (socket.AF_INET, socket.AF_INET6) and "%" not in each.address
-    }
-    usable = [each for each in found if not each.is_loopback and not each.is_link_local]
-    # Private addresses first: on a lab's LAN they are what the others use.
-    return [str(each) for each in sorted(usable, key=lambda each: (each.version, not each.is_private, int(each)))]
+def lan_addresses(interface: str | None = None) -> list[str]:
+    """Return this machine's addresses that others may reach, the most useful first; IPv6 link-local ones are left out.
+
+    Raises:
+        ConfigurationError: there is no interface of the name or address ``interface``.
+    """
+    return usable_addresses(choose_interfaces(machine_interfaces(), interface))
 
 
-def server_urls(host: str, port: int) -> list[str]:
-    """Return the URLs to tell people, the most useful first. Never empty."""
+def machine_interfaces() -> tuple[Interface, ...]:
+    """Return the interfaces of this machine that are up."""
+    return interfaces_of(psutil.net_if_addrs(), psutil.net_if_stats())
+
+
+def server_urls(host: str, port: int, interface: str | None = None) -> list[str]:
+    """Return the URLs to tell people, the most useful first. Never empty.
+
+    Raises:
+        ConfigurationError: there is no interface of the name or address ``interface``.
+    """
     if host in ("", "0.0.0.0", "::"):
         # With an empty host, listen() takes IPv4, too.
         wanted = 6 if host == "::" else 4
-        hosts = [each for each in lan_addresses() if ipaddress.ip_address(each).version <= wanted]
-        return [_url(each, port) for each in (*hosts, "127.0.0.1")]
+        hosts = [each for each in lan_addresses(interface) if ipaddress.ip_address(each).version <= wanted]
+        return [_url(each, port) for each in (*hosts, *([] if interface else ["127.0.0.1"]))]
     return [_url(host, port)]
 
 

@@ -1,15 +1,17 @@
-"""What the lobby asks its edge to do, in order."""
+"""What the room asks its edge to do, in order."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from p2pclient.common.lobby_messages import ServerMessage
+from signaling.store.interface import Record
 
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Send ``message`` to ``client``."""
+    """Send ``message`` over the connection ``client``."""
 
     client: str
     message: ServerMessage
@@ -17,7 +19,7 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Disconnect:
-    """Close the connection of ``client``, which has departed already."""
+    """Close the connection ``client``, which the room has forgotten already."""
 
     client: str
 
@@ -30,4 +32,37 @@ class Noted:
     facts: dict[str, object]
 
 
-Effect = Send | Disconnect | Noted
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A decision about who plays with whom, to be kept as one line of JSON."""
+
+    line: dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class StartBot:
+    """Start a bot on this machine; it proves with ``token`` that it is ``participant``, who is expected."""
+
+    bot: str
+    participant: str
+    label: str
+    token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Something that must not be lost. It is to be durable before any effect that comes after it is carried out."""
+
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class AskHook:
+    """Ask the researcher's own function; what it says goes to ``Room.hook_answered`` with ``request``."""
+
+    request: str
+    which: Literal["entry", "playing"]
+    facts: dict[str, Any]
+
+
+Effect = Send | Disconnect | Noted | Decided | StartBot | AskHook | Kept

@@ -25,6 +25,7 @@ NEEDED: Mapping[str, Role] = {
     "tell": "operator",
     "remove": "operator",
     "add-bot": "operator",
+    "probe-room": "operator",
     "audit": "admin",
     "accounts": "admin",
 }

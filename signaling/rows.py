@@ -36,6 +36,8 @@ class ParticipantRow(msgspec.Struct, frozen=True, kw_only=True):
     """Of the connection to the server."""
     match_id: str = ""
     seat: int | None = None
+    position: int | None = None
+    """Place in the queue while it waits; 1 is the next to be matched."""
     reason: str = ""
     """Why it still waits, or why it was excluded, as a sentence."""
     note: str = ""
@@ -101,6 +103,25 @@ class ActionRow(msgspec.Struct, frozen=True, kw_only=True):
     at: float = 0.0
 
 
+class ProbeRow(msgspec.Struct, frozen=True, kw_only=True):
+    """The network between two participants, as their clients measured it over a data channel."""
+
+    a: str
+    b: str
+    state: str
+    """``queued``, ``asked``, ``connecting``, ``measuring``, ``done`` or ``failed``."""
+    rtt_ms: float | None = None
+    """Of the last measurement, also while another one is under way."""
+    jitter_ms: float | None = None
+    loss: float | None = None
+    """Share of datagrams without an echo."""
+    path: str = ""
+    reason: str = ""
+    """Why the last attempt measured nothing, as a sentence; empty if it did."""
+    at: float | None = None
+    """When that was, seconds since the epoch."""
+
+
 class RoomRow(msgspec.Struct, frozen=True, kw_only=True):
     """Everything at once, small enough to be sent every second."""
 
@@ -118,5 +139,7 @@ class RoomRow(msgspec.Struct, frozen=True, kw_only=True):
     """The newest last; a few hundred at most."""
     actions: tuple[ActionRow, ...] = ()
     """The newest last; a few dozen at most."""
+    probes: tuple[ProbeRow, ...] = ()
+    """Every pair of which anything is known, or that is being measured or waits for it; a few hundred at most."""
     paused: bool = False
     """Nobody is matched until the researcher lets it go on."""

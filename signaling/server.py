@@ -4,23 +4,41 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import random
 import signal
 import socket
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import uvicorn
 
+from p2pclient.common.join_code import encode_join_code
 from p2pclient.common.lobby_messages import MatchSettings
+from signaling.accounts import ScryptPasswords, first_account
 from signaling.addresses import listen, server_urls
-from signaling.lobby import Limits
-from signaling.sockets import Keepalive, SignalingServer
+from signaling.announce import Announcement, Announcer, make_facts
+from signaling.bots import BotStarter
+from signaling.connections import CalmWebSocket, Doorkeeper, allow_descriptors
+from signaling.console.console import Console
+from signaling.console.desk import RoomDesk
+from signaling.decisions import DecisionLog
+from signaling.durable import read_room
+from signaling.room_state import Entropy, Limits, Rules
+from signaling.screening_hooks import ScreeningHook
+from signaling.sockets import STUDY, Keepalive, SignalingServer
+from signaling.store.interface import Store
+from signaling.store.sqlite import SqliteStore
 from signaling.web import WebApp
 
 MAX_FRAME_BYTES = 2 << 20
 """Frames up to here get a typed refusal when they are too large; beyond, the connection ends with code 1009."""
+
+DOORS_S = 0.5
+"""How often connections are looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +48,14 @@ class Listening:
     port: int
     urls: tuple[str, ...]
     """For people on other machines, the most useful first."""
+    server: SignalingServer
+    """Whose room may be looked at, and acted on, in the loop in which it runs."""
+    console_urls: tuple[str, ...] = ()
+    """Where the researcher's console is; none if nothing is kept, accounts included."""
+    first_password: str | None = None
+    """Of the account ``admin``, if it has just been made. To be shown once, on the terminal."""
+    codes: tuple[str, ...] = ()
+    """The same addresses, as short as a person likes to type."""
 
 
 class _Web(uvicorn.Server):
@@ -47,6 +73,13 @@ class _Web(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         yield
 
+    async def keep_doors(self) -> None:
+        """Cut off connections that are open for nothing, until cancelled."""
+        doorkeeper = Doorkeeper()
+        while True:
+            await asyncio.sleep(DOORS_S)
+            doorkeeper.sweep(self.server_state.connections, now=time.perf_counter())
+
 
 async def serve(
     host: str,
@@ -54,9 +87,14 @@ async def serve(
     settings: MatchSettings,
     *,
     seed: int | None = None,
+    rules: Rules | None = None,
     limits: Limits | None = None,
     keepalive: Keepalive | None = None,
     server_version: str = "",
+    data: Path | None = None,
+    bot_command: Callable[[str, str], Sequence[str]] | None = None,
+    announcement: Announcement | None = None,
+    hooks: Mapping[str, ScreeningHook] | None = None,
     on_listening: Callable[[Listening], None] | None = None,
     stop: asyncio.Event | None = None,
     handle_signals: bool = False,
@@ -67,31 +105,111 @@ async def serve(
         host: address to listen on; ``0.0.0.0`` for all IPv4 addresses of this machine, ``::`` for IPv6 as well.
         port: 0 takes a free one; ``on_listening`` says which.
         seed: fixes match ids and seeds, which are unpredictable otherwise.
+        data: folder of what the server keeps; None keeps nothing.
+        bot_command: gives the command that starts a bot of that name, as a client of the server at that URL.
+        announcement: how it is found on the LAN; None: not at all, but for its URL.
+        hooks: functions of the researcher's own that screen, on ``entry`` and while ``playing``.
 
     Raises:
         ConfigurationError: ``host`` or ``port`` cannot be used; says what to do.
     """
     stop = stop or asyncio.Event()
-    bound = listen(host, port)
-    listening = Listening(bound.getsockname()[1], tuple(server_urls(host, bound.getsockname()[1])))
-    entropy = random.SystemRandom() if seed is None else random.Random(seed)
-    server = SignalingServer(
-        settings, entropy=entropy, limits=limits, keepalive=keepalive, server_version=server_version
-    )
-    web = _Web(_config(server.app), lambda: on_listening(listening) if on_listening else None)
-    with _stopped_by_signals(stop) if handle_signals else contextlib.nullcontext():
-        tasks = [asyncio.create_task(each) for each in (web.serve(sockets=[bound]), server.sweep(), stop.wait())]
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            await server.close()
-            web.should_exit = True
-            for task in tasks[1:]:
-                task.cancel()
-            ended = await asyncio.gather(*tasks, return_exceptions=True)
+    async with contextlib.AsyncExitStack() as stack:
+        bound = stack.enter_context(contextlib.closing(listen(host, port)))
+        port = bound.getsockname()[1]
+        allow_descriptors((limits or Limits()).clients)
+        announcer = _announcer(announcement, host, port, server_version)
+        urls = tuple(server_urls(host, port, announcement.interface if announcement else None))
+        bots = None
+        if bot_command is not None:
+            bots = BotStarter(functools.partial(bot_command, urls[-1]))
+            rules = replace(rules or Rules(), starts_bots=True)
+        store = None if data is None else await _open_store(data, stack)
+        server = SignalingServer(
+            settings,
+            entropy=await _entropy(seed, store),
+            rules=rules,
+            limits=limits,
+            keepalive=keepalive,
+            server_version=server_version,
+            decisions=None if data is None else DecisionLog(data),
+            bots=bots,
+            store=store,
+            hooks=hooks,
+        )
+        await server.restore()
+        works = [server.sweep(), stop.wait(), *([announcer.run()] if announcer else [])]
+        listening = Listening(port, urls, server, codes=_codes(announcer, port))
+        if store is not None:
+            password, console = await _console(server, store)
+            works.append(console.run())
+            listening = replace(listening, console_urls=_pages_of(urls), first_password=password)
+        if announcer is not None:
+            server.app.facts, server.app.join_codes = announcer.current, listening.codes
+        web = _Web(_config(server.app), lambda: on_listening(listening) if on_listening else None)
+        stack.enter_context(_stopped_by_signals(stop) if handle_signals else contextlib.nullcontext())
+        await _run_until_one_ends(server, bots, web, bound, works)
+
+
+async def _run_until_one_ends(
+    server: SignalingServer,
+    bots: BotStarter | None,
+    web: _Web,
+    bound: socket.socket,
+    works: Sequence[Coroutine[Any, Any, Any]],
+) -> None:
+    """Serve beside ``works`` until any of it ends; then tell everyone, end all of it, and raise what failed."""
+    tasks = [asyncio.create_task(each) for each in (web.serve(sockets=[bound]), web.keep_doors(), *works)]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        await server.close()
+        if bots is not None:
+            await bots.close()
+        web.should_exit = True
+        for task in tasks[1:]:
+            task.cancel()
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
     for outcome in ended:
         if isinstance(outcome, Exception):
             raise outcome
+
+
+async def _open_store(data: Path, stack: contextlib.AsyncExitStack) -> SqliteStore:
+    store = SqliteStore(data, serve=True, program="tandem serve")
+    stack.push_async_callback(store.close)
+    return store
+
+
+async def _entropy(seed: int | None, store: SqliteStore | None) -> Entropy:
+    """Return where match ids and seeds come from: after a restart with the same seed, from somewhere else."""
+    if seed is None:
+        return random.SystemRandom()
+    starts = 0 if store is None else (await read_room(store, STUDY)).starts
+    return random.Random(seed if starts == 0 else f"{seed}/{starts}")
+
+
+async def _console(server: SignalingServer, store: Store) -> tuple[str | None, Console]:
+    """Make the console; with the first account's password, if it is new."""
+    password = await first_account(store, now=time.time())
+    console = Console(RoomDesk(server.room, server.carry_out), store=store, passwords=ScryptPasswords())
+    server.app.add_routes(console.routes())
+    server.on_change = console.changed
+    return password, console
+
+
+def _pages_of(urls: Sequence[str]) -> tuple[str, ...]:
+    return tuple(f"{url}/console" for url in urls)
+
+
+def _announcer(announcement: Announcement | None, host: str, port: int, version: str) -> Announcer | None:
+    if announcement is None:
+        return None
+    return Announcer(announcement, make_facts(announcement, port, version=version), host=host)
+
+
+def _codes(announcer: Announcer | None, port: int) -> tuple[str, ...]:
+    return tuple(encode_join_code(each, port) for each in announcer.facts.addresses) if announcer else ()
 
 
 def run(host: str, port: int, settings: MatchSettings, **options: Any) -> None:
@@ -103,7 +221,7 @@ def _config(app: WebApp) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         http="h11",
-        ws="websockets-sansio",
+        ws=CalmWebSocket,
         lifespan="off",
         log_config=None,
         log_level="warning",

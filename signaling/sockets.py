@@ -1,13 +1,14 @@
-"""The Socket.IO edge of the signaling server: checks what comes in, asks the lobby, carries out what it decides."""
+"""The Socket.IO edge of the signaling server: checks what comes in, asks the room, carries out what it decides."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from time import perf_counter
+from time import perf_counter, time
 from typing import Any
 
 import socketio
@@ -30,9 +31,18 @@ from p2pclient.common.lobby_messages import (
     encode_event,
     refusal,
 )
-from signaling.effects import Disconnect, Effect, Noted, Send
+from p2pclient.common.probe_messages import ProbeResult, ProbeSignal
+from p2pclient.common.room_messages import Confirm, Decline, Done, Ready, Report
+from p2pclient.common.screening_messages import Echo, Screened
+from signaling.bots import BotStarter
+from signaling.decisions import DecisionLog
+from signaling.durable import DurableEffects, read_room
+from signaling.effects import AskHook, Decided, Disconnect, Effect, Kept, Noted, Send, StartBot
 from signaling.frames import REFUSAL_MARK
-from signaling.lobby import Entropy, Limits, Lobby
+from signaling.room import Room
+from signaling.room_state import Entropy, Limits, Rules
+from signaling.screening_hooks import HookAnswer, ScreeningHook
+from signaling.store.interface import Store
 from signaling.web import LINK_KEY, Link, WebApp
 
 _log = logging.getLogger("tandem.signaling")
@@ -45,6 +55,13 @@ CONNECT_TIMEOUT_S = 10.0
 
 MAX_BACKLOG = 200
 """Packets queued for one client. Who reads nothing but keeps asking is disconnected."""
+
+
+STUDY = "study"
+"""Under which everything of a server is kept: there is one study in a data folder."""
+
+_NEEDS_NO_RECORD = (Signal, Report, Done, Echo, ProbeSignal, ProbeResult)
+"""What clients say that goes on while the store cannot write: matches that run are not to notice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +82,9 @@ class Keepalive:
 class SignalingServer:
     """One server's state and handlers; ``app`` is the ASGI application.
 
-    ``entropy`` gives match ids and seeds; ``server_version`` is told to clients and by ``/healthz``.
+    ``entropy`` gives match ids and seeds; ``server_version`` is told to clients and by ``/healthz``. With a ``store``,
+    what changes is in it before anybody is told, and :meth:`restore` is to be called first of all. ``hooks`` are the
+    functions of a researcher's own that screen: on ``entry`` and while ``playing``.
     """
 
     def __init__(
@@ -73,12 +92,39 @@ class SignalingServer:
         settings: MatchSettings,
         *,
         entropy: Entropy,
+        rules: Rules | None = None,
         limits: Limits | None = None,
         keepalive: Keepalive | None = None,
         server_version: str = "",
+        decisions: DecisionLog | None = None,
+        bots: BotStarter | None = None,
+        store: Store | None = None,
+        hooks: Mapping[str, ScreeningHook] | None = None,
     ) -> None:
         limits = limits or Limits()
-        self._lobby = Lobby(settings, entropy=entropy, limits=limits, server_version=server_version)
+        # Not from ``entropy``, which may have a fixed seed: who can guess a token is somebody else.
+        secrets = random.SystemRandom()
+        self.room = Room(
+            settings,
+            entropy=entropy,
+            secrets=secrets,
+            rules=rules,
+            limits=limits,
+            server_version=server_version,
+            study=None if store is None else STUDY,
+            epoch=time() - perf_counter(),
+        )
+        """The one place that knows the truth. What it decides is carried out by :meth:`carry_out`."""
+        self.on_change: Callable[[], None] = lambda: None
+        """Called after decisions were carried out: what is shown of the room may have changed."""
+        self._store = store
+        self._durable = None if store is None else DurableEffects(store, STUDY, on_trouble=self._note_trouble)
+        self._decisions = decisions
+        self._bots = bots
+        self._hooks = hooks or {}
+        self._asking: set[asyncio.Task[None]] = set()
+        # Ids outlive this process in clients that go on: those of the next one must differ.
+        self._mark = f"{secrets.getrandbits(24):06x}"
         self._version = server_version
         self._sids: dict[str, str] = {}
         self._clients: dict[str, str] = {}
@@ -93,20 +139,38 @@ class SignalingServer:
         self._sio.on("*", self._on_event)
         self.app = WebApp(self._sio.handle_request, health=self._health, max_links=limits.clients + 100)
 
+    async def restore(self) -> None:
+        """Go on with what an earlier server kept.
+
+        Raises:
+            StoreError: it cannot be read, or written.
+        """
+        if self._store is None:
+            return
+        kept = await read_room(self._store, STUDY)
+        effects = self.room.restore(kept, now=perf_counter())
+        await self._store.write([each.record for each in effects if isinstance(each, Kept)])
+
+    def _note_trouble(self, text: str) -> None:
+        _log.error("%s", text)
+        self.room.trouble(text, now=perf_counter())
+
     # -- what comes in ------------------------------------------------------------------------------------------------
 
     async def _on_connect(self, sid: str, environ: dict[str, Any], auth: Any = None) -> None:
         link: Link = environ["asgi.scope"][LINK_KEY]
         self._arrivals += 1
-        client = f"c{self._arrivals}"
+        client = f"c{self._arrivals}-{self._mark}"
+        address = str((environ["asgi.scope"].get("client") or ("",))[0])
         try:
-            effects = self._lobby.arrive(client, now=perf_counter())
+            effects = self.room.arrive(client, now=perf_counter(), address=address)
         except SignalingError as error:
             link.close()
             raise socketio.exceptions.ConnectionRefusedError(str(error), error.code) from None
-        link.in_lobby = True
+        link.in_room = True
         self._sids[client], self._clients[sid], self._links[client] = sid, client, link
-        await self._carry_out(effects)
+        link.on_rtt = lambda rtt_ms: self.room.measured(client, rtt_ms)
+        await self.carry_out(effects)
 
     async def _on_disconnect(self, sid: str, reason: str) -> None:
         client = self._clients.pop(sid, None)
@@ -118,18 +182,18 @@ class SignalingServer:
         # Not the library's reason: it calls a client that has said nothing for too long closed, too.
         why: GoneReason = "disconnected" if link.ended else "silent"
         _log.debug("client %s is gone: %s", client, reason)
-        self._outbox += self._lobby.depart(client, why, now=perf_counter())
+        self._outbox += self.room.depart(client, why, now=perf_counter())
         # The library finds out that a client is silent while it sends to it, too, and calls this from there: whoever is
         # sending carries these effects out as well, and must not be waited for.
         if not self._sending.locked():
-            await self._carry_out([])
+            await self.carry_out([])
 
     async def _on_event(self, event: str, sid: str, payload: Any, acknowledged: bool) -> dict[str, Any] | None:
         client = self._clients.get(sid)
         if client is None:
             return None
         try:
-            await self._carry_out(self._take(client, event, payload))
+            await self.carry_out(self._take(client, event, payload))
             self._check_backlog(client)
             return {"ok": True}
         except SignalingError as error:
@@ -140,41 +204,110 @@ class SignalingServer:
         _log.debug("refused %.40r of %s: %s", event, client, refused.code)
         self._check_backlog(client)
         if not acknowledged:
-            await self._carry_out([Send(client, refused)])
+            await self.carry_out([Send(client, refused)])
         return {"refused": {"code": refused.code, "message": refused.message}}
 
     def _take(self, client: str, event: str, payload: Any) -> list[Effect]:
         if event.startswith(REFUSAL_MARK):
             raise refusal(event.removeprefix(REFUSAL_MARK))
         message: ClientMessage = decode_client_event(event, payload)
+        if self._durable is not None and self._durable.problem and not isinstance(message, _NEEDS_NO_RECORD):
+            raise refusal("server-error")
         now = perf_counter()
+        room = self.room
         match message:
             case Join():
-                return self._lobby.join(client, message, now=now)
+                return room.join(client, message, now=now)
             case Watch():
-                return self._lobby.watch(client, message)
+                return room.watch(client, message, now=now)
             case Signal():
-                return self._lobby.signal(client, message)
+                return room.signal(client, message)
             case Leave():
-                return self._lobby.leave(client, message, now=now)
+                return room.leave(client, message, now=now)
             case Finished():
-                return self._lobby.finish(client, message, now=now)
+                return room.finish(client, message, now=now)
+            case Ready():
+                return room.ready(client, message, now=now)
+            case Confirm():
+                return room.confirm(client, message, now=now)
+            case Decline():
+                return room.decline(client, message, now=now)
+            case Report():
+                return room.report(client, message, now=now)
+            case ProbeSignal():
+                return room.probe_signal(client, message, now=now)
+            case ProbeResult():
+                return room.probe_result(client, message, now=now)
+            case Done():
+                return room.done(client, message)
+            case Screened():
+                return room.screened(client, message, now=now)
+            case Echo():
+                return []
 
     # -- what goes out ------------------------------------------------------------------------------------------------
 
-    async def _carry_out(self, effects: Sequence[Effect]) -> None:
-        """Carry these and all earlier effects out."""
+    async def carry_out(self, effects: Sequence[Effect]) -> None:
+        """Carry these and all earlier effects out, when what they rest on is durable.
+
+        Raises:
+            SignalingError: ``server-error``: some of it cannot be kept at the moment, and is not told to anybody.
+        """
         self._outbox += effects
+        durable = self._durable
         async with self._sending:
-            while self._outbox:
-                match self._outbox.popleft():
-                    case Send(client, message):
-                        await self._send(client, message)
-                    case Disconnect(client):
-                        if client in self._links:
-                            self._links[client].close()
-                    case Noted(what, facts):
-                        _log.info("%s %s", what, facts)
+            while self._outbox or (durable is not None and durable.is_due):
+                # All at once: what came while the disk was busy is written together.
+                batch: Sequence[Effect] = list(self._outbox)
+                self._outbox.clear()
+                if durable is not None:
+                    batch = await durable.passed(batch)
+                for each in batch:
+                    await self._carry_out(each)
+        self.on_change()
+        if durable is not None and durable.problem and any(isinstance(each, Kept | Decided) for each in effects):
+            raise refusal("server-error")
+
+    async def _carry_out(self, effect: Effect) -> None:
+        match effect:
+            case Send(client, message):
+                await self._send(client, message)
+            case Disconnect(client):
+                if client in self._links:
+                    self._links[client].close()
+            case Noted(what, facts):
+                _log.info("%s %s", what, facts)
+            case Decided(line):
+                if self._decisions is not None:
+                    self._decisions.append(line)
+            case StartBot() as bot:
+                await self._start_bot(bot)
+            case AskHook() as question:
+                asking = asyncio.create_task(self._ask(question))
+                self._asking.add(asking)
+                asking.add_done_callback(self._asking.discard)
+            case Kept():
+                pass  # it is durable already
+
+    async def _ask(self, question: AskHook) -> None:
+        hook = self._hooks.get(question.which)
+        answer = HookAnswer(error="There is no such function.") if hook is None else await hook.ask(question.facts)
+        effects = self.room.hook_answered(question.request, answer.message, answer.error, now=perf_counter())
+        try:
+            await self.carry_out(effects)
+        except SignalingError as error:
+            _log.debug("after an answer of a hook: %s", error)  # what is wrong was logged when it began
+
+    async def _start_bot(self, bot: StartBot) -> None:
+        if self._bots is None:
+            self._outbox += self.room.bot_failed(bot.participant, "this server starts none", now=perf_counter())
+            return
+
+        def ended(why: str) -> None:
+            # Only of interest if it has not come; what is to be done then goes out with whatever is next.
+            self._outbox += self.room.bot_failed(bot.participant, why, now=perf_counter())
+
+        await self._bots.start(bot, ended)
 
     async def _send(self, client: str, message: ServerMessage) -> None:
         sid = self._sids.get(client)
@@ -198,30 +331,43 @@ class SignalingServer:
         """Notice clients that do not answer, and WebSockets that never became one. Runs until cancelled."""
         while True:
             await asyncio.sleep(SWEEP_S)
+            await self._tick()
             for each in list(self._sio.eio.sockets.values()):
                 if not each.closed and not each.closing:
                     await each.check_ping_timeout()
             late = perf_counter() - CONNECT_TIMEOUT_S
             for link in list(self.app.links):
-                if not link.in_lobby and link.opened_at < late:
+                if not link.in_room and link.opened_at < late:
                     link.close()
+
+    async def _tick(self) -> None:
+        try:
+            await self.carry_out(self.room.tick(perf_counter()))
+        except SignalingError as error:
+            _log.debug("the room's tick: %s", error)  # what is wrong was logged when it began
+        except Exception:  # noqa: BLE001 - one participant's trouble must not end the server for all
+            _log.exception("the room's tick failed")
 
     async def close(self) -> None:
         """Tell every client that the server goes, and close the connections."""
-        await self._carry_out(self._lobby.close())
+        for asking in self._asking:
+            asking.cancel()
+        await self.carry_out(self.room.close())
         for link in list(self.app.links):
             link.close()
 
     def _health(self) -> dict[str, Any]:
-        lobby = self._lobby
+        room = self.room
+        problem = "" if self._durable is None else self._durable.problem
         return {
-            "ok": True,
+            "ok": not problem,
+            **({"store": problem} if problem else {}),
             "version": self._version,
             "protocol": LOBBY_PROTOCOL,
-            "clients": lobby.clients,
-            "waiting": len(lobby.waiting),
-            "matches": len(lobby.matches),
-            "matches_made": lobby.matches_made,
+            "clients": room.clients,
+            "waiting": len(room.waiting),
+            "matches": len(room.matches),
+            "matches_made": room.matches_made,
         }
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from time import perf_counter
+from collections.abc import Awaitable, Callable, Iterable
+from time import perf_counter, time
 from typing import Any, TypeVar
 
+import msgspec
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.routing import BaseRoute, Route
+from starlette.types import Message, Receive, Scope, Send
 
+from p2pclient.common.discovery_messages import FACTS_PATH, ServerFacts
 from signaling.frames import FrameGate
 
 T = TypeVar("T")
@@ -37,7 +39,7 @@ class Link:
 
     def __init__(self, receive: Receive, send: Send) -> None:
         self.opened_at = perf_counter()
-        self.in_lobby = False
+        self.in_room = False
         self.ended = False
         """True if the client's side ended it or made us end it; False if the client is only silent."""
         self._receive = receive
@@ -47,6 +49,9 @@ class Link:
         self._sending: asyncio.Future[None] | None = None
         self._closed = False
         self._aborted = False
+        self._pinged_at: float | None = None
+        self.on_rtt: Callable[[float], None] = lambda rtt_ms: None
+        """Told of the round trip of each ping, in milliseconds."""
 
     def close(self) -> None:
         """Close it once what is queued for the client has been sent; harmless twice."""
@@ -84,6 +89,9 @@ class Link:
 
     def _admit(self, message: Message) -> Message:
         frame = message.get("text")
+        if frame == "3" and self._pinged_at is not None:
+            self.on_rtt(1000 * (perf_counter() - self._pinged_at))
+            self._pinged_at = None
         passed = self._gate.admit(message.get("bytes") or b"" if frame is None else frame, now=perf_counter())
         if passed is None:
             self.ended = True
@@ -95,6 +103,8 @@ class Link:
         """Send to the client; raises :class:`OSError` if it takes nothing, after which the link is of no use."""
         if self._aborted:
             raise ConnectionAbortedError
+        if message.get("text") == "2":  # Engine.IO's ping
+            self._pinged_at = perf_counter()
         self._sending = asyncio.ensure_future(_call(self._send, message))
         try:
             await asyncio.wait_for(self._sending, SEND_TIMEOUT_S)
@@ -129,7 +139,14 @@ class WebApp:
         self.links: set[Link] = set()
         self._sockets = sockets
         self._max_links = max_links
-        self._pages = _pages(health)
+        self.facts: Callable[[], ServerFacts] | None = None
+        """What clients that look for a server are told; None: it is found by its URL only."""
+        self.join_codes: tuple[str, ...] = ()
+        self._pages = _pages(health, self)
+
+    def add_routes(self, routes: Iterable[BaseRoute]) -> None:
+        """Serve these as well: the console's. Before the server listens."""
+        self._pages.router.routes.extend(routes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         ours = scope["type"] in ("http", "websocket") and f"{scope['path']}/".startswith(SOCKET_PATH)
@@ -154,15 +171,22 @@ class WebApp:
             self.links.discard(link)
 
 
-def _pages(health: Callable[[], dict[str, Any]]) -> ASGIApp:
+def _pages(health: Callable[[], dict[str, Any]], app: WebApp) -> Starlette:
     async def healthz(request: Request) -> Response:
         return JSONResponse(health())
 
     async def root(request: Request) -> Response:
         text = f"This is a Tandem signaling server. On each computer that takes part, run:\n\n    {_command(request)}\n"
+        if app.join_codes:
+            text += "\nor, with its join code,\n\n" + "".join(f"    tandem join {each}\n" for each in app.join_codes)
         return PlainTextResponse(text)
 
-    return Starlette(routes=[Route("/healthz", healthz), Route("/", root)])
+    async def discovery(request: Request) -> Response:
+        if app.facts is None:
+            return JSONResponse({}, 404)
+        return JSONResponse({**msgspec.to_builtins(app.facts()), "time": time()})
+
+    return Starlette(routes=[Route("/healthz", healthz), Route(FACTS_PATH, discovery), Route("/", root)])
 
 
 def _command(request: Request) -> str:

@@ -11,7 +11,8 @@ import socketio
 
 from p2pclient.common.lobby_messages import MatchSettings, ServerMessage
 from p2pclient.runtime.signaling_client import SignalingClient
-from signaling.lobby import Limits
+from signaling.announce import Announcement
+from signaling.room_state import Limits
 from signaling.server import Listening, serve
 from signaling.sockets import Keepalive
 
@@ -28,17 +29,31 @@ async def running_server(
     seed: int | None = 7,
     limits: Limits | None = None,
     keepalive: Keepalive | None = None,
+    announced: bool = False,
+    **more: Any,
 ) -> AsyncIterator[str]:
-    """Run a server in this loop; gives its URL."""
+    """Run a server in this loop; gives its URL. If ``announced``, it says what it is to who asks over HTTP."""
+    more["announcement"] = Announcement("Test", on_lan=False) if announced else None
+    async with listening_server(
+        settings, port=port, seed=seed, limits=limits, keepalive=keepalive, **more
+    ) as listening:
+        yield f"http://127.0.0.1:{listening.port}"
+
+
+@contextlib.asynccontextmanager
+async def listening_server(
+    settings: MatchSettings = SETTINGS, *, port: int = 0, **options: Any
+) -> AsyncIterator[Listening]:
+    """Run a server in this loop; gives it."""
     listening: asyncio.Future[Listening] = asyncio.get_running_loop().create_future()
     stop = asyncio.Event()
-    options = {"seed": seed, "limits": limits, "keepalive": keepalive, "on_listening": listening.set_result}
-    task = asyncio.create_task(serve("127.0.0.1", port, settings, stop=stop, **options))
+    serving = serve("127.0.0.1", port, settings, stop=stop, on_listening=listening.set_result, **options)
+    task = asyncio.create_task(serving)
     await asyncio.wait([task, listening], return_when=asyncio.FIRST_COMPLETED)
     if task.done():
         task.result()
     try:
-        yield f"http://127.0.0.1:{listening.result().port}"
+        yield listening.result()
     finally:
         stop.set()
         await task

@@ -73,6 +73,20 @@ def test_losing_the_keyboard_releases_what_is_held(playing: Window) -> None:
     assert messages[-1]["focused"] is False
 
 
+def test_while_a_computer_is_checked_each_picture_is_answered_with_its_time(playing: Window, tmp_path: Path) -> None:
+    playing.order("publish", screen="checking")
+    measured, first = playing.heard_all_until("BeatShown")[-2:]
+    assert (measured["kind"], measured["width"], measured["height"]) == ("DisplayMeasured", 1280, 1024)
+    assert first["beat"] == 48
+    playing.order("publish", screen="waiting")
+    playing.order("snapshot", path=str(tmp_path / "waiting.png"))
+    wait_for((tmp_path / "waiting.png").exists)
+    playing.order("publish", screen="checking")
+    again = playing.heard_all_until("BeatShown")
+    assert [m["kind"] for m in again] == ["DisplayMeasured", "BeatShown"], "asked anew, measured anew"
+    assert again[-1]["at"] > first["at"]
+
+
 def test_figures_key_stays_in_the_window(playing: Window) -> None:
     playing.xdotool("key", "F3", "key", "Escape")
     assert playing.keys_until("Escape", pressed=False) == [("Escape", True), ("Escape", False)]

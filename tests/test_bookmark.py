@@ -167,3 +167,17 @@ def test_what_cannot_be_read_or_written_is_told_and_stops_nobody(
     missing.put(LastMatch(match_id="0001-aa", client_id="c1"))
     assert "will not be brought back" in caplog.messages[-1]
     missing.remove()
+
+
+def test_killed_while_it_waited_its_token_is_taken_and_only_its_owner_can_read_it(tmp_path: Path) -> None:
+    token = "ab" * 20
+    Bookmark(tmp_path, COMMAND).put_waiting("c1-aa", token)
+    (path,) = tmp_path.iterdir()
+    assert path.name == ".waiting-c1-aa.json"
+    if os.name == "posix":
+        assert path.stat().st_mode & 0o077 == 0
+    again = Bookmark(tmp_path, COMMAND)
+    assert (again.take(), again.token) == (None, None), "its process is alive: this one"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "process_began": 1.0}))
+    assert (again.take(), again.token) == (None, token)
+    assert notes(tmp_path) == []

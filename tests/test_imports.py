@@ -27,16 +27,25 @@ def names(text: str) -> frozenset[str]:
 PURE = tuple(f"p2pclient.{name}" for name in ("common", "rollback", "protocol", "study", "telemetry"))
 """Time is an argument, randomness is passed in, output is returned. Of ours they import ``common`` and themselves."""
 
+SCREENING = tuple(
+    f"signaling.{name}"
+    for name in ("admission", "conduct", "exclusion", "screening", "screening_file", "screening_rules")
+)
+
 PURE_MODULES = (
-    *PURE, "p2pclient.match", "signaling.lobby", "signaling.effects", "signaling.identity", "signaling.passwords",
-    "signaling.roles", "signaling.store.interface", "signaling.store.memory", "signaling.store.tables",
-    "signaling.store.statements", "signaling.store.schema",
+    *SCREENING, *PURE, "p2pclient.discovery.findings", "p2pclient.match", "signaling.actions", "signaling.alerts",
+    "signaling.answering", "signaling.attendance", "signaling.console.history", "signaling.effects",
+    "signaling.hiring", "signaling.identity", "signaling.keeping", "signaling.lifecycle", "signaling.matching",
+    "signaling.orders", "signaling.pairing", "signaling.passwords", "signaling.probe_records", "signaling.probes",
+    "signaling.probing", "signaling.restoring", "signaling.roles", "signaling.room", "signaling.room_rows",
+    "signaling.room_state", "signaling.rows", "signaling.running", "signaling.store.interface",
+    "signaling.store.memory", "signaling.store.schema", "signaling.store.statements", "signaling.store.tables",
 )  # fmt: skip
 """These may only import what is in :data:`PURE_LIBRARY` from outside."""
 
 PURE_LIBRARY = names(
     "__future__ abc array base64 binascii bisect collections copy dataclasses enum fractions functools hashlib heapq "
-    "hmac itertools json math msgspec operator re statistics string struct types typing unicodedata zlib"
+    "hmac ipaddress itertools json math msgspec operator re statistics string struct types typing unicodedata zlib"
 )
 """Neither clock nor random, asyncio, threads, NumPy or I/O. A list of what is allowed cannot forget a module."""
 
@@ -44,6 +53,7 @@ NOT_PURE_CALLS = frozenset({"open", "input", "print", "exec", "eval", "__import_
 
 FORBIDDEN: Mapping[str, frozenset[str]] = {
     **{package: frozenset(OURS) for package in PURE},
+    "p2pclient.discovery": frozenset(OURS),
     "p2pclient.transport": frozenset({"p2pclient.protocol", "p2pclient.rollback"}),
     "p2pclient.envhost": frozenset({"p2pclient.protocol", "p2pclient.transport"}),
     "p2pclient.recorder": frozenset({"p2pclient.rollback", "p2pclient.transport", "p2pclient.app"}),
@@ -60,6 +70,7 @@ FORBIDDEN: Mapping[str, frozenset[str]] = {
 ONLY_IN: Mapping[str, tuple[str, ...]] = {
     "pygame": ("p2pclient.app",),
     "pyarrow": ("p2pclient.recorder.export",),
+    "zeroconf": ("p2pclient.discovery.mdns", "signaling.announce", "p2pclient.cli.doctor"),
     "gymnasium": ("envs",),
     "pettingzoo": ("envs",),
     "cogrid": ("envs",),
@@ -89,13 +100,16 @@ graded by the conformance checks, and whoever imports those wants an environment
 
 RUN_TIME_FORBIDDEN = names(
     "asyncio threading socket select selectors ssl queue subprocess multiprocessing concurrent numpy pygame aiortc "
-    "aioice socketio aiohttp starlette uvicorn pyarrow gymnasium pettingzoo cogrid platformdirs psutil"
+    "aioice socketio aiohttp starlette uvicorn pyarrow gymnasium pettingzoo cogrid platformdirs psutil zeroconf"
 )
 """For the pure packages. ``random`` is not here: ``statistics`` loads it; the source must not name it."""
 
 RUN_TIME: Mapping[str, frozenset[str]] = {
     **{package: RUN_TIME_FORBIDDEN | {"signaling", "envs"} for package in PURE},
     "p2pclient.match": RUN_TIME_FORBIDDEN | {"signaling", "envs"},
+    "p2pclient.discovery": names(
+        "pygame aiortc aioice socketio starlette uvicorn numpy pyarrow cogrid zeroconf signaling"
+    ),
     "p2pclient.sim": frozenset({"pygame", "aiortc", "gymnasium", "pettingzoo", "cogrid"}),
     "p2pclient.app": frozenset({"aiortc", "socketio", "multiprocessing", "gymnasium", "pettingzoo", "cogrid"}),
 }
@@ -326,7 +340,7 @@ def test_package_loads_nothing_forbidden_at_run_time(package: str) -> None:
 
 
 BREACHES = {
-    "p2pclient.common.made_up": ["import p2pclient.rollback", "from signaling import lobby", "import numpy as np"],
+    "p2pclient.common.made_up": ["import p2pclient.rollback", "from signaling import room", "import numpy as np"],
     "p2pclient.rollback.made_up": [
         "import time",
         "from random import Random",
@@ -338,6 +352,15 @@ BREACHES = {
     "p2pclient.protocol.made_up": ["from p2pclient.rollback.chain import ChecksumChain"],
     "p2pclient.telemetry.made_up": ["import threading", "from p2pclient.transport import base"],
     "p2pclient.study.made_up": ["import pygame", "import os.path"],
+    "p2pclient.discovery.made_up": [
+        "from p2pclient.match.match import Match",
+        "from p2pclient.runtime import participant",
+        "import signaling.announce",
+        "import pygame",
+        "import zeroconf",
+    ],
+    "p2pclient.discovery.findings": ["import socket", "import time"],
+    "signaling.answering": ["import asyncio", "from p2pclient.discovery import findings"],
     "p2pclient.transport.made_up": ["import p2pclient.protocol.datagram", "import pygame.display"],
     "p2pclient.envhost.made_up": ["from p2pclient.transport.base import Opened", "import envs", "import gymnasium"],
     "p2pclient.envhost.host_made_up": ["import msgspec", "from p2pclient.envhost.client import EnvHost"],
@@ -352,7 +375,7 @@ BREACHES = {
     "p2pclient.bots.made_up": ["from p2pclient import transport"],
     "p2pclient.sim.made_up": ["import aiortc", "import pygame"],
     "p2pclient.app.made_up": ["import multiprocessing.shared_memory", "import socketio"],
-    "signaling.lobby": ["import time", "import asyncio", "from p2pclient.match.match import Match"],
+    "signaling.room": ["import time", "import asyncio", "from p2pclient.match.match import Match"],
     "signaling.made_up": ["from p2pclient import __version__", "import pygame", "import envs.registry"],
     "envs.made_up": [
         "from p2pclient.envhost import values",
@@ -379,6 +402,7 @@ def test_breach_is_found(module: str, source: str) -> None:
             "import p2pclient.common.frames\nfrom .chain import ChecksumChain",
         ),
         ("p2pclient.app.made_up", "import pygame"),
+        ("p2pclient.discovery.mdns", "import socket\nimport psutil\ndef f():\n    from zeroconf import Zeroconf"),
         ("p2pclient.cli.made_up", "from envs import registry\nfrom signaling import server"),
         ("envs.made_up", "import time\nimport gymnasium\ndef f(clock=time.perf_counter):\n    return clock()"),
         ("p2pclient.envhost.host_made_up", "import numpy\nfrom envs import registry"),

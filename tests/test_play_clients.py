@@ -17,7 +17,8 @@ from play_rig import BOT, ENV, LONG, RunReader, assert_whole, frames_recorded, i
 from signaling_rig import running_server
 
 from p2pclient.match.match import Match
-from p2pclient.runtime.participant import Participant, ParticipantSettings
+from p2pclient.runtime.participant import Participant
+from p2pclient.runtime.participant_settings import ParticipantSettings
 from p2pclient.runtime.playing import ClientCrash
 from p2pclient.runtime.presenter import NoWindow
 
@@ -45,23 +46,30 @@ async def test_match_goes_on_and_is_finished_when_the_server_is_killed(tmp_path:
         assert not client.of("silence")
 
 
-async def test_clients_that_lose_the_server_before_their_match_meet_again_when_it_is_back(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_kept", [True, False], ids=["kept", "forgotten"])
+async def test_clients_that_lose_the_server_before_their_match_play_it_or_meet_again(
+    tmp_path: Path, is_kept: bool
+) -> None:
     arguments = ["serve", ENV, "--host", "127.0.0.1", "--rate", "60", "--seconds", "0.5"]
-    slow = ["--load-fault", '[{"at": "init", "seconds": 2.0}]']
     async with contextlib.AsyncExitStack() as stack:
         server = await stack.enter_async_context(tandem(*arguments, "--port", "0", out=tmp_path))
         url = (await server.until_line("tandem join")).split()[-1]
         a = await stack.enter_async_context(join(url, tmp_path / "a"))
         await a.until("waiting")
-        b = await stack.enter_async_context(join(url, tmp_path / "b", *slow))
-        await a.until("matched")
-        server.kill()  # b still loads its environment, so that a still waits for what b has to say
-        failed = await a.until("failed")
-        assert "connection to the server" in failed["text"]
+        b = await stack.enter_async_context(join(url, tmp_path / "b"))
+        matched = await a.until("matched")
+        server.kill()  # they have not told each other yet how they can be reached
         await server.end()
-        await stack.enter_async_context(tandem(*arguments, "--port", url.rsplit(":", 1)[1], out=tmp_path))
+        again = [*arguments, "--port", url.rsplit(":", 1)[1]]
+        if not is_kept:
+            again += ["--data", str(tmp_path / "another")]
+        await stack.enter_async_context(tandem(*again, out=tmp_path))
+        if not is_kept:
+            failed = await a.until("failed")
+            assert "connection to the server" in failed["text"]
         assert [await a.end(), await b.end()] == [0, 0]
         assert [client.of("played")[0]["reason"] for client in (a, b)] == ["finished", "finished"]
+        assert (a.of("matched")[-1]["match"] == matched["match"]) is is_kept
 
 
 @pytest.mark.alone

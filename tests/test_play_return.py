@@ -17,7 +17,8 @@ from p2pclient.common.lobby_messages import MatchSettings
 from p2pclient.common.presentation import Intent, Presentation, Screen
 from p2pclient.recorder.verify import verify_folders
 from p2pclient.runtime.onlooker import GOES_ON
-from p2pclient.runtime.participant import Participant, ParticipantSettings
+from p2pclient.runtime.participant import Participant
+from p2pclient.runtime.participant_settings import ParticipantSettings
 
 FRAMES = 900
 

@@ -17,7 +17,8 @@ from play_rig import BOT, ENV, in_play, join, pair, settings, tandem
 from signaling_rig import running_server
 
 from p2pclient.common.presentation import Intent, Presentation, Screen
-from p2pclient.runtime.participant import Participant, ParticipantSettings
+from p2pclient.runtime.participant import Participant
+from p2pclient.runtime.participant_settings import ParticipantSettings
 
 
 class Looking:

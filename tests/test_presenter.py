@@ -382,3 +382,22 @@ def test_whose_turn_it_is_is_said(players: int, others: list[str]) -> None:
     # At a person's machine, bots may sit at further seats.
     assert match.presenter is not None
     assert match.presenter._words.turn(1, (0, 1)) == others[0]
+
+
+def test_a_pause_is_shown_with_its_reason_until_play_goes_on() -> None:
+    match = ShownMatch(seed=1, link=Link(delay=0.05))
+    match.run(3.0)
+    match.sides[1].match.changes.wish("pause", reason="The lab takes a break")
+    match.run(8.0)
+    still = "The game stands still, and goes on by itself from where it is."
+    assert match.window.course()[-1] == (Screen.PAUSED, f"The lab takes a break. {still}")
+    (_, shown) = match.window.shown[-1]
+    frame = match.sides[0].match.changes.done[0]["frame"]
+    assert shown.view is not None
+    assert shown.view.frame == frame
+    assert shown.hud.seconds_left == pytest.approx((200 - frame) / 15)
+    match.sides[0].match.changes.wish("resume")
+    match.run()
+    assert finished(match)
+    assert match.window.course()[-1][0] is Screen.PLAYING
+    assert len(match.window.frames(8.0, match.now)) > 100

@@ -20,6 +20,7 @@ from p2pclient.protocol.control import (
     MAX_PART_BYTES,
     MAX_STATE_PARTS,
     AnyMessage,
+    ChangeWish,
     Checksums,
     DelayChange,
     DelayWish,
@@ -31,6 +32,7 @@ from p2pclient.protocol.control import (
     Hello,
     Leave,
     LostInputs,
+    MatchChange,
     PeersLost,
     Recovered,
     Recovering,
@@ -75,6 +77,16 @@ GOLDEN = {
     "delay change": (
         Envelope(1, 7, 2, DelayChange(4, 130, 2)),
         "94010702 84 a474797065 ac64656c61792d6368616e6765 a7657069736f6465 04 a56672616d65 cc82 a564656c6179 02",
+    ),
+    "change wish": (
+        Envelope(1, 6, 2, ChangeWish(3, "extend", 130, "")),
+        "94010602 85 a474797065 ab6368616e67652d77697368 a66e756d626572 03 a46b696e64 a6657874656e64 a66672616d6573"
+        "cc82 a6726561736f6e a0",
+    ),
+    "match change": (
+        Envelope(1, 7, 2, MatchChange(2, "pause", 4, 130, 0, "a break", 1, 3)),
+        "94010702 89 a474797065 ac6d617463682d6368616e6765 a66e756d626572 02 a46b696e64 a57061757365 a7657069736f6465"
+        "04 a56672616d65 cc82 a66672616d6573 00 a6726561736f6e a76120627265616b a470656572 01 a477697368 03",
     ),
     "state part": (
         Envelope(1, 8, 2, StatePart(4, 71, 1, 2, b"\x81\xa1")),

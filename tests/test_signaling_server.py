@@ -29,7 +29,7 @@ from p2pclient.common.lobby_messages import (
 )
 from p2pclient.runtime.signaling_client import Place
 from signaling.addresses import lan_addresses, listen, server_urls
-from signaling.lobby import Limits
+from signaling.room_state import Limits
 from signaling.sockets import Keepalive
 
 OFFER = Description(type="offer", sdp="v=0\r\n")
@@ -51,7 +51,7 @@ async def health(url: str) -> dict[str, Any]:
 
 async def join_match(members: list[Caller]) -> list[Matched]:
     for each in members:
-        await each.client.join(Join(label="x"))
+        await each.client.join(Join(label=f"x{id(each)}"))
     return [await each.next(Matched) for each in members]
 
 
@@ -201,6 +201,10 @@ async def test_client_that_never_answers_pings_holds_nobody_up() -> None:
         async with session.ws_connect(f"{url}/socket.io/?EIO=4&transport=websocket") as ws:
             await ws.send_str("40")
             await ws.send_str(f'42["join",{{"protocol":{LOBBY_PROTOCOL}}}]')
+            while '"proposed"' not in (frame := await ws.receive_str()):
+                pass
+            proposal = json.loads(frame[2:])[1]["proposal_id"]
+            await ws.send_str(f'42["confirm",{{"proposal_id":"{proposal}"}}]')
             peer = (await a.next(Matched)).peers[0].client_id
             refused = None
             while refused is None:

@@ -153,10 +153,10 @@ def test_kinds_of_matches_are_drawn_too() -> None:
 
 def test_matches_that_go_on_without_a_peer_are_held_against_the_truth() -> None:
     base = dataclasses.replace(BASE, seed=1, seconds=4.0, plan={"on_drop": "go-on"})
-    results = run_all(Campaign(base, matches=40, players=(3, 4, 5), with_faults=True).scenarios())
+    results = run_all(Campaign(base, matches=24, players=(3, 4, 5), with_faults=True).scenarios())
     assert [problem for result in results for problem in result.problems] == []
-    assert sum(result.survived_losses for result in results) >= 5
-    assert sum(result.ends.get("finished", 0) for result in results) > 60
+    assert sum(result.survived_losses for result in results) >= 3
+    assert sum(result.ends.get("finished", 0) for result in results) > 36
 
 
 def test_survivors_with_two_histories_of_a_lost_peer_are_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,18 @@ MAY_LOOK = {
     "p2pclient/recorder/run.py": "names the folder of a run",
     "p2pclient/recorder/crash.py": "says when it was",
     "p2pclient/envhost/folder.py": "asks how old a file is",
+    "p2pclient/cli/account.py": "dates an account",
+    "p2pclient/cli/link.py": "dates the end of a link",
+    "p2pclient/cli/doctor_machine.py": "says whether this machine's date is possible",
+    "p2pclient/cli/doctor_peer.py": "compares the dates of two machines",
+    "p2pclient/cli/doctor_server.py": "compares this machine's date with the server's",
+    "signaling/web.py": "tells the server's date for that",
+    "signaling/decisions.py": "dates a line",
+    "signaling/server.py": "dates the first account",
+    "signaling/durable.py": "dates a line",
+    "signaling/sockets.py": "ties the clock of the room to the date, once",
+    "p2pclient/cli/soak_console.py": "dates a session",
+    "signaling/console/console.py": "dates sessions and lines of the audit",
 }
 HOUR = 3600.0
 

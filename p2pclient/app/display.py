@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 from collections.abc import Sequence
@@ -10,13 +11,14 @@ import pygame
 
 from p2pclient.app import theme, widgets
 from p2pclient.common.errors import TandemError
+from p2pclient.common.presentation import DisplayMeasured
 
 # On a desktop larger than this the window grows along, so that it is as large to the eye.
 _USUAL_DESKTOP = (1920, 1080)
 _SETTLING_S = 0.15
 
 
-_BLIND_DRIVERS = ("offscreen", "dummy")
+BLIND_DRIVERS = ("offscreen", "dummy")
 """What SDL takes when there is no display: it opens windows that nobody can see."""
 
 
@@ -41,7 +43,7 @@ class Display:
         _give_hints(vsync)
         try:
             pygame.display.init()
-            if pygame.display.get_driver() in _BLIND_DRIVERS and "SDL_VIDEODRIVER" not in os.environ:
+            if pygame.display.get_driver() in BLIND_DRIVERS and "SDL_VIDEODRIVER" not in os.environ:
                 raise pygame.error("the system offers none to this program")
             pygame.display.set_icon(_icon())
             pygame.display.set_caption(title)
@@ -72,6 +74,12 @@ class Display:
     def show(self, changed: Sequence[pygame.Rect]) -> None:
         """Hand these rectangles of the surface to the screen. The interpreter's lock is free meanwhile."""
         pygame.display.update(list(changed))
+
+    def measure(self) -> DisplayMeasured:
+        """Return what the system says of the display; with several, the size is that of the first one."""
+        width, height = pygame.display.get_desktop_sizes()[0]
+        rate = pygame.display.get_current_refresh_rate()
+        return DisplayMeasured(width, height, _scale(), float(rate) or None, pygame.display.get_num_displays())
 
     def toggle_fullscreen(self, *, now: float) -> None:
         """Fill the screen, or go back to the window as it was; call :meth:`settle` after that."""
@@ -144,6 +152,13 @@ def _place_on_desktop(size: tuple[int, int], side: str | None) -> tuple[tuple[in
         return (width, height), None
     left = (room - width) // 2 + (room if side == "right" else 0)
     return (width, height), (left, (desktop[1] - height) // 2)
+
+
+def _scale() -> float | None:
+    """Return how much larger the system draws its own windows than one to one; None where only it knows."""
+    windows = getattr(ctypes, "windll", None)
+    # Windows 10 on. Other systems tell a program only what they want it to draw.
+    return None if windows is None else int(windows.user32.GetDpiForSystem()) / 96
 
 
 def _icon() -> pygame.Surface:

@@ -19,6 +19,21 @@ _LETTERS = (
     "|Y| : |\x1b[34;1mB\x1b[0m: |\n+---------+\n  (North)\n"
 )
 """A map with colours, as environments print it on a terminal."""
+_CHECKING = Presentation(
+    Screen.CHECKING,
+    "Checking this computer",
+    "This takes a few seconds. Please keep this window in view. Nothing to do until then.",
+    progress=0.4,
+    beat=48,
+)
+_TOO_SMALL = (
+    "The display is too small for this study: it has 1280 x 720 pixels, and it needs a width of 1920. "
+    "Please use a larger display, or choose a higher resolution in the system's settings, and start again."
+)
+_AWAY = (
+    "The game was left alone for too long, so it has ended. What you have played is kept. "
+    "Please tell the person who looks after you."
+)
 _LONG = (
     "The environment could not be loaded because a package that it needs is not installed in this Python. "
     "Install it with the command below, then start again; nothing of the other machine has to be changed. "
@@ -62,6 +77,7 @@ def _before_play() -> dict[str, Presentation]:
             Screen.LOADING, "Loading the environment", "cogrid:Overcooked-CrampedRoom-V0, a few seconds", progress=0.4
         ),
         "loading-moving": Presentation(Screen.LOADING, "Loading the environment", "This may take a minute."),
+        "checking": _CHECKING,
         "connecting": Presentation(Screen.CONNECTING, "Connecting", "A partner is found. Opening the path to them."),
         "waiting": Presentation(
             Screen.WAITING,
@@ -92,6 +108,12 @@ def _in_play() -> dict[str, tuple[Presentation, Local]]:
         title="Waiting for your partner",
         message="Nothing has been heard from the other machine for 3 seconds. The match goes on as soon as it is back.",
     )
+    paused = replace(
+        playing,
+        screen=Screen.PAUSED,
+        title="Paused",
+        message="A short break for everybody. The game stands still, and goes on by itself from where it is.",
+    )
     return {
         "playing": (playing, Local()),
         "playing-figures": (noticed, Local(figures=True)),
@@ -104,6 +126,7 @@ def _in_play() -> dict[str, tuple[Presentation, Local]]:
         "playing-no-picture": (replace(playing, view=View(0, 0, None, "")), Local(figures=True)),
         "partner-lost": (lost, Local(phase=0.3)),
         "comparing": (comparing, Local(phase=0.3)),
+        "paused": (paused, Local()),
     }
 
 
@@ -124,6 +147,10 @@ def _after_play() -> dict[str, Presentation]:
             hud=Hud((60.0, 60.0), 0),
             lines=rows,
             can_continue=True,
+        ),
+        "excluded": Presentation(Screen.EXCLUDED, "Thank you for coming", _TOO_SMALL),
+        "excluded-playing": Presentation(
+            Screen.EXCLUDED, "Thank you for taking part", _AWAY, lines=rows[-1:], can_continue=True
         ),
         "error": Presentation(
             Screen.ERROR,

@@ -18,8 +18,10 @@ from p2pclient.common.presentation import Presentation, Screen
 LEAVING = Presentation(
     Screen.LOADING, title="Leaving…", message="Finishing the recording. The window closes by itself in a moment."
 )
-_MOVING = frozenset({Screen.LOADING, Screen.CONNECTING, Screen.WAITING, Screen.COMPARING})
-_OVER_PICTURE = frozenset({Screen.PARTNER_LOST, Screen.COMPARING})
+_MOVING = frozenset({Screen.LOADING, Screen.CHECKING, Screen.CONNECTING, Screen.WAITING, Screen.COMPARING})
+_ALONE = frozenset({Screen.CHECKING, Screen.EXCLUDED})
+"""Screens that are about one person only."""
+_OVER_PICTURE = frozenset({Screen.PARTNER_LOST, Screen.COMPARING, Screen.PAUSED})
 _FOCUS_HINT = "Click here to play: the keyboard belongs to another window"
 
 
@@ -125,9 +127,9 @@ def _column(presentation: Presentation, scale: Scale, width: int, local: Local, 
 
 
 def _mark(screen: Screen, scale: Scale) -> Block:
-    """The sign at the top: two seats, and whether somebody sits there."""
+    """The sign at the top: two seats, and whether somebody sits there; or one's own alone."""
     size = scale.px(44)
-    width = size * 2 + scale.px(20)
+    width = size if screen in _ALONE else size * 2 + scale.px(20)
     paint_one: Callable[[pygame.Surface, tuple[int, int], int, int], None] = widgets.seat_mark
     if screen in (Screen.WAITING, Screen.CONNECTING, Screen.PARTNER_LOST):
         paint_one = widgets.hollow_seat_mark
@@ -137,7 +139,8 @@ def _mark(screen: Screen, scale: Scale) -> Block:
             widgets.caution_mark(surface, rect)
             return
         widgets.seat_mark(surface, (rect.left + size // 2, rect.centery), size, 0)
-        paint_one(surface, (rect.right - size // 2, rect.centery), size, 1)
+        if screen not in _ALONE:
+            paint_one(surface, (rect.right - size // 2, rect.centery), size, 1)
 
     return Block(width, size, ("mark", screen), paint)
 

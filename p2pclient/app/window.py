@@ -3,8 +3,8 @@
 Rules of this file. Events are pumped by ``pygame.event.wait(timeout)`` and then ``pygame.event.get(pump=False)``, never
 by a plain ``get`` or ``pump``: those hold the interpreter's lock while a window is dragged on Windows, and the match
 would stop. pygame's ``wait`` looks once a millisecond: 0.5 ms until a new picture is noticed, for 1.7 % of a core. That
-is right while playing; on all other screens the loop sleeps on the mailbox instead, looks 30 times a second, and moves
-the bar in every second look.
+is right while playing, and while it is measured how evenly pictures come; on all other screens the loop sleeps on the
+mailbox instead, looks 30 times a second, and moves the bar in every second look.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from p2pclient.app.keys import Keyboard
 from p2pclient.app.mailbox import Mailbox
 from p2pclient.app.scene import Scene
 from p2pclient.app.screens import Local
-from p2pclient.common.presentation import CloseRequest, Continue, Presentation, Screen, Shown, View
+from p2pclient.common.presentation import BeatShown, CloseRequest, Continue, Presentation, Screen, Shown, View
 
 _log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ _MOVING_PERIOD_S = 3.6
 """One round of the moving bar. Never more than a fifth of its own length at once."""
 _CONTINUE_GUARD_S = 0.3
 """A key that was meant for the match does not answer the screen that has just replaced it."""
-_SLEEP_ALLOWED = frozenset({Screen.RESULTS, Screen.ERROR})
+_SLEEP_ALLOWED = frozenset({Screen.RESULTS, Screen.EXCLUDED, Screen.ERROR})
 _UNUSED_EVENTS = (
     pygame.MOUSEMOTION,
     pygame.MOUSEWHEEL,
@@ -130,6 +130,7 @@ class _Window:
         self._presentation = Presentation(Screen.LOADING, title=title, message="Starting…")
         self._offered_at: float | None = None
         self._shown_view: View | None = None
+        self._shown_beat: int | None = None
         self._figures = False
         self._visible = True
         self._leaving_since: float | None = None
@@ -152,7 +153,8 @@ class _Window:
     # -- events in ----------------------------------------------------------------------------------------------------
 
     def _take_events(self) -> list[pygame.Event]:
-        if self._presentation.screen is Screen.PLAYING and self._leaving_since is None:
+        is_played = self._presentation.screen is Screen.PLAYING or self._presentation.beat is not None
+        if is_played and self._leaving_since is None:
             first = pygame.event.wait(_PLAYING_BEAT_MS)
         else:
             self._mailbox.wait(_QUIET_BEAT_S)
@@ -226,13 +228,26 @@ class _Window:
 
     def _show(self, *, now: float) -> None:
         changed = self._paint(now=now)
+        if changed:
+            self._display.show(changed)
+        self._answer_beat()
         if not changed:
             return
-        self._display.show(changed)
         view = self._presentation.view
         if self._presentation.screen is Screen.PLAYING and view is not None and view is not self._shown_view:
             self._shown_view = view
             self._mailbox.send(Shown(view.episode, view.frame, time.perf_counter()))
+
+    def _answer_beat(self) -> None:
+        """Tell what is shown now to whoever measures how evenly it comes."""
+        beat = self._presentation.beat
+        if beat == self._shown_beat:
+            return
+        if beat is not None:
+            if self._shown_beat is None or beat < self._shown_beat:
+                self._mailbox.send(self._display.measure())
+            self._mailbox.send(BeatShown(beat, time.perf_counter()))
+        self._shown_beat = beat
 
     def _paint(self, *, now: float) -> list[pygame.Rect]:
         surface = self._display.surface

@@ -31,8 +31,9 @@ _END_SECONDS = 8.0
 class Client(Protocol):
     """What both kinds of client offer."""
 
-    played: list[Played]
-    """The matches so far."""
+    @property
+    def played(self) -> list[Played]:
+        """The matches so far."""
 
     async def run(self) -> None:
         """Play until done."""
@@ -66,11 +67,16 @@ def run_headless(make_client: MakeClient, *, out: Path) -> int:
         _run(main())
     if outcome:
         return _tell(outcome[0], _report_of(outcome[0], out))
-    return 0 if all(each.ended.reason == "finished" for each in played) else 1
+    return 0 if all(each.ended.is_complete for each in played) else 1
 
 
-def run_with_window(make_client: MakeClient, *, out: Path, title: str, side: str | None = None) -> int:
+def run_with_window(
+    make_client: MakeClient, *, out: Path, title: str, side: str | None = None, error_s: float | None = None
+) -> int:
     """Run a client with a window on this, the main, thread, if asked on one ``side`` of it. Returns the exit code.
+
+    Args:
+        error_s: how long an error stays on the screen; None: until the person has read it.
 
     Raises:
         ConfigurationError: there is no display.
@@ -91,7 +97,7 @@ def run_with_window(make_client: MakeClient, *, out: Path, title: str, side: str
             await client.run()
         except Exception as error:  # noqa: BLE001 - shown to the person and in the exit code
             outcome.append((error, _report_of(error, out)))
-            await _show_error(mailbox, *outcome[0])
+            await _show_error(mailbox, *outcome[0], at_most=error_s)
 
     def runtime() -> None:
         try:
@@ -114,15 +120,17 @@ def run_with_window(make_client: MakeClient, *, out: Path, title: str, side: str
     return _tell(*outcome[0]) if outcome else 0
 
 
-async def _show_error(window: WindowLink, error: BaseException, report: Path | None) -> None:
-    """Show what happened until the person has read it."""
+async def _show_error(
+    window: WindowLink, error: BaseException, report: Path | None, *, at_most: float | None = None
+) -> None:
+    """Show what happened until the person has read it, for ``at_most`` seconds."""
     window.publish(error_screen(error, report))
     person = Person(window)
     closing = asyncio.Event()
     person.on_close = closing.set
     watching = asyncio.create_task(person.watch())
     waits = [asyncio.create_task(closing.wait()), asyncio.create_task(person.wait_for_continue())]
-    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait(waits, timeout=at_most, return_when=asyncio.FIRST_COMPLETED)
     for task in (watching, *waits):
         task.cancel()
 

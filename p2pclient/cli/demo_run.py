@@ -123,10 +123,11 @@ class Orchestra:
 
     def _start_server(self) -> str:
         plan = self._plan
-        arguments = ["serve", plan.env, "--host", "127.0.0.1", "--port", "0", "--rate", str(plan.rate)]
+        arguments = ["serve", plan.env, "--hidden", "--host", "127.0.0.1", "--port", "0", "--rate", str(plan.rate)]
         arguments += ["--window", str(plan.window), "--input-delay", str(plan.input_delay)]
         arguments += ["--on-desync", plan.on_desync, "--prediction", plan.prediction]
         arguments += ["--episodes", str(plan.episodes), "--log-level", plan.log_level]
+        arguments += ["--data", str(plan.out / "server-data")]
         arguments += [] if plan.seed is None else ["--seed", str(plan.seed)]
         if plan.frames:
             arguments += ["--seconds", repr(plan.frames / plan.rate)]

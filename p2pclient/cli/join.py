@@ -7,10 +7,12 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from p2pclient.cli.client import Client, run_headless, run_with_window
 from p2pclient.cli.parent import end_with_parent, pass_keys_to
+from p2pclient.common.errors import ConfigurationError
+from p2pclient.discovery.findings import Wanted
 from p2pclient.runtime.logs import start_logging
 from p2pclient.runtime.presenter import WindowLink
 from p2pclient.settings.flags import (
@@ -24,15 +26,33 @@ from p2pclient.settings.flags import (
     host_options,
     impairment_options,
 )
+from p2pclient.settings.place import add_place_arguments, wanted_of
 from p2pclient.settings.process_flags import add_process_flags, process_options
+
+TOKEN_VARIABLE = "TANDEM_TOKEN"
+"""By which a server knows a bot that it has started; not on the command line, which all users of a machine can read."""
+MAX_CHARS, MAX_ATTRIBUTES = 64, 16
+if TYPE_CHECKING:
+    from p2pclient.runtime.participant import Participant
+
+RESULTS_S = 30.0
+"""How long a station shows the results before it waits for the next person."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's flags."""
-    parser.add_argument("url", help="the server, such as 192.168.1.20 or http://lab-server:8765")
+    add_place_arguments(parser)
     parser.add_argument("--bot", metavar="NAME", help="let a scripted bot play, such as greedy")
     parser.add_argument("--headless", action="store_true", help="without a window; needs --bot")
     parser.add_argument("--label", default="", help="name of this participant")
+    parser.add_argument("--station", default="", help="name of this computer in the lab")
+    parser.add_argument(
+        "--attribute",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="of this participant, for the server's matching, such as group=A; may be given again",
+    )
     parser.add_argument("--matches", type=int, default=None, help="matches to play one after the other")
     parser.add_argument("--seed", type=int, default=0, help="of the bot and the impairment")
     parser.add_argument("--trace", action="store_true", help="write a trace of each match into its run folder")
@@ -55,47 +75,89 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Play."""
+    return play(arguments, wanted_of(arguments))
+
+
+def play(arguments: argparse.Namespace, wanted: Wanted, *, stays: bool = False) -> int:
+    """Run a client of the server that is ``wanted``.
+
+    Args:
+        stays: it is a station: it waits for a server that was named, too, and goes on from results by itself.
+    """
     if arguments.headless and not arguments.bot:
         print("tandem: --headless needs --bot NAME: without a window nobody can press keys", file=sys.stderr)
         return 2
     start_logging(arguments.log_level)
+    attributes = _attributes(arguments.attribute)
+    # Taken away: the environment's processes and their libraries need not know it.
+    token = os.environ.pop(TOKEN_VARIABLE, None)
     process = process_options(arguments)
 
-    def make(window: WindowLink) -> Client:
+    report = reporter(as_json=arguments.json, quiet=not arguments.headless)
+
+    def participant(url: str, window: WindowLink) -> Participant:
         # Here, in the runtime's thread: what this imports takes half a second, and the window need not wait for it.
-        from p2pclient.runtime.participant import Participant, ParticipantSettings
+        from p2pclient.runtime.participant import Participant
+        from p2pclient.runtime.participant_settings import ParticipantSettings
         from p2pclient.transport.impairment import ImpairmentSpec
 
         fault = json.loads(arguments.fault) if arguments.fault else None
-        load_faults = json.loads(arguments.load_fault) if arguments.load_fault else []
-        options = {**host_options(arguments), **process}
-        if fault or load_faults:
-            options.update(allow_faults=True, load_faults=load_faults)
         settings = ParticipantSettings(
-            url=arguments.url,
+            url=url,
             out=arguments.out,
             label=arguments.label,
+            token=token,
+            station=arguments.station,
+            attributes=attributes,
             bot=arguments.bot,
             seed=arguments.seed,
-            matches=arguments.matches if arguments.matches is not None else (1 if arguments.headless else 0),
+            matches=arguments.matches if arguments.matches is not None else int(arguments.headless and not stays),
             impairment=ImpairmentSpec(**impairment_options(arguments)),
             linger=not arguments.headless,
+            linger_s=RESULTS_S if stays else None,
             keys=arguments.keys,
             share_keys=arguments.sibling,
             headless=arguments.headless,
             trace=arguments.trace,
             fault=fault,
-            host_options=options,
+            host_options={**host_options(arguments), **process, **_load_faults(arguments)},
             allowed_envs=tuple(arguments.allow_env),
         )
-        client = Participant(settings, window, report=reporter(as_json=arguments.json, quiet=not arguments.headless))
+        return Participant(settings, window, report=report)
+
+    def make(window: WindowLink) -> Client:
+        from p2pclient.runtime.searching import Searching
+
+        client: Participant | Searching
+        if len(wanted.urls) == 1 and not wanted.on_lan and not stays:
+            client = participant(wanted.urls[0], window)
+        else:
+            must_choose = arguments.headless and not stays
+            client = Searching(wanted, participant, window, report=report, must_choose=must_choose, follow=stays)
         if arguments.child:
             end_with_parent(pass_keys_to(client))
         return client
 
     if arguments.headless:
         return run_headless(make, out=arguments.out)
-    return run_with_window(make, out=arguments.out, title="Tandem", side=arguments.side)
+    error_s = RESULTS_S if stays else None
+    return run_with_window(make, out=arguments.out, title="Tandem", side=arguments.side, error_s=error_s)
+
+
+def _load_faults(arguments: argparse.Namespace) -> dict[str, Any]:
+    if not arguments.fault and not arguments.load_fault:
+        return {}
+    return {"allow_faults": True, "load_faults": json.loads(arguments.load_fault) if arguments.load_fault else []}
+
+
+def _attributes(given: list[str]) -> dict[str, str]:
+    pairs = [text.partition("=") for text in given]
+    for text, (name, _, value) in zip(given, pairs, strict=True):
+        if not name or not value or max(len(name), len(value)) > MAX_CHARS:
+            raise ConfigurationError("--attribute", text, f"NAME=VALUE, each of at most {MAX_CHARS} characters")
+    if len(pairs) > MAX_ATTRIBUTES:
+        raise ConfigurationError("--attribute", len(pairs), f"at most {MAX_ATTRIBUTES} of them")
+    return {name: value for name, _, value in pairs}
 
 
 def reporter(*, as_json: bool, quiet: bool = False) -> Callable[[dict[str, Any]], None]:
@@ -119,22 +181,36 @@ _SILENCE = {
     "notice": "The other player has not been heard for a moment.",
     "lost": "The other player is lost; waiting.",
 }
+_CHANGES = {
+    "pause": "Paused before frame {frame}{reason}.",
+    "resume": "The pause is over{reason}.",
+    "end": "The match is to end before frame {frame}{reason}.",
+    "extend": "The match became longer{reason}.",
+}
 
 
 def _sentence(event: dict[str, Any]) -> str:
     kind = event["event"]
+    if kind == "found":
+        return f"Found the room {event['room']!r} at {event['url']}."
     if kind == "welcome":
         return "Connected to the server; loading the environment."
     if kind == "waiting":
-        return f"Waiting for {event['needed']} more."
+        return f"Waiting for {event['needed']} more." if event["needed"] else "Waiting to be matched."
     if kind == "matched":
         return f"Match {event['match']}, seat {event['seats'][0] + 1}."
     if kind == "admitted":
         return f"Watching match {event['match']}."
+    if kind == "proposed":
+        return "Partners were found; waiting until all have confirmed."
     if kind == "playing":
         return f"Playing episode {event['episode'] + 1}."
     if kind == "silence":
         return _SILENCE[event["level"]]
+    if kind == "said":
+        return f"The experimenter says: {event['text']}" if event["text"] else "The message is taken back."
+    if kind in _CHANGES:
+        return _CHANGES[kind].format(frame=event["frame"], reason=f" ({event['reason']})" if event["reason"] else "")
     if kind == "desync":
         start = "the beginning" if event["frame"] < 0 else f"frame {event['frame']}"
         return f"The two games differ from {start} of episode {event['episode'] + 1} on; see `tandem check`."

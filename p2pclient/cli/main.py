@@ -18,6 +18,8 @@ _COMMANDS = {
     "account": "say who may log in to the server's console",
     "link": "make personal links by which participants join",
     "join": "join a server and play with whoever comes",
+    "station": "be a station of a lab: stay, under a name, for one participant after the other",
+    "doctor": "check this machine, the way to a server, or the way to another machine",
     "watch": "watch a match of a server while others play it",
     "export": "turn a run's recording into Parquet and CSV tables",
     "verify": "compare two recordings of the same match",

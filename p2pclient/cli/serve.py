@@ -6,6 +6,8 @@ import argparse
 
 from p2pclient import __version__
 from p2pclient.cli.parent import end_with_parent
+from p2pclient.cli.serve_room import add_room_flags, bot_command, rules_of
+from p2pclient.common.discovery_messages import DEFAULT_ROOM
 from p2pclient.common.lobby_messages import DEFAULT_PORT, MatchSettings
 from p2pclient.common.match_settings import ON_DROP
 from p2pclient.runtime.logs import start_logging
@@ -25,6 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("env", nargs="?", default=DEFAULT_ENV, help=f"environment (default: {DEFAULT_ENV})")
     parser.add_argument("--host", default="0.0.0.0", help="address to listen on (default: all of this machine)")
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help=f"default: {DEFAULT_PORT}; 0 takes a free one")
+    parser.add_argument("--room", default=DEFAULT_ROOM, metavar="NAME", help="how this server is called on the LAN")
+    parser.add_argument("--interface", metavar="NAME|ADDRESS", help="announce it on this network interface only")
+    parser.add_argument("--hidden", action="store_true", help="do not announce it: only codes and URLs lead to it")
     parser.add_argument("--seats", type=int, default=2, help="players in one match (default: 2)")
     parser.add_argument("--seed", type=int, default=None, help="fixes match ids and seeds")
     parser.add_argument("--drop-after", type=number, default=15.0, metavar="S", help="silence until a player is gone")
@@ -43,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--allow-mixed-hosts", action="store_true", help="let different Python, NumPy or systems play")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    add_room_flags(parser)
     add_environment_flags(parser)
     add_match_flags(parser)
     add_log_flags(parser)
@@ -80,6 +86,8 @@ def _is_own(name: str) -> bool:
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until Ctrl-C or SIGTERM."""
+    from p2pclient.cli.serve_screening import screening_hooks
+    from signaling.announce import Announcement
     from signaling.server import Listening
     from signaling.server import run as run_server
 
@@ -87,14 +95,30 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.child:
         end_with_parent()
     settings = settings_of(arguments)
+    rules = rules_of(arguments)
+    allowed = ("--allow-env", settings.env) if _is_own(settings.env) else ()
 
     def say(listening: Listening) -> None:
         print(f"Serving {settings.env}, {settings.seats} players a match. On each player's machine:", flush=True)
-        allow = f"--allow-env {settings.env} " if _is_own(settings.env) else ""
+        allow = f"--allow-env {settings.env} " if allowed else ""
         for url in listening.urls:
             print(f"    tandem join {allow}{url}", flush=True)
+        for code in listening.codes:
+            print(f"or, with its join code: tandem join {allow}{code}", flush=True)
+        if not arguments.hidden:
+            print(
+                f"or, as this is the room {arguments.room!r} on this network: tandem join {allow}".rstrip(), flush=True
+            )
         if allow:
             print("That is code of your own: each is to start it in a folder that has the same.", flush=True)
+        for url in listening.console_urls[:1]:
+            print(f"The console, for whoever leads the session: {url}", flush=True)
+        if listening.first_password is not None and not arguments.child:  # what children say may end up in a file
+            print("    name: admin", flush=True)
+            print(
+                f"    password: {listening.first_password}   (told only once; `tandem account` sets another)",
+                flush=True,
+            )
         print("Ctrl-C ends it.", flush=True)
 
     run_server(
@@ -102,7 +126,12 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.port,
         settings,
         seed=arguments.seed,
+        rules=rules,
+        hooks=screening_hooks(rules.screening),
+        data=arguments.data,
+        bot_command=bot_command(arguments.data, *allowed),
         server_version=__version__,
+        announcement=Announcement(arguments.room, arguments.interface, on_lan=not arguments.hidden),
         on_listening=say,
     )
     return 0

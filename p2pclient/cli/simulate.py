@@ -369,6 +369,9 @@ def print_table(summary: dict[str, Any]) -> None:
     console.print(table)
     counts = ", ".join(f"{name.replace('_', ' ')} {summary[name]}" for name in COUNTED)
     console.print(counts, highlight=False)
+    if summary["changes"]:
+        told = ", ".join(f"{name} {count}" for name, count in summary["changes"].items())
+        console.print(f"agreed on by all: {told}", highlight=False)
     rates = ", ".join(f"{peer['rate_error']:+.4%}" for peer in summary["peers"])
     console.print(f"rate of each peer against the nominal one: {rates}", highlight=False)
     console.print(

@@ -55,6 +55,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--kills", action=argparse.BooleanOptionalAction, default=True, help="kill, pause and remove at random"
     )
+    parser.add_argument(
+        "--kill-server-every", type=float, default=0.0, metavar="S", help="kill each server, and look at its console"
+    )
     parser.add_argument("--keep", action="store_true", help="keep the recordings of all matches")
     parser.add_argument("--env", default=DEFAULT_ENV, help=f"environment (default: {DEFAULT_ENV})")
     parser.add_argument("--bot", default="greedy", help="scripted bot (default: greedy)")
@@ -109,6 +112,7 @@ def make_plan(arguments: argparse.Namespace) -> SoakPlan:
         # Never from the file of a match to be repeated: what is run here is named by who sits here.
         env_python=None if arguments.env_python is None else use_interpreter(arguments.env_python).path,
         repeated=repeated,
+        kill_server_every=arguments.kill_server_every,
     )
 
 
@@ -149,7 +153,10 @@ async def _soak(plan: SoakPlan) -> dict[str, Any]:
             await soak.run(stop)
         finally:
             telling.cancel()
-    return summarize(plan, soak.ledger, soak.watch, seconds=perf_counter() - began)
+    result = summarize(plan, soak.ledger, soak.watch, seconds=perf_counter() - began)
+    if plan.kill_server_every:
+        result["console_right_after_s"] = [round(each, 2) for each in soak.chaos.right_after_s]
+    return result
 
 
 async def _tell(soak: Soak, console: Console, status: Status, began: float) -> None:

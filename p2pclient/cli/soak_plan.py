@@ -118,6 +118,8 @@ class SoakPlan:
     env_python: str | None = None
     """The Python of all environments, those of straight runs too; None: this one."""
     repeated: RepeatedMatch | None = None
+    kill_server_every: float = 0.0
+    """Seconds after which every server is killed, and its console looked at; 0: as the faults have it."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.pairs <= 100:

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from p2pclient.cli.soak_check import CHECK_SECONDS, Checker
+from p2pclient.cli.soak_console import Chaos
 from p2pclient.cli.soak_faults import relent, strike
 from p2pclient.cli.soak_judge import DIED, FAILED, PLAYED, MatchCourse, Side, judge
 from p2pclient.cli.soak_ledger import Ledger, last_line
@@ -92,6 +93,13 @@ class Soak:
         self._tasks: set[asyncio.Task[None]] = set()
         self._checker = Checker(plan.env_python)
         self._checks: asyncio.Queue[MatchCourse] = asyncio.Queue()
+        self.chaos = Chaos(
+            self._server,
+            plan.out / "server-data",
+            self._courses,
+            on_kill=self._chaos_kills,
+            on_problem=self.ledger.problem,
+        )
         self._ending = False
         """No new match is to begin."""
         self._enough = asyncio.Event()
@@ -113,6 +121,8 @@ class Soak:
                 self._start(self._keep_client(slot))
                 # One after the other, so that the first pair of a repetition has its seats.
                 await self._first_of(slot.welcome.wait(), stop.wait(), seconds=_START_SECONDS)
+            if self.plan.kill_server_every:
+                self._start(self.chaos.run(self.plan.kill_server_every))
             await self._first_of(stop.wait(), self._enough.wait(), seconds=self.plan.seconds)
             self._ending = True
             if not stop.is_set():
@@ -217,6 +227,16 @@ class Soak:
             self._changed.notify_all()
 
     # -- processes ----------------------------------------------------------------------------------------------
+
+    def _chaos_kills(self) -> bool:
+        if self._ending:
+            return False
+        self.ledger.faults[KILL_SERVER] += 1
+        for each in self._courses.values():
+            each.has_lost_server = True
+            # Who was told of a match connects although the server dies: that nobody else was told is no fault.
+            each.disturbed = each.disturbed or len(each.sides) < 2
+        return True
 
     def _server_ended(self, child: Child) -> None:
         if not (child.is_stopping or self._ending):

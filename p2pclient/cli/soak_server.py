@@ -93,7 +93,18 @@ class SoakServer:
 
     def _arguments(self, seed: int) -> list[str]:
         plan = self._plan
-        arguments = ["serve", plan.env, "--host", "127.0.0.1", "--port", str(self._port), "--seed", str(seed)]
+        arguments = [
+            "serve",
+            plan.env,
+            "--hidden",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(self._port),
+            "--seed",
+            str(seed),
+        ]
+        arguments += ["--data", str(plan.out / "server-data")]
         arguments += ["--rate", str(plan.rate), "--seconds", repr(plan.match_seconds)]
         arguments += ["--window", str(plan.window), "--input-delay", plan.input_delay]
         arguments += ["--prediction", plan.prediction, "--on-desync", plan.on_desync]

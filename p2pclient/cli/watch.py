@@ -21,6 +21,7 @@ from p2pclient.settings.flags import (
     impairment_options,
     number,
 )
+from p2pclient.settings.place import server_urls_of
 from p2pclient.settings.process_flags import add_process_flags, process_options
 
 _LONGEST_DELAY = 600.0
@@ -28,7 +29,7 @@ _LONGEST_DELAY = 600.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's flags."""
-    parser.add_argument("url", help="the server, such as 192.168.1.20 or http://lab-server:8765")
+    parser.add_argument("url", metavar="SERVER", help="a join code, or an address such as http://lab-server:8765")
     parser.add_argument(
         "--delay", type=number, default=0.0, metavar="S", help="seconds to stay behind what is played (default: 0)"
     )
@@ -52,6 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not 0 <= arguments.delay <= _LONGEST_DELAY:
         raise ConfigurationError("--delay", arguments.delay, f"0 to {_LONGEST_DELAY:g} seconds")
     process = process_options(arguments)
+    url = server_urls_of(arguments.url)[0]
 
     def make(window: WindowLink) -> Client:
         # Here, in the runtime's thread: what this imports takes half a second, and the window need not wait for it.
@@ -59,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
         from p2pclient.transport.impairment import ImpairmentSpec
 
         settings = SpectatorSettings(
-            url=arguments.url,
+            url=url,
             out=arguments.out,
             match_id=arguments.match,
             delay=arguments.delay,

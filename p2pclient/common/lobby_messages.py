@@ -2,7 +2,8 @@
 
 Every event carries one JSON object. A client's event is acknowledged with ``{"ok": true}`` or with
 ``{"refused": {"code": ..., "message": ...}}``; what the server says on its own are events of the same shape.
-Client ids are short names that the server gives out per connection; they are no secrets and prove nothing.
+Client ids are short names that the server gives out; they are no secrets and prove nothing. The token in
+:class:`Welcome` is a secret: whoever sends it with :class:`Join` is the participant to whom it was given.
 """
 
 from __future__ import annotations
@@ -12,26 +13,38 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from p2pclient.common.description import Description as Description  # part of what is said
 from p2pclient.common.errors import ConfigurationError, SignalingError
 from p2pclient.common.frames import MAX_SEATS
 from p2pclient.common.match_settings import MatchSettings as MatchSettings  # part of what is said
+from p2pclient.common.probe_messages import ProbeCancel, ProbeResult, ProbeSignal, ProbeStart
+from p2pclient.common.room_messages import (
+    Command,
+    Confirm,
+    Count,
+    Decline,
+    Done,
+    Name,
+    Proposed,
+    Ready,
+    Removed,
+    Report,
+    Seat,
+    Sentence,
+    Short,
+    Token,
+    Withdrawn,
+)
+from p2pclient.common.screening_messages import Echo, Screen, Screened
 
-LOBBY_PROTOCOL = 1
-"""Version of everything in this module. Both sides must be equal."""
+LOBBY_PROTOCOL = 2
+"""Version of everything in this module and in :mod:`p2pclient.common.room_messages`. Both sides must be equal."""
 
 DEFAULT_PORT = 8765
 
 MAX_EVENT_BYTES = 64 * 1024
 """Largest event as sent, JSON and all. A description of a peer with 30 addresses takes 6 KB."""
 
-MAX_SDP_CHARS = 32 * 1024
-
-Short = Annotated[str, msgspec.Meta(max_length=64)]
-Name = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9-]{1,64}\Z")]
-"""An id from the server. It may end up in a file name, so nothing else is taken."""
-Sentence = Annotated[str, msgspec.Meta(max_length=1000)]
-Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
-Seat = Annotated[int, msgspec.Meta(ge=0, lt=MAX_SEATS)]
 Seats = Annotated[tuple[Seat, ...], msgspec.Meta(min_length=1, max_length=MAX_SEATS)]
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -58,6 +71,16 @@ class Join(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="jo
     """How the participant or bot is known; shown to people, never trusted."""
     bot: bool = False
     last_match: LastMatch | None = None
+    token: Token | None = None
+    """From an earlier :class:`Welcome`: gives back the place in the waiting room, or with ``match_id`` the seat."""
+    match_id: Name | None = None
+    """The match that goes on in this client meanwhile: it wants to be known in it again, and no place."""
+    ready: bool = True
+    """False while the environment is being loaded: it keeps its place, and is proposed after :class:`Ready`."""
+    station: Short = ""
+    """The machine's name in the lab."""
+    attributes: Annotated[dict[Short, Short], msgspec.Meta(max_length=16)] = {}
+    """What a matcher may look at, such as ``group``; never trusted."""
 
 
 class Watch(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="watch"):
@@ -67,13 +90,6 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="w
     app_version: Short = ""
     match_id: Name | None = None
     """Which one; None: the one that began last."""
-
-
-class Description(msgspec.Struct, frozen=True, kw_only=True):
-    """A WebRTC session description with all candidates in it (RFC 8829); no trickle."""
-
-    type: Literal["offer", "answer"]
-    sdp: Annotated[str, msgspec.Meta(max_length=MAX_SDP_CHARS)]
 
 
 class Signal(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="signal"):
@@ -120,6 +136,10 @@ class Welcome(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag=
     watch: Name | None = None
     """The client's last match, which goes on without it: to be asked for with :class:`Watch`. The client is not in the
     waiting room then, and may join again, without ``last_match``, whenever it likes."""
+    token: Token | None = None
+    """To be kept, and sent with the next :class:`Join`: proves who this is. Never shown, never logged."""
+    match: Name | None = None
+    """The match in which the client has its seat again, as asked for with ``match_id``."""
     not_watched: Short = ""
     """Why its last match is not to be watched, one of ``REFUSALS``; empty if there is none, or if it is."""
 
@@ -154,6 +174,8 @@ class Matched(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag=
     own_seats: Seats
     peers: Annotated[tuple[Peer, ...], msgspec.Meta(max_length=MAX_SEATS - 1)]
     settings: MatchSettings
+    condition: Short = ""
+    """Of the study, if the matches are balanced over conditions."""
 
 
 class Admitted(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="admitted"):
@@ -189,6 +211,15 @@ class PeerGone(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag
     match_id: Name
     client_id: Name
     why: GoneReason
+    message: Sentence = ""
+    """What the partner's person is told, if there is more to say."""
+
+
+class PeerBack(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="peer-back"):
+    """A partner that was gone for the server is connected to it again."""
+
+    match_id: Name
+    client_id: Name
 
 
 class Refused(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="refused"):
@@ -204,8 +235,42 @@ class Closing(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag=
     message: Sentence
 
 
-ClientMessage = Join | Watch | Signal | Leave | Finished
-ServerMessage = Welcome | Waiting | Matched | Admitted | SpectatorCame | Signal | PeerGone | Refused | Closing
+ClientMessage = (
+    Join
+    | Watch
+    | Signal
+    | Leave
+    | Finished
+    | Ready
+    | Confirm
+    | Decline
+    | Report
+    | Done
+    | Screened
+    | Echo
+    | ProbeSignal
+    | ProbeResult
+)
+ServerMessage = (
+    Welcome
+    | Screen
+    | Waiting
+    | Proposed
+    | Withdrawn
+    | Matched
+    | Admitted
+    | SpectatorCame
+    | Signal
+    | PeerGone
+    | PeerBack
+    | ProbeStart
+    | ProbeCancel
+    | ProbeSignal
+    | Command
+    | Removed
+    | Refused
+    | Closing
+)
 
 CLIENT_EVENTS: dict[str, type[ClientMessage]] = {
     "join": Join,
@@ -213,15 +278,33 @@ CLIENT_EVENTS: dict[str, type[ClientMessage]] = {
     "signal": Signal,
     "leave": Leave,
     "finished": Finished,
+    "ready": Ready,
+    "confirm": Confirm,
+    "decline": Decline,
+    "report": Report,
+    "done": Done,
+    "screened": Screened,
+    "echo": Echo,
+    "probe-signal": ProbeSignal,
+    "probe-result": ProbeResult,
 }
 SERVER_EVENTS: dict[str, type[ServerMessage]] = {
     "welcome": Welcome,
+    "screen": Screen,
     "waiting": Waiting,
+    "proposed": Proposed,
+    "withdrawn": Withdrawn,
     "matched": Matched,
     "admitted": Admitted,
     "spectator": SpectatorCame,
     "signal": Signal,
     "peer-gone": PeerGone,
+    "peer-back": PeerBack,
+    "probe-start": ProbeStart,
+    "probe-cancel": ProbeCancel,
+    "probe-signal": ProbeSignal,
+    "command": Command,
+    "removed": Removed,
     "refused": Refused,
     "closing": Closing,
 }
@@ -241,6 +324,18 @@ REFUSALS: Mapping[str, str] = {
     "not-matched": "This client is not in that match.",
     "not-your-partner": "Descriptions go to partners in the same match only.",
     "full": "The server is full. Try again later.",
+    "no-probe": "This client is in no such probe.",
+    "probe-out-of-turn": "That does not come next in this probe.",
+    "label-in-use": "Somebody takes part under this name at the moment. If that was you, on this or another computer, "
+    "close the other window, or wait ten seconds, and try again; else choose another name.",
+    "removed": "This participant takes no further part.",
+    "no-participant": "There is no such participant at the moment.",
+    "not-waiting": "That is only for participants in the waiting room.",
+    "wrong-number": "A match needs another number of participants.",
+    "not-running": "That match is not running.",
+    "wrong-state": "That is not possible as it is.",
+    "too-many-bots": "As many bots as this server may start are running.",
+    "no-bots": "This server starts no bots.",
     "server-error": "Something failed in the server; its log says what. Try again.",
 }
 """Every code with which the server refuses, and what it says unless it can say more."""

@@ -15,12 +15,17 @@ class Screen(Enum):
     """What the participant sees; exactly one at a time."""
 
     LOADING = "loading"
+    CHECKING = "checking"
+    """This computer is measured before its person may wait for others."""
     CONNECTING = "connecting"
     WAITING = "waiting"
     PLAYING = "playing"
     PARTNER_LOST = "partner lost"
     COMPARING = "comparing"
+    PAUSED = "paused"
     RESULTS = "results"
+    EXCLUDED = "excluded"
+    """The person takes no further part, through no fault that it need be ashamed of."""
     ERROR = "error"
 
 
@@ -85,6 +90,9 @@ class Presentation:
     """``(label, value)`` rows of the results or the details of an error."""
     can_continue: bool = False
     """True if Enter or a click answers this screen with :class:`Continue`."""
+    beat: int | None = None
+    """Counts pictures while it is measured how evenly they come: the window answers with :class:`DisplayMeasured` to
+    the first one and with :class:`BeatShown` to each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +123,27 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
+class BeatShown:
+    """The presentation with this beat was handed to the display at ``at`` (``perf_counter`` after flip)."""
+
+    beat: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class DisplayMeasured:
+    """What the window's display is, as far as the system says."""
+
+    width: int
+    """Pixels of the whole display."""
+    height: int
+    scale: float | None
+    """Pixels per unit of the system's own layout; None where it does not say."""
+    refresh_hz: float | None
+    displays: int
+
+
+@dataclass(frozen=True, slots=True)
 class Continue:
     """The person pressed Enter or clicked on a screen that offers to go on."""
 
@@ -128,4 +157,4 @@ class CloseRequest:
     at: float
 
 
-Intent = KeyChange | FocusChange | Shown | Continue | CloseRequest
+Intent = KeyChange | FocusChange | Shown | BeatShown | DisplayMeasured | Continue | CloseRequest

@@ -40,10 +40,16 @@ class Withdrawn(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", ta
 
     proposal_id: Name
     message: Sentence
+    waiting: bool = True
+    """False for who did not confirm in time: it is no longer in the waiting room, and may join again."""
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # From a client
+
+
+class Ready(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="ready"):
+    """The environment is loaded: this client may be proposed from now on. Harmless anywhere else, and twice."""
 
 
 class Confirm(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="confirm"):
@@ -133,3 +139,5 @@ class Removed(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag=
     """This participant takes no further part: excluded by a rule, or removed by the researcher. The client shows it."""
 
     message: Sentence
+    rule: Short = ""
+    """By which it was excluded; empty if it was not by a rule."""

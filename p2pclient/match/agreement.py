@@ -148,6 +148,7 @@ class Agreement:
         self._weights = {peer: len(seats) for peer, seats in seats_by_peer.items()}
         self._is_valid = is_valid
         self._patience = patience
+        self._finished: set[int] = set()
         self._episode = 0
         self._lost: frozenset[int] = frozenset()
         self._grants: set[frozenset[int]] = set()
@@ -222,6 +223,15 @@ class Agreement:
         """The server lets any side go on that holds all of ``peers``."""
         self._grants.add(frozenset(peers))
         self._review()
+
+    def finish(self, peer: int) -> None:
+        """A living peer is through with the match: it closed the last episode with everybody, and says nothing more.
+
+        So everybody had settled all frames, and there is nothing left on which it could differ.
+        """
+        if peer in self.living and peer not in self._finished:
+            self._finished.add(peer)
+            self._review()
 
     def begin_episode(self, episode: int, *, now: float) -> None:
         """Frames start anew at 0. Call it as soon as the last episode is closed, before the environment is reset."""
@@ -376,6 +386,8 @@ class Agreement:
         return Agreed(self._lost, dict(self._last), inputs)
 
     def _says_the_same(self, peer: int) -> bool:
+        if peer in self._finished:
+            return True
         if self._said.get(peer, frozenset()) != self._lost:
             return False
         told = self._told.get(peer, {})

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from p2pclient.match.changes import ChangeCourse
 from p2pclient.match.core import MatchCore
 from p2pclient.match.delays import DelayCourse
 from p2pclient.match.desync import DesyncCourse
 from p2pclient.match.drops import DropCourse
 from p2pclient.match.episode import EpisodePlay
 from p2pclient.match.peers import Peer
-from p2pclient.match.plan import Phase
+from p2pclient.match.plan import ENDED_EARLY, Phase
 from p2pclient.match.reset import ResetBatch, plan_reset
 from p2pclient.protocol.control import EpisodeOver, EpisodeReady
 from p2pclient.recorder.records import EpisodeEnded, EpisodeStarted
@@ -20,22 +21,29 @@ from p2pclient.rollback.chain import ChainMismatch
 GOODBYE = 5.0
 """Seconds that a finished side waits for what the others still have to say."""
 
+_COMPLETE = "finished", "The match is complete."
+_ENDED_EARLY = ENDED_EARLY, "The match was ended early. Everything up to its last frame is recorded."
+
 
 class Barriers:
     """The way from one episode to the next."""
 
-    def __init__(self, core: MatchCore, desync: DesyncCourse, delays: DelayCourse, drops: DropCourse) -> None:
+    def __init__(
+        self, core: MatchCore, desync: DesyncCourse, delays: DelayCourse, drops: DropCourse, changes: ChangeCourse
+    ) -> None:
         self._core = core
+        self._changes = changes
         self._desync = desync
         self._delays = delays
         self._drops = drops
         self._first_checksum = b""
-        self._finished_frames = 0
         self.reset_commands: list[list[Any]] = []
         self.totals: list[tuple[float, ...]] = []
         """Total rewards by seat of each finished episode."""
         self.leave_at = float("inf")
         """When a finished side goes, whatever the others still have to say."""
+        self.goodbye = _COMPLETE
+        """Reason and text with which a match ends that all have played to its last frame."""
 
     def reset(self) -> ResetBatch:
         """Return the batch by which the host resets for the episode at hand; the barrier follows."""
@@ -56,18 +64,13 @@ class Barriers:
             core.plan,
             core.number,
             first_checksum=self._first_checksum,
-            frame_limit=self._frame_limit(),
+            frame_limit=self._changes.frame_limit(),
             counters=core.counters,
             delays=self._delays.by_seat,
         )
+        self._changes.apply()
         core.change_phase(Phase.BARRIER)
         self._drops.begin_play(now=now)
-
-    def _frame_limit(self) -> int | None:
-        plan = self._core.plan
-        left = plan.frames - self._finished_frames if plan.frames else None
-        limits = [n for n in (left, plan.env["max_steps"]) if n is not None]
-        return min(limits) if limits else None
 
     def receive_ready(self, peer: Peer, message: EpisodeReady) -> None:
         """A peer stands at a barrier: ours, or the next one."""
@@ -79,9 +82,15 @@ class Barriers:
         if message.episode == self._core.number:
             peer.over[message.episode] = message
 
+    def has_named_the_end(self, peer: Peer) -> bool:
+        """May a peer be through with the match: it says how the episode ended for which we wait, or all did."""
+        core = self._core
+        return core.phase is Phase.FINISHING or (core.phase is Phase.EPISODE_OVER and core.number in peer.over)
+
     def look(self, now: float) -> ResetBatch | None:
         """Go on when all others stand where we stand; returns the batch that the next episode begins with."""
         core = self._core
+        self._drops.release_finished(now=now)
         if self._drops.is_open:
             return None
         if core.phase is Phase.BARRIER and all(core.number in p.ready for p in core.peers):
@@ -120,14 +129,18 @@ class Barriers:
         core.out.records.extend(episode.clock.take_complete(now, all_of_them=True))
         core.out.records.append(EpisodeEnded(core.number, episode.last_frame, episode.totals, episode.end_reason))
         self.totals.append(episode.totals)
-        self._finished_frames += episode.last_frame + 1
+        core.finished_frames += episode.last_frame + 1
+        ends_early = self._changes.ends_here
         core.number += 1
         enough = core.plan.episodes and core.number >= core.plan.episodes
-        if enough or (core.plan.frames and self._finished_frames >= core.plan.frames):
+        is_done = enough or (core.plan.frames and core.finished_frames >= core.plan.frames + self._changes.extended)
+        if is_done or ends_early:
+            self.goodbye = _COMPLETE if episode.end_reason != ENDED_EARLY and is_done else _ENDED_EARLY
             self.leave_at = now + GOODBYE
             core.change_phase(Phase.FINISHING)
             return None
         core.episode = None  # what is agreed from here on belongs to the next one
+        self._changes.begin_episode()
         self._drops.begin_episode(now=now)
         return self.reset()
 

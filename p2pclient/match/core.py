@@ -35,6 +35,8 @@ class MatchCore:
         self.episode: EpisodePlay | None = None
         self.number = 0
         """Number of the episode at hand, from 0."""
+        self.finished_frames = 0
+        """Frames of all episodes before it."""
         self.out = Outbox()
         self.ended: Ended | None = None
         self.unreported: Callable[[float], None] | None = None
@@ -51,11 +53,18 @@ class MatchCore:
         self.telemetry.phase(phase.value, self.number)
         self.out.events.append(PhaseChanged(phase, self.number))
 
-    def note(self, name: str, details: dict[str, Any]) -> None:
-        """Record an event at the frame at hand."""
+    @property
+    def leader(self) -> int:
+        """Who names what all change together: the peer of the lowest seat that is still here."""
+        seats = {self.plan.own_id: self.plan.local_seats, **{peer.id: peer.seats for peer in self.peers}}
+        return min((min(held), owner) for owner, held in seats.items() if held)[1]
+
+    def note(self, name: str, details: dict[str, Any], *, at: tuple[int, int] | None = None) -> None:
+        """Record an event at the frame at hand, or at an ``(episode, frame)``."""
         self.telemetry.mark(name, details)
-        frame = self.episode.session.current_frame if self.episode is not None else NULL_FRAME
-        self.out.records.append(EventRecorded(name, self.number, frame, details))
+        if at is None:
+            at = self.number, self.episode.session.current_frame if self.episode is not None else NULL_FRAME
+        self.out.records.append(EventRecorded(name, *at, details))
 
     def mark_verified(self, episode: EpisodePlay) -> None:
         """Record how far all sides have verified the episode, if that grew."""

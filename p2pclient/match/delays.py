@@ -97,7 +97,7 @@ class DelayCourse:
     def _name(self, frame: int) -> None:
         """If it is for us to name: name the largest wish, for a frame that lies ahead of all."""
         core, allowed = self._core, self._core.plan.delay_range
-        if allowed is None or core.plan.own_id != self._leader() or self._due:
+        if allowed is None or core.plan.own_id != core.leader or self._due:
             return
         # Whoever is gone needs no delay any more.
         wishes = [wish for side, wish in self._wishes.items() if side == core.plan.own_id or side in core.peers]
@@ -113,7 +113,7 @@ class DelayCourse:
     def receive_change(self, peer: int, message: DelayChange) -> None:
         """A peer names a delay; only the one whom it falls to is heard, and only within what the study allows."""
         allowed = self._core.plan.delay_range
-        if allowed is None or peer != self._leader() or not allowed[0] <= message.delay <= allowed[1]:
+        if allowed is None or peer != self._core.leader or not allowed[0] <= message.delay <= allowed[1]:
             return
         # Who does as we do names the next one only when the last has taken effect there, for a frame far enough ahead.
         newest, apart = self._named, round(_LEAD_TIME * self._core.plan.rate_hz)
@@ -126,9 +126,3 @@ class DelayCourse:
         self._named = change
         self._agreed = change.delay
         self._core.note("input-delay-agreed", {"frame": change.frame, "delay": change.delay})
-
-    def _leader(self) -> int:
-        """Who holds the lowest seat."""
-        plan = self._core.plan
-        seats = {plan.own_id: plan.local_seats, **{peer.id: peer.seats for peer in self._core.peers}}
-        return min((min(held), owner) for owner, held in seats.items() if held)[1]

@@ -95,6 +95,15 @@ class DropCourse:
         for peer_id in sorted(agreement.peers_to_lose(now=now)):
             self.lose(peers[peer_id], "on another side", now=now)
 
+    def release_finished(self, *, now: float) -> None:
+        """Wait no more for what those say of a loss who are through with the match."""
+        agreement = self._agreement
+        finished = [peer.id for peer in self._core.peers.all if peer.left == "finished"]
+        if agreement is not None and finished and self.is_open:
+            for peer_id in finished:
+                agreement.finish(peer_id)
+            self._carry_out(now)
+
     def begin_episode(self, *, now: float) -> None:
         """The last episode is closed, and its number has gone up."""
         self._applied.clear()

@@ -117,7 +117,11 @@ class EpisodePlay:
             ],
             window=plan.own_window,
         )
-        self.session.frame_limit = frame_limit
+        self.frame_limit = self.session.frame_limit = frame_limit
+        """Frames that the episode has at most; None without a limit. See :meth:`set_bounds`."""
+        self.hold: int | None = None
+        """The frame that is not begun for now, and from which on our inputs are kept back; None if there is none."""
+        self._limit_reason = "limit"
         self.chain = ChecksumChain(plan.peers, first=first_checksum)
         self.journal = Journal([len(plan.neutral_input(seat)) for seat in range(plan.seats)], first=first_checksum)
         """All recorded inputs, for a new host."""
@@ -183,9 +187,27 @@ class EpisodePlay:
             taken = session.add_local_input(seat, value)
             assert taken != NULL_FRAME
 
+    def set_bounds(self, frame_limit: int | None, *, hold: int | None, reason: str) -> None:
+        """Say anew how far the episode goes, and how far it may run for now.
+
+        Args:
+            frame_limit: nobody may have settled it or a later one yet, nor the limit that held before.
+            hold: see :attr:`hold`.
+            reason: why it ends at the limit.
+        """
+        self.frame_limit, self.hold, self._limit_reason = frame_limit, hold, reason
+        self.session.frame_limit = min([n for n in (frame_limit, hold) if n is not None], default=None)
+
+    @property
+    def sent_inputs(self) -> int:
+        """The first frame of which the peers have not been given our input."""
+        return self._sent_inputs
+
     def take_inputs_to_send(self) -> list[tuple[int, bytes]]:
-        """Return ``(frame, joined input of the local seats)`` that the peers have not been given yet."""
+        """Return ``(frame, joined input of the local seats)`` that the peers have not been given and may have."""
         fresh = list(enumerate(self.session.local_inputs(self._sent_inputs), self._sent_inputs))
+        if self.hold is not None:
+            del fresh[max(0, self.hold - self._sent_inputs) :]
         self._sent_inputs += len(fresh)
         return fresh
 
@@ -236,6 +258,16 @@ class EpisodePlay:
         batch = PlayBatch(withdraws=True)
         self._add_commands(batch, session.rewind(frame))
         batch.settled = min(session.confirmed_frame, session.current_frame - 1)
+        if self._plan.render:
+            batch.view = len(batch.commands)
+            batch.commands.append(["render"])
+        return batch
+
+    def plan_step_back(self, frame: int) -> PlayBatch:
+        """Return the batch that brings the host back to the beginning of a frame, which nobody is to have begun."""
+        batch = PlayBatch()
+        self._add_commands(batch, self.session.step_back(frame))
+        batch.settled = min(self.session.confirmed_frame, frame - 1)
         if self._plan.render:
             batch.view = len(batch.commands)
             batch.commands.append(["render"])
@@ -309,7 +341,7 @@ class EpisodePlay:
         """Record every frame up to ``settled`` and put it into the chain. Stops at the episode's last frame."""
         records: list[FrameRecorded] = []
         found: list[ChainMismatch] = []
-        limit = self.session.frame_limit
+        limit = self.frame_limit
         while self.recorded < settled and self.last_frame is None:
             frame = self.recorded + 1
             result = self._results.pop(frame)
@@ -320,9 +352,12 @@ class EpisodePlay:
             self.recorded = frame
             self.clock.recorded(frame, now, rtt)
             self._add_rewards(frame, result[1])
-            if result[5] or (limit is not None and frame == limit - 1):
-                self.last_frame = frame
-                self.end_reason = "ended" if result[5] else "limit"
+            if result[5]:
+                self.last_frame, self.end_reason = frame, "ended"
+            elif frame + 1 == limit:
+                break
+        if self.last_frame is None and self.recorded + 1 == limit:  # also one that was named behind what is recorded
+            self.last_frame, self.end_reason = self.recorded, self._limit_reason
         self._counters.confirmed_frames += len(records)
         return records, found
 

@@ -22,6 +22,7 @@ from typing import Any
 from p2pclient.common.errors import LocalMisuseError
 from p2pclient.common.frames import NULL_FRAME
 from p2pclient.match.barriers import Barriers
+from p2pclient.match.changes import ChangeCourse
 from p2pclient.match.core import MatchCore
 from p2pclient.match.costs import learn_costs
 from p2pclient.match.delays import DelayCourse
@@ -38,6 +39,7 @@ from p2pclient.match.reset import ResetBatch
 from p2pclient.match.sources import BotSource, InputSource
 from p2pclient.protocol.control import (
     AnyMessage,
+    ChangeWish,
     Checksums,
     DelayChange,
     DelayWish,
@@ -45,6 +47,7 @@ from p2pclient.protocol.control import (
     EpisodeReady,
     Hello,
     Leave,
+    MatchChange,
     PeersLost,
     Recovered,
     Recovering,
@@ -54,7 +57,6 @@ from p2pclient.protocol.control import (
 from p2pclient.protocol.endpoint import MAX_AHEAD, ChainReceived, ControlReceived, InputReceived, SilenceChanged
 from p2pclient.protocol.handshake import PROTOCOL_VERSION, differences
 from p2pclient.rollback.budget import Budget
-from p2pclient.rollback.chain import ChainMismatch
 from p2pclient.telemetry.counters import MatchCounters
 from p2pclient.telemetry.match import MatchTelemetry
 
@@ -96,7 +98,8 @@ class Match:
         self._desync = DesyncCourse(self._core)
         self.delays = DelayCourse(self._core)
         self._drops = DropCourse(self._core)
-        self._barriers = Barriers(self._core, self._desync, self.delays, self._drops)
+        self.changes = ChangeCourse(self._core, self._drops)
+        self._barriers = Barriers(self._core, self._desync, self.delays, self._drops, self.changes)
         self._patience = Patience(self._core, self._drops, now=now)
         self._recovery = RecoveryCourse(self._core)
         self.feeds = Feeds(self._core, self._facts())
@@ -166,8 +169,8 @@ class Match:
 
     def frame_duration(self) -> float:
         """Seconds that the next frame is to last. Call it once per tick: each call is a sample of the leads."""
-        nominal = 1.0 / self.plan.rate_hz
-        return nominal * self.peers.stretch() if self._core.phase is _PLAYING else nominal
+        is_paced = self._core.phase is _PLAYING and not self.changes.is_paused
+        return (self.peers.stretch() if is_paced else 1.0) / self.plan.rate_hz
 
     # -- what happens to it -------------------------------------------------------------------------------------
 
@@ -202,6 +205,7 @@ class Match:
             self._patience.forgive()
         self._ticked_at = now
         self._recovery.tick(now)
+        self.changes.tick(now)
         phase = core.phase
         if phase is _PLAYING:
             self.delays.tick(now)
@@ -273,10 +277,10 @@ class Match:
         self.telemetry.batch_back(now=now)
         return self._end_now("environment", f"The environment failed: {cause}", leave="error", now=now)
 
-    def peer_gone(self, peer_id: int) -> None:
-        """The server confirmed that a peer's process is gone."""
+    def peer_gone(self, peer_id: int, *, gone: bool = True) -> None:
+        """The server confirmed that a peer's process is gone; or, not ``gone``, that it is connected to it again."""
         if peer_id in self.peers:
-            self.peers[peer_id].gone = True
+            self.peers[peer_id].gone = gone
 
     def leave(self, *, now: float) -> Outbox:
         """The local person wants to go: say so, and end."""
@@ -329,7 +333,7 @@ class Match:
                     core.out.events.append(PeerSilence(peer.id, event.level))
                     core.note(f"silence-{event.level}", {"peer": peer.id})
 
-    def _compare(self, mismatches: Sequence[ChainMismatch], now: float) -> None:
+    def _compare(self, mismatches: Sequence[object], now: float) -> None:
         if mismatches:
             self._desync.begin(now)
 
@@ -352,6 +356,8 @@ class Match:
             self.delays.receive_wish(peer.id, message)
         elif isinstance(message, DelayChange):
             self.delays.receive_change(peer.id, message)
+        elif isinstance(message, ChangeWish | MatchChange):
+            self.changes.receive(peer, message, now)
         elif isinstance(message, PeersLost):
             self._drops.receive(peer, message, now=now)
         elif isinstance(message, Recovering | Recovered):
@@ -359,13 +365,9 @@ class Match:
                 core.note("peer-recovered" if peer.recovering is None else "peer-recovering", {"peer": peer.id})
         elif isinstance(message, Leave):
             # Nobody has finished before all have named the last frame; whoever says so earlier just leaves.
-            early = message.reason == "finished" and not self._has_named_the_end(peer)
+            early = message.reason == "finished" and not self._barriers.has_named_the_end(peer)
             peer.left = "left" if early else message.reason
         self._submit(self._barriers.look(now))
-
-    def _has_named_the_end(self, peer: Peer) -> bool:
-        """May a peer be through with the match: it says how the episode ended for which we wait, or all did."""
-        return self.phase is Phase.FINISHING or (self.phase is Phase.EPISODE_OVER and self.number in peer.over)
 
     def _greet(self, peer: Peer, message: Hello, now: float) -> None:
         if peer.greeted:
@@ -385,14 +387,16 @@ class Match:
     def _play(self, now: float, owed: int) -> None:
         episode = self._core.episode
         assert episode is not None
-        self._owed += owed
-        if self._owed > MAX_AHEAD:
-            self._owed = MAX_AHEAD
+        self._owed = 0 if self.changes.is_paused else min(self._owed + owed, MAX_AHEAD)
         if self._recovery.is_open:
             self.stalled = True
             return
         if self._batch is not None:
             self.telemetry.overrun()
+            return
+        back = self.changes.step_back()
+        if back is not None:
+            self._submit(episode.plan_step_back(back))
             return
         session, budget = episode.session, self._budget
         session.window, session.spacing = self._recovery.window(episode, budget.window), budget.spacing
@@ -477,7 +481,7 @@ class Match:
             self._look_at_end(episode, now)
 
     def _look_at_end(self, episode: EpisodePlay, now: float) -> None:
-        if episode.last_frame is not None:
+        if episode.last_frame is not None and self.changes.step_back() is None:
             self._barriers.say_over(episode)
             self._submit(self._barriers.look(now))
 
@@ -491,4 +495,4 @@ class Match:
 
     def _wait_for_goodbye(self, now: float) -> None:
         if not self.peers.owe_acknowledgement or now >= self._barriers.leave_at:
-            self._core.end("finished", "The match is complete.", leave="finished", now=now)
+            self._core.end(*self._barriers.goodbye, leave="finished", now=now)

@@ -39,6 +39,10 @@ class Peer:
     """The server confirmed that its process is gone, or its connection is closed for good."""
     recovering: Recovering | None = None
     """What it said last about its environment, which is started again; None if it is not."""
+    wished: int = 0
+    """Number of its newest wish for a change of the match."""
+    changed: int = 0
+    """Number of the newest change of the match that it has confirmed."""
     told_recoveries: int = 0
     """How often it began or ended to say so."""
     left: str | None = None
@@ -126,6 +130,11 @@ class Peers:
             peer.pacer = Pacer()
             peer.ready = {n: checksum for n, checksum in peer.ready.items() if n >= episode}
             peer.over.clear()
+
+    def pace_anew(self) -> None:
+        """What was learnt about who is ahead counts no more."""
+        for peer in self:
+            peer.pacer = Pacer()
 
     def take_inputs(self) -> None:
         """Inputs of the episode at hand have a place to go from here on."""

@@ -18,6 +18,8 @@ from p2pclient.rollback.prediction import Predictor, neutral, repeat_last
 
 MOST_RESIMULATED = 300
 """Steps of the longest episode that is simulated again from its beginning for each rollback."""
+ENDED_EARLY = "ended-by-researcher"
+"""Why an episode and its match ended, if an end was asked for."""
 PREDICTIONS = ("auto", "repeat", "neutral")
 """Names of predictions that do not look at the state."""
 
@@ -229,11 +231,29 @@ class Ended:
     """The match is over. ``reason`` is stable; ``text`` is for people."""
 
     reason: str
-    """``finished``, ``left``, ``partner-left``, ``partner-gone``, ``partition``, ``desync``, ``refused``,
-    ``environment`` or ``error``."""
+    """``finished``, ``ended-by-researcher``, ``left``, ``partner-left``, ``partner-gone``, ``partition``, ``desync``,
+    ``refused``, ``environment`` or ``error``. Where the server says more, a client records ``excluded`` in place of
+    ``left``, and ``partner-excluded`` in place of ``partner-left`` and ``partner-gone``."""
     text: str
     unverified: int
     """Recorded frames that not every peer has verified."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Did all sides play to a last frame that all had agreed on, planned or asked for."""
+        return self.reason in ("finished", ENDED_EARLY)
+
+
+@dataclass(frozen=True, slots=True)
+class MatchChanged:
+    """All agreed on a pause, its end, the match's end or a longer match, and it is in effect."""
+
+    kind: str
+    """``pause``, ``resume``, ``end`` or ``extend``."""
+    episode: int
+    frame: int
+    reason: str
+    """A sentence of who asked for it, or empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +272,7 @@ class SpectatorGone:
     reason: str
 
 
-MatchEvent = PhaseChanged | PeerSilence | Desync | Ended | ViewReady | SpectatorGone
+MatchEvent = PhaseChanged | PeerSilence | Desync | Ended | ViewReady | SpectatorGone | MatchChanged
 
 
 class Outbox(msgspec.Struct):

@@ -71,6 +71,11 @@ class KeyboardSource:
                 del self._held[event.code]
                 self._released_at = event.at
 
+    def rest(self) -> None:
+        """Play stands still: what was pressed meanwhile does not act when it goes on; what is held then does."""
+        self._presses.clear()
+        self._released_at = None
+
     def sample(self) -> Sample:
         """Return the input for the frame at hand."""
         if self._presses:

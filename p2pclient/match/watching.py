@@ -240,10 +240,10 @@ class Watching:
         self._end("environment", f"The environment failed: {cause}")
         return self._send(now)
 
-    def peer_gone(self, peer_id: int) -> None:
-        """The server confirmed that a player's process is gone."""
+    def peer_gone(self, peer_id: int, *, gone: bool = True) -> None:
+        """The server confirmed that a player's process is gone; or, not ``gone``, that it is connected again."""
         if peer_id in self._sources:
-            self._sources[peer_id].gone = True
+            self._sources[peer_id].gone = gone
 
     def leave(self, *, now: float) -> Outbox:
         """The person wants to go."""

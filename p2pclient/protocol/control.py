@@ -9,7 +9,7 @@ other's :class:`Hello` and :class:`Refuse`, or neither could say what to upgrade
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -22,6 +22,10 @@ MAX_CHECKSUMS = 4096
 """Checksums in one message; 10 bytes each on the wire."""
 MAX_DELAY = 60
 """Frames of input delay."""
+MAX_REASON = 200
+"""Characters of why somebody asks for a change."""
+MAX_EXTENSION = 50_000_000
+"""Frames by which a match is extended at once: a day at 500 Hz."""
 MAX_STATE_PARTS = 512
 MAX_PART_BYTES = 32 * 1024
 """Bytes of a state in one message: leaves room in a message and lets others pass between two parts."""
@@ -33,6 +37,9 @@ Digest = Annotated[bytes, msgspec.Meta(min_length=8, max_length=8)]
 Number = Annotated[int, msgspec.Meta(ge=0, le=1 << 30)]
 Sentence = Annotated[str, msgspec.Meta(max_length=600)]
 Delay = Annotated[int, msgspec.Meta(ge=0, le=MAX_DELAY)]
+Reason = Annotated[str, msgspec.Meta(max_length=MAX_REASON)]
+Extension = Annotated[int, msgspec.Meta(ge=0, le=MAX_EXTENSION)]
+ChangeKind = Literal["pause", "resume", "end", "extend"]
 JoinedInput = Annotated[bytes, msgspec.Meta(max_length=MAX_JOINED_BYTES)]
 
 
@@ -90,6 +97,32 @@ class DelayChange(Message, frozen=True, tag="delay-change"):
     episode: Number
     frame: Number
     delay: Delay
+
+
+class ChangeWish(Message, frozen=True, tag="change-wish"):
+    """To the peer with the lowest seat: a change of the match that the sender's side asks for."""
+
+    number: Annotated[int, msgspec.Meta(ge=1, le=1 << 30)]
+    """Of this side's wishes, counted up."""
+    kind: ChangeKind
+    frames: Extension = 0
+    """How much longer the match is to last, with ``extend``."""
+    reason: Reason = ""
+
+
+class MatchChange(Message, frozen=True, tag="match-change"):
+    """The match is paused, goes on, ends or becomes longer, at a frame; and who sends this has taken it so."""
+
+    number: Annotated[int, msgspec.Meta(ge=1, le=1 << 30)]
+    """Of the match's changes, counted up."""
+    kind: ChangeKind
+    episode: Number
+    frame: Number
+    frames: Extension
+    reason: Reason
+    peer: Number
+    """Who asked for it; likewise the next."""
+    wish: Annotated[int, msgspec.Meta(ge=1, le=1 << 30)]
 
 
 class StatePart(Message, frozen=True, tag="state-part"):
@@ -196,6 +229,8 @@ AnyMessage = (
     | Checksums
     | DelayWish
     | DelayChange
+    | ChangeWish
+    | MatchChange
     | StatePart
     | PeersLost
     | Recovering

@@ -396,6 +396,24 @@ class RollbackSession:
         real = (False,) * len(self._queues)
         return (Load(start), *[Step(f, self.confirmed_inputs(f), real, True) for f in range(start, frame)])
 
+    def step_back(self, frame: int) -> tuple[Command, ...]:
+        """Go back to the beginning of a frame that is not confirmed; what was simulated from there on never was.
+
+        Returns:
+            Commands for that, with which a correction that was due is made.
+
+        Raises:
+            LocalMisuseError: the frame is beyond the current one, or before one that is settled.
+        """
+        if not self._settled < frame <= self.current_frame:
+            raise LocalMisuseError(f"frame {frame} is beyond {self.current_frame}, or before what is settled")
+        for queue in self._queues:
+            queue.forget_assumed()
+        commands, self.current_frame = list[Command](), frame
+        self._look()
+        self._simulate_again(self._settled + 1, commands)
+        return tuple(commands)
+
     def restart(self, saved: Sequence[int]) -> None:
         """Another host has taken over: it stands at the last of these frames, and keeps snapshots of them and no other.
 

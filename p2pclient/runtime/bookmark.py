@@ -1,8 +1,9 @@
-"""Which match this client is in, noted in its folder: whoever starts it again after a crash is known by it.
+"""Where this client waits or plays, noted in its folder: whoever starts it again after a crash is known by it.
 
-One small file per match in play, under a name of its own, because clients may share a folder. It is taken over only by
-a client that was started for the same server, label and bot, on the same machine, once the process that wrote it is
-gone. It proves nothing: whether the match goes on without that client, the server knows.
+One small file per client that waits or plays, under a name of its own, because clients may share a folder. It is taken
+over only by a client that was started for the same server, label and bot, on the same machine, once the process that
+wrote it is gone. The token in it proves to the server who that is, so that only its owner may read the file, where
+the system can see to that. Whether the match goes on without that client, the server knows.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ import psutil
 
 from p2pclient.common.errors import RecordingError
 from p2pclient.common.lobby_messages import LastMatch
+from p2pclient.common.room_messages import Token
 from p2pclient.recorder.manifest import replace_file
 
 log = logging.getLogger("tandem.client")
 
-_PATTERN = ".in-match-*.json"
+_PATTERNS = (".in-match-*.json", ".waiting-*.json")
 _MAX_BYTES = 8192
 _SAME_START_S = 2.0
 """The system tells when a process began to about a second, if its clock is set meanwhile; a number comes back later."""
@@ -38,16 +40,18 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
 class _Note(msgspec.Struct, frozen=True, kw_only=True):
     """What is in the file."""
 
-    last_match: LastMatch
+    last_match: LastMatch | None
+    """None for one who waited."""
     command: Command
     machine: str
     process: int
     process_began: float
     """Seconds since 1970."""
+    token: Token | None = None
 
 
 class Bookmark:
-    """The note of one client about the one match that it is in. Its methods wait for the disk.
+    """The note of one client about where it is. Its methods wait for the disk.
 
     Args:
         folder: where the client records.
@@ -58,13 +62,17 @@ class Bookmark:
         self._folder = folder
         self._command = command
         self._path: Path | None = None
+        self.token: str | None = None
+        """Of the process whose note was taken; proves to the server who that was. Never logged."""
 
     def take(self) -> LastMatch | None:
         """Return the match in which a process like this one was when it ended without a word; it is forgotten here.
 
+        None if there is no such process, or if it waited; :attr:`token` is its token then.
         Of several, the one that began last. Of two clients that ask at once, one gets it.
         """
-        found = [(path, note) for path in self._folder.glob(_PATTERN) if (note := _read(path)) is not None]
+        paths = [path for pattern in _PATTERNS for path in self._folder.glob(pattern)]
+        found = [(path, note) for path in paths if (note := _read(path)) is not None]
         found.sort(key=lambda each: each[1].process_began, reverse=True)
         for path, note in found:
             if note.command != self._command or note.machine != platform.node() or _is_alive(note):
@@ -76,13 +84,21 @@ class Bookmark:
             except OSError as error:
                 log.warning("%s cannot be taken over: %s", path, error)
                 continue
+            self.token = note.token
             return note.last_match
         return None
 
-    def put(self, last_match: LastMatch) -> None:
+    def put(self, last_match: LastMatch, token: str | None = None) -> None:
         """Note the match that begins. That it cannot be noted is logged, and no reason not to play."""
+        self._put(f".in-match-{last_match.match_id}-{last_match.client_id}.json", last_match, token)
+
+    def put_waiting(self, client_id: str, token: str | None) -> None:
+        """Note that this client waits, so that it keeps its place if it is killed and started again soon."""
+        self._put(f".waiting-{client_id}.json", None, token)
+
+    def _put(self, name: str, last_match: LastMatch | None, token: str | None) -> None:
         self.remove()
-        path = self._folder / f".in-match-{last_match.match_id}-{last_match.client_id}.json"
+        path = self._folder / name
         own = psutil.Process()
         note = _Note(
             last_match=last_match,
@@ -90,9 +106,13 @@ class Bookmark:
             machine=platform.node(),
             process=own.pid,
             process_began=own.create_time(),
+            token=token,
         )
         try:
             replace_file(path, msgspec.json.encode(note))
+            path.chmod(0o600)
+        except OSError as error:
+            log.warning("%s may be read by others: %s", path, error)
         except RecordingError as error:
             log.warning("after a crash, this client will not be brought back to its match: %s", error)
             return

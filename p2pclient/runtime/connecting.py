@@ -22,8 +22,15 @@ OPEN_TIMEOUT = 20.0
 """Seconds from the exchanged descriptions until both lanes must be open."""
 
 
+SERVER_BACK_WITHIN_S = 30.0
+"""How long a server that is being started again is waited for."""
+
 _REACH_TIMEOUT = 30.0
 """Seconds for a player to answer a spectator; its program may still be loading the environment."""
+
+
+_UNHEARD = frozenset({"not-connected", "connection-lost", "timeout", "server-error", "not-matched", "not-your-partner"})
+"""Why a description did not reach the partner that can be said again: the server, or the partner, is coming back."""
 
 
 class PartnerLeft(SignalingError):
@@ -61,6 +68,10 @@ class Connector:
         self._descriptions: dict[str, asyncio.Future[Description]] = {}
         self._gone = asyncio.Event()
         self._server_lost = asyncio.Event()
+        self._giving_up: asyncio.TimerHandle | None = None
+        self._said: dict[str, Description] = {}
+        """Our descriptions, by peer, for those who have not heard them."""
+        self._saying: set[asyncio.Task[None]] = set()
         self.transports: dict[int, RtcTransport] = {}
         """By peer id, which is the peer's lowest seat."""
 
@@ -77,6 +88,29 @@ class Connector:
     def server_lost(self) -> None:
         """The connection to the server ended: what was not said through it until now will not come."""
         self._server_lost.set()
+
+    def server_away(self) -> None:
+        """The connection to the server ended, and our seat is kept for a while. Harmless twice."""
+        if self._giving_up is None:
+            self._giving_up = asyncio.get_running_loop().call_later(SERVER_BACK_WITHIN_S, self.server_lost)
+
+    def server_back(self, match_id: str | None) -> None:
+        """The server is back, and has given us our seat in that match again; None if it knows of none."""
+        if match_id != self._matched.match_id:
+            self.server_lost()
+            return
+        if self._giving_up is not None:
+            self._giving_up.cancel()
+            self._giving_up = None
+        for client_id in self._said:
+            self.say_again(client_id)
+
+    def say_again(self, client_id: str) -> None:
+        """A partner is back, or we are: what was said in the meantime may not have reached it."""
+        if client_id in self._said:
+            saying = asyncio.create_task(self._say(client_id, self._said[client_id]))
+            self._saying.add(saying)
+            saying.add_done_callback(self._saying.discard)
 
     async def connect(self) -> dict[int, RtcTransport]:
         """Connect to all partners at once.
@@ -134,6 +168,10 @@ class Connector:
 
     async def close(self) -> None:
         """Close all connections."""
+        if self._giving_up is not None:
+            self._giving_up.cancel()
+        for saying in self._saying:
+            saying.cancel()
         await asyncio.gather(*(transport.close() for transport in self.transports.values()))
 
     def _expected(self, client_id: str) -> asyncio.Future[Description]:
@@ -153,6 +191,16 @@ class Connector:
             raise signaling_error("connection-lost", self._signaling.url)
         return said.result()
 
+    async def _say(self, client_id: str, description: Description) -> None:
+        """Send a description. If it is not heard because somebody is coming back, it is sent again then."""
+        self._said[client_id] = description
+        try:
+            await self._signaling.signal(client_id, description)
+        except SignalingError as error:
+            if error.code not in _UNHEARD:
+                raise
+            log.info("%s did not hear our description: %s", client_id, error)
+
     async def _connect_one(self, peer: Peer) -> None:
         peer_id = peer.seats[0]
         impairment = None
@@ -162,14 +210,15 @@ class Connector:
         self.transports[peer_id] = transport
         if peer.make_offer:
             offer = await transport.make_offer()
-            await self._signaling.signal(peer.client_id, Description(type="offer", sdp=offer["sdp"]))
+            await self._say(peer.client_id, Description(type="offer", sdp=offer["sdp"]))
             answer = await self._description_of(peer)
             await transport.accept_answer({"type": answer.type, "sdp": answer.sdp})
         else:
             offered = await self._description_of(peer)
             own = await transport.accept_offer({"type": offered.type, "sdp": offered.sdp})
-            await self._signaling.signal(peer.client_id, Description(type="answer", sdp=own["sdp"]))
+            await self._say(peer.client_id, Description(type="answer", sdp=own["sdp"]))
         await wait_until_open(transport)
+        self._said.pop(peer.client_id, None)
         log.info("connected to peer %d: %s", peer_id, transport.stats())
 
 

@@ -8,13 +8,16 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
-from p2pclient.common.errors import EnvHostError, EnvHostGone, RecordingError, TransportError
+from p2pclient.common.errors import EnvHostError, EnvHostGone, LocalMisuseError, RecordingError, TransportError
+from p2pclient.common.room_messages import Health
 from p2pclient.envhost.client import EnvHost
 from p2pclient.envhost.exchange import BatchReply
 from p2pclient.match.match import Match
 from p2pclient.match.plan import Ended, MatchEvent, Outbox, SpectatorGone, ViewReady
 from p2pclient.match.watching import Watching
+from p2pclient.protocol.control import ChangeKind
 from p2pclient.recorder.records import Record
+from p2pclient.runtime.health import HealthMeter
 from p2pclient.runtime.ticker import Ticker
 from p2pclient.transport.base import Closed, Failed, PeerTransport, TransportStats
 
@@ -59,6 +62,7 @@ class MatchRunner:
         after_tick: Callable[[float], None],
     ) -> None:
         self.match = match
+        self._health = HealthMeter(match) if isinstance(match, Match) else None
         self.host = host
         """The one in use."""
         self._renew = renew
@@ -100,6 +104,8 @@ class MatchRunner:
                 self._look_at_transports()
                 self._carry_out(self.match.tick(now=self._loop.time(), owed=owed))
                 self._after_tick(self._loop.time())
+                if self._health is not None:
+                    self._health.note_tick(self._loop.time())
                 if self.match.ended is not None and ended_at is None:
                     ended_at = self._loop.time()
                     self.seconds = ended_at - started
@@ -141,6 +147,58 @@ class MatchRunner:
             self._carry_out(self.match.leave(now=self._loop.time()))
             self._ticker.hurry()
 
+    def request_pause(self, reason: str = "") -> None:
+        """Ask for a pause at a frame that all sides agree on. Harmless if it is paused, or asked for already.
+
+        Any client of the match may ask for this, and for the next three. What all agree on is a
+        :class:`~p2pclient.match.plan.MatchChanged`.
+
+        Args:
+            reason: a sentence for the players.
+
+        Raises:
+            LocalMisuseError: the match has ended.
+        """
+        self._request("pause", reason=reason)
+
+    def request_resume(self, reason: str = "") -> None:
+        """Ask for the end of the pause. Harmless if there is none. Raises as :meth:`request_pause`."""
+        self._request("resume", reason=reason)
+
+    def request_end(self, reason: str = "") -> None:
+        """Ask for the match's end at a frame that all agree on. Harmless twice. Raises as :meth:`request_pause`."""
+        self._request("end", reason=reason)
+
+    def request_extend(self, frames: int, reason: str = "") -> None:
+        """Ask for ``frames`` more. Every call counts; one that comes in the last moment changes nothing.
+
+        Raises:
+            LocalMisuseError: the match has ended or is about to, has no length in frames, or would become too long.
+        """
+        self._request("extend", frames=frames, reason=reason)
+
+    @property
+    def pauses(self) -> tuple[bool, bool]:
+        """Is the match paused now, and will it be when all that is agreed on or asked for here is in effect."""
+        if not isinstance(self.match, Match):
+            return False, False
+        return self.match.changes.stands, self.match.changes.will_stand
+
+    def _request(self, kind: ChangeKind, *, reason: str, frames: int = 0) -> None:
+        if not isinstance(self.match, Match):
+            raise LocalMisuseError("This client only watches the match.")
+        self.match.changes.wish(kind, reason=reason, frames=frames)
+
+    def health(self, now: float) -> Health:
+        """Return how the match goes.
+
+        Raises:
+            LocalMisuseError: this client only watches it.
+        """
+        if self._health is None:
+            raise LocalMisuseError("This client only watches the match.")
+        return self._health.report(now, self.transport_stats())
+
     def add_spectator(self, spectator: int, transport: PeerTransport) -> None:
         """Let somebody watch who is connected. Closing the transport after :class:`SpectatorGone` is the caller's."""
         assert isinstance(self.match, Match)
@@ -163,6 +221,10 @@ class MatchRunner:
     def peer_gone(self, peer: int) -> None:
         """The server says that a peer's process is gone."""
         self.match.peer_gone(peer)
+
+    def peer_back(self, peer: int) -> None:
+        """The server says that a peer that was gone is connected to it again."""
+        self.match.peer_gone(peer, gone=False)
 
     # -- in -----------------------------------------------------------------------------------------------------
 

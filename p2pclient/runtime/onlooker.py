@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from p2pclient import __version__
-from p2pclient.common.lobby_messages import Admitted, PeerGone, ServerMessage, Signal, Watch
+from p2pclient.common.lobby_messages import Admitted, PeerBack, PeerGone, ServerMessage, Signal, Watch
 from p2pclient.common.presentation import Hud, Presentation, Screen, View
 from p2pclient.envhost.client import EnvHost
 from p2pclient.match.plan import Ended, MatchEvent, PeerSilence, Phase, PhaseChanged, ViewReady
@@ -239,6 +239,11 @@ class Onlooker:
             player = self._seats_of.get(message.client_id)
             if player is not None and self._runner is not None:
                 self._runner.peer_gone(player)
+        elif isinstance(message, PeerBack):
+            self._gone.discard(message.client_id)
+            player = self._seats_of.get(message.client_id)
+            if player is not None and self._runner is not None:
+                self._runner.peer_back(player)
 
     def server_lost(self) -> None:
         """The connection to the server ended."""

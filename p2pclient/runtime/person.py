@@ -6,7 +6,15 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 
-from p2pclient.common.presentation import CloseRequest, Continue, FocusChange, KeyChange, Shown
+from p2pclient.common.presentation import (
+    BeatShown,
+    CloseRequest,
+    Continue,
+    DisplayMeasured,
+    FocusChange,
+    KeyChange,
+    Shown,
+)
 from p2pclient.match.sources import KeyboardSource
 from p2pclient.runtime.logs import toggle_debug
 from p2pclient.runtime.presenter import WindowLink
@@ -31,6 +39,8 @@ class Person:
         """Who gets the keys; None outside of a match."""
         self.on_shown: Callable[[int, int, float], None] | None = None
         """Told of ``(episode, frame, at)`` when a view was displayed."""
+        self.on_measured: Callable[[BeatShown | DisplayMeasured], None] | None = None
+        """Told what the window measures while it is asked to."""
         self.on_close: Callable[[], None] = lambda: None
         """Told once, when the person wants to go."""
         self.wants_to_close = False
@@ -51,6 +61,9 @@ class Person:
             elif isinstance(intent, Shown):
                 if self.on_shown is not None:
                     self.on_shown(intent.episode, intent.frame, intent.at)
+            elif isinstance(intent, BeatShown | DisplayMeasured):
+                if self.on_measured is not None:
+                    self.on_measured(intent)
             elif isinstance(intent, Continue):
                 self._continue.set()
             elif isinstance(intent, CloseRequest):
@@ -82,8 +95,16 @@ class Person:
             self.take()
             await asyncio.sleep(_POLL_SECONDS)
 
-    async def wait_for_continue(self) -> None:
-        """Wait until the person goes on from the screen at hand; not at all once they want to close."""
+    async def wait_for_continue(self, at_most: float | None = None) -> None:
+        """Wait until the person goes on from the screen at hand; not at all once they want to close.
+
+        Args:
+            at_most: seconds after which it is gone on without a word; None: never.
+        """
         self._continue.clear()
         if not self.wants_to_close:
-            await self._continue.wait()
+            try:
+                async with asyncio.timeout(at_most):
+                    await self._continue.wait()
+            except TimeoutError:
+                return

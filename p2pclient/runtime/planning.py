@@ -10,7 +10,16 @@ from p2pclient import __version__
 from p2pclient.common.errors import ConfigurationError
 from p2pclient.common.lobby_messages import Admitted, Matched, MatchResult
 from p2pclient.common.seeds import derive_seed
-from p2pclient.match.plan import PREDICTIONS, Desync, MatchEvent, MatchPlan, PeerSilence, Phase, PhaseChanged
+from p2pclient.match.plan import (
+    PREDICTIONS,
+    Desync,
+    MatchChanged,
+    MatchEvent,
+    MatchPlan,
+    PeerSilence,
+    Phase,
+    PhaseChanged,
+)
 from p2pclient.runtime.playing import Played
 
 
@@ -119,6 +128,8 @@ def event_report(event: MatchEvent) -> dict[str, Any] | None:
             return {"event": "silence", "peer": peer, "level": level}
         case Desync(peer, episode, frame):
             return {"event": "desync", "peer": peer, "episode": episode, "frame": frame}
+        case MatchChanged(kind, episode, frame, reason):
+            return {"event": kind, "episode": episode, "frame": frame, "reason": reason}
     return None
 
 

@@ -80,6 +80,8 @@ class Table:
     """For tests: makes this side's environment wrong, see ``envhost``."""
     on_runner: Callable[[MatchRunner], None] = lambda runner: None
     """Called with the runner before the first tick."""
+    explain: Callable[[Ended], Ended] = lambda ended: ended
+    """Says more of how the match ended, where more is known than the players told each other."""
     on_event: Callable[[MatchEvent], None] = lambda event: None
     """Told of every event of the match, after the window."""
 
@@ -128,7 +130,7 @@ async def play(table: Table) -> Played:
             if table.trace:
                 match.telemetry.start_trace(plan.own_id + 1, now=loop.time())
             runner = _make_runner(table, match, writer)
-            ended = await runner.run()
+            ended = table.explain(await runner.run())
             outcome = await _finish(table, runner, writer, ended)
             return Played(ended, folder, tuple(match.totals), outcome)
         except (RecordingError, asyncio.CancelledError):
@@ -150,6 +152,11 @@ def _make_runner(table: Table, match: Match, writer: RunWriter) -> MatchRunner:
     presenter = MatchPresenter(table.window, match, title=table.title, connection=", ".join(kinds), keys=keys)
     table.person.on_shown = match.shown
 
+    def before_tick() -> None:
+        table.person.take()
+        if match.changes.is_paused and table.person.keyboard is not None:
+            table.person.keyboard.rest()
+
     def on_event(event: MatchEvent) -> None:
         presenter.take_event(event)
         table.on_event(event)
@@ -161,7 +168,7 @@ def _make_runner(table: Table, match: Match, writer: RunWriter) -> MatchRunner:
         table.transports,
         writer,
         on_event=on_event,
-        before_tick=table.person.take,
+        before_tick=before_tick,
         after_tick=presenter.note_tick,
     )
     table.on_runner(runner)
@@ -187,6 +194,7 @@ async def _finish(table: Table, runner: MatchRunner, writer: RunWriter, ended: E
         "telemetry": match.telemetry.report(now=asyncio.get_running_loop().time()).as_data(),
         "played_seconds": runner.seconds,
         "memory_mb": round(psutil.Process().memory_info().rss / 2**20, 1),
+        "changes": list(match.changes.done),
         "totals": [list(t) for t in match.totals],
         "shown_totals": None if view is None else [float(t) for t in view["totals"]],
         "transports": {str(peer): asdict(stats) for peer, stats in runner.transport_stats().items()},

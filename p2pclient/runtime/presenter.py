@@ -16,6 +16,7 @@ _LEFT_SECONDS = 12.0
 _LONG_COMPARING = 0.8
 """Seconds after which comparing gets a screen of its own; a shorter one would only flash."""
 _RESTARTING = "The game is being restarted. Please wait a moment."
+_PAUSED = "The game stands still, and goes on by itself from where it is."
 _COMPARING = "The computers are comparing their games. Please wait a moment."
 
 
@@ -66,6 +67,8 @@ class _Standing:
     """Peers whose environment has failed and is started again."""
     restarted: int | None = None
     """Percents done of the same here; None while the environment runs."""
+    paused: str | None = None
+    """Why play stands still, in the words of who asked for that; None if it does not."""
     comparing: str = ""
     """Empty unless states that differ are looked into; ``short``, then ``long`` if that takes its time."""
 
@@ -114,6 +117,13 @@ class _Words:
         names = self._names(peers)
         is_one = sum(len(self._seats[peer]) for peer in peers) == 1
         return f"{names[0].upper()}{names[1:]} {'has' if is_one else 'have'}"
+
+
+def _paused(reason: str) -> str:
+    """Return what is said in a pause; a reason comes first, as a sentence of its own."""
+    if not reason:
+        return _PAUSED
+    return f"{reason}{'' if reason[-1] in '.!?…' else '.'} {_PAUSED}"
 
 
 def view_of(event: ViewReady) -> View:
@@ -212,6 +222,7 @@ class MatchPresenter:
             left=gone if self._played - self._gone_at < _LEFT_SECONDS else (),
             restarting=tuple(peer.id for peer in here if peer.recovering is not None),
             restarted=None if match.recovered is None else int(100 * match.recovered),
+            paused=match.changes.pause_reason if match.changes.is_paused else None,
             comparing=self._comparing(now),
         )
 
@@ -232,6 +243,8 @@ class MatchPresenter:
         if self._standing.comparing == "long":
             title = "One moment, please"
             return Presentation(Screen.COMPARING, message=_COMPARING, **{**common, "title": title})
+        if self._standing.paused is not None:
+            return Presentation(Screen.PAUSED, message=_paused(self._standing.paused), **{**common, "title": "Paused"})
         if match.phase in (Phase.HANDSHAKING, Phase.RESETTING, Phase.BARRIER) and match.number == 0:
             return Presentation(Screen.CONNECTING, message="Getting ready.", **common)
         return Presentation(Screen.PLAYING, keys=self._keys, needs_focus=self._needs_focus, **common)
@@ -253,7 +266,7 @@ class MatchPresenter:
     def _hud(self) -> Hud:
         match, plan = self._match, self._match.plan
         rtt = match.peers.rtt
-        limit = match.episode.session.frame_limit if match.episode is not None else None
+        limit = match.episode.frame_limit if match.episode is not None else None
         left = None if limit is None else max(0, limit - self._frame) / plan.rate_hz
         ahead = 0
         if match.episode is not None:

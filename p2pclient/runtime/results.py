@@ -8,14 +8,18 @@ from typing import Any
 
 from p2pclient.common.errors import TandemError
 from p2pclient.common.presentation import Hud, Presentation, Screen
+from p2pclient.match.plan import ENDED_EARLY
 from p2pclient.runtime.playing import Played
 from p2pclient.runtime.presenter import seat_colours
 
 _TITLES = {
     "finished": "Well done",
+    ENDED_EARLY: "The match is over",
     "left": "You left the match",
     "partner-left": "The other player left",
     "partner-gone": "The other player is gone",
+    "partner-excluded": "Thank you for taking part",
+    "excluded": "Thank you for taking part",
     "desync": "The match was stopped",
     "refused": "The match could not begin",
     "environment": "The game stopped",

@@ -1,8 +1,9 @@
 """The client's side of the conversation with the signaling server: an asyncio wrapper of python-socketio.
 
-A connection that ends is made again, for as long as the client is open: with a growing pause, and with a new
-:class:`Join` if the client was in the waiting room. A match in progress never depends on it. What the server sends is
-checked like anything else from outside.
+A connection that ends is made again, for as long as the client is open, with a growing pause. The token that the server
+gave is shown then, so that the client has its place in the waiting room or its seat in the match again. A match in
+progress never depends on it. A result that the server could not be told is kept, and told when it is back. What the
+server sends is checked like anything else from outside.
 
 Codes of :class:`SignalingError` beyond the server's refusals: ``unreachable``, ``not-a-server``, ``not-connected``,
 ``connection-lost``, ``timeout`` and ``bad-server``.
@@ -31,6 +32,7 @@ from p2pclient.common.lobby_messages import (
     Leave,
     Matched,
     MatchResult,
+    PeerBack,
     PeerGone,
     Refused,
     ServerMessage,
@@ -40,6 +42,9 @@ from p2pclient.common.lobby_messages import (
     Welcome,
     decode_server_event,
 )
+from p2pclient.common.probe_messages import ProbeResult, ProbeSignal
+from p2pclient.common.room_messages import Confirm, Proposed, Ready, Removed, Withdrawn
+from p2pclient.common.screening_messages import Echo
 from p2pclient.runtime.signaling_link import SignalingLink, signaling_error
 
 _log = logging.getLogger("tandem.signaling_client")
@@ -49,7 +54,12 @@ LONGEST_PAUSE_S = 5.0
 MAX_MESSAGES = 1000
 """Messages that wait to be taken. A server that sends more than anyone reads is not believed."""
 
+OWED_WITHIN_S = 5.0
+"""How long a client that ends waits for the server, to tell it a result."""
+
 _PASSING_REFUSALS = frozenset({"full", "rate-limited", "server-error"})
+_UNHEARD = _PASSING_REFUSALS | {"not-connected", "connection-lost", "timeout", "unreachable", "bad-server"}
+"""Why something was not told that can be told later."""
 
 
 def parse_server_url(text: str) -> str:
@@ -101,9 +111,17 @@ class SignalingClient:
         self._lost = asyncio.Event()
         self._messages: list[ServerMessage] = []
         self._join: Join | None = None
+        self._is_ready = False
         self._welcomes: list[Welcome] = []
         self._admitted: list[Admitted] = []
         self._match_id = ""
+        self._is_watching = False
+        self._answers: set[asyncio.Task[None]] = set()
+        self._owed: list[tuple[Join, Finished]] = []
+        """Results that the server was not told, with what gives the seat back to tell it from."""
+        self._paying = asyncio.Lock()
+        self.token: str | None = None
+        """By which the server knows this participant again. May be set before the first :meth:`join`."""
 
     @property
     def connected(self) -> bool:
@@ -134,8 +152,10 @@ class SignalingClient:
         Raises:
             SignalingError: refused, or the connection failed meanwhile.
         """
+        await self._pay()
         self._welcomes.clear()
-        await self._request(join)
+        self._is_ready = join.ready
+        await self._request(replace(join, token=self.token))
         if not self._welcomes:
             raise signaling_error("bad-server", self.url)
         welcome = self._welcomes.pop()
@@ -144,10 +164,35 @@ class SignalingClient:
                 raise signaling_error("bad-server", self.url)
             return welcome
         # Not said again when the connection is made anew: who has begun to wait goes on waiting.
-        self._join = replace(join, last_match=None)
-        if self.place is Place.IDLE:
+        self._join = replace(join, last_match=None, match_id=None)
+        if self.place is Place.IDLE and join.match_id is None:
             self.place = Place.WAITING
         return welcome
+
+    async def ready(self) -> None:
+        """Say that the environment is loaded: from now on, what is proposed is confirmed. Never fails."""
+        self._is_ready = True
+        if self._join is not None:
+            self._join = replace(self._join, ready=True)
+        if self.place is Place.WAITING:
+            await self.tell(Ready())
+
+    async def echo(self) -> None:
+        """Ask the server for nothing; how long that takes is the ping.
+
+        Raises:
+            SignalingError: the connection failed meanwhile.
+        """
+        await self._request(Echo())
+
+    async def tell(self, message: ClientMessage) -> bool:
+        """Say something that the client goes on without; False if it was not heard."""
+        try:
+            await self._request(message)
+        except SignalingError as error:
+            _log.debug("the server was not told %s: %s", type(message).__name__, error)
+            return False
+        return True
 
     async def watch(self, watch: Watch) -> Admitted:
         """Ask to watch a match.
@@ -169,17 +214,35 @@ class SignalingClient:
         """
         await self._request(Signal(match_id=self._match_id, peer=peer, description=description))
 
+    async def probe(self, message: ProbeSignal | ProbeResult) -> None:
+        """Say something about a probe that the server asked for.
+
+        Raises:
+            SignalingError: refused, as when it is over; or the connection failed meanwhile.
+        """
+        await self._request(message)
+
     async def finished(self, result: MatchResult) -> None:
-        """Say that the current match is over for us. Never fails: a server that is away has forgotten the match."""
-        await self._end(Finished(match_id=self._match_id, result=result) if self._match_id else None)
+        """Say that the current match is over for us. Never fails: a server that is away is told when it is back."""
+        join, finished = self._join, Finished(match_id=self._match_id, result=result) if self._match_id else None
+        if not await self._end(finished) and join is not None and finished is not None:
+            self._owed.append((join, finished))
 
     async def leave(self) -> None:
         """Leave the waiting room or the match. Never fails."""
         await self._end(Leave() if self.place is not Place.IDLE else None)
 
     async def close(self) -> None:
-        """Leave, and close the connection. Harmless twice."""
+        """Tell what is owed, leave, and close the connection. Harmless twice."""
+        if self._keeper is not None and self._owed:
+            try:
+                async with asyncio.timeout(OWED_WITHIN_S):
+                    await self._all_paid()
+            except TimeoutError:
+                _log.warning("the server was not told the result of a match: it does not answer")
         keeper, self._keeper = self._keeper, None
+        for answer in self._answers:
+            answer.cancel()
         if keeper is not None:
             keeper.cancel()
             await asyncio.gather(keeper, return_exceptions=True)
@@ -201,15 +264,46 @@ class SignalingClient:
             raise signaling_error("not-connected", self.url)
         await self._link.request(message)
 
-    async def _end(self, message: ClientMessage | None) -> None:
-        """Be idle from now on, so that no reconnection takes the place again; tell the server if it listens."""
-        self.place, self._match_id, self._join = Place.IDLE, "", None
+    async def _end(self, message: ClientMessage | None) -> bool:
+        """Be idle from now on, so that no reconnection takes the place again; False if the server did not hear it."""
+        self.place, self._match_id, self._join, self._is_watching = Place.IDLE, "", None, False
+        self._is_ready = False
         if message is None:
-            return
+            return True
         try:
             await self._request(message)
         except SignalingError as error:
             _log.info("the server was not told %s: %s", type(message).__name__, error)
+            return error.code not in _UNHEARD
+        return True
+
+    async def _pay(self) -> None:
+        """Tell the server what it was not told while it was away.
+
+        Raises:
+            SignalingError: it does not hear it now either.
+        """
+        async with self._paying:
+            while self._owed:
+                join, finished = self._owed[0]
+                try:
+                    await self._request(replace(join, token=self.token, match_id=finished.match_id, ready=False))
+                    await self._request(finished)
+                    _log.info("the server was told the result of match %s", finished.match_id)
+                except SignalingError as error:
+                    if error.code in _UNHEARD:
+                        raise
+                    _log.warning("the server does not take the result of match %s: %s", finished.match_id, error)
+                self._owed.pop(0)
+
+    async def _all_paid(self) -> None:
+        while self._owed:
+            if self.connected:
+                try:
+                    await self._pay()
+                except SignalingError as error:
+                    _log.debug("not told yet: %s", error)
+            await asyncio.sleep(FIRST_PAUSE_S)
 
     # -- messages -----------------------------------------------------------------------------------------------------
 
@@ -221,12 +315,19 @@ class SignalingClient:
         match message:
             case Welcome():
                 self._welcomes = [message]
+                self.token = message.token or self.token
+            case Proposed():
+                self._confirm(message)
             case Matched():
                 self.place, self._match_id = Place.MATCHED, message.match_id
             case Admitted():
                 self._admitted = [message]
-                self.place, self._match_id = Place.MATCHED, message.match_id
-            case PeerGone() | Signal() | SpectatorCame() if message.match_id != self._match_id:
+                self.place, self._match_id, self._is_watching = Place.MATCHED, message.match_id, True
+            case Withdrawn() if not message.waiting:
+                self.place, self._join = Place.IDLE, None
+            case Removed():
+                self.place, self._join, self.token = Place.IDLE, None, None
+            case PeerGone() | PeerBack() | Signal() | SpectatorCame() if message.match_id != self._match_id:
                 return  # of an earlier match
         if len(self._messages) >= MAX_MESSAGES:
             _log.warning("the server sends more than is read; the connection is closed")
@@ -234,6 +335,18 @@ class SignalingClient:
             return
         self._messages.append(message)
         self._wake()
+
+    def _confirm(self, proposed: Proposed) -> None:
+        """Answer for who is ready; the server gives others time, and lets them go in the end."""
+        # A proposal may come before the answer to the join has been taken in.
+        if self.place is Place.MATCHED or not self._is_ready:
+            return
+        answer = asyncio.create_task(self._tell_confirmed(proposed), name="confirmation")
+        self._answers.add(answer)
+        answer.add_done_callback(self._answers.discard)
+
+    async def _tell_confirmed(self, proposed: Proposed) -> None:
+        await self.tell(Confirm(proposal_id=proposed.proposal_id))
 
     def _wake(self) -> None:
         if self.wakeup is not None:
@@ -264,13 +377,28 @@ class SignalingClient:
         while self._link is None:
             # Half of it at random: clients of a server that restarts do not all come at once.
             await asyncio.sleep(pause * (0.5 + random.random() / 2))
-            pause = min(LONGEST_PAUSE_S, pause * 2)
+            pause = min(LONGEST_PAUSE_S, pause * 1.5)
             try:
                 self._link = await self._open()
-                if self.place is Place.WAITING and self._join is not None:
-                    await self.join(self._join)
+                await self._come_back()
             except SignalingError as error:
                 await self._give_back(error)
+
+    async def _come_back(self) -> None:
+        """Be known again by the server, over a new connection."""
+        await self._pay()
+        if self._join is None or self._is_watching:
+            return
+        if self.place is Place.WAITING:
+            await self.join(self._join)
+        elif self.place is Place.MATCHED:
+            # A match goes on without the server, whatever it says: one that knows nothing of it leaves it alone.
+            try:
+                await self._request(replace(self._join, token=self.token, match_id=self._match_id))
+            except SignalingError as error:
+                if error.code in _UNHEARD:
+                    raise
+                _log.warning("the server does not know this client's match: %s", error)
 
     async def _give_back(self, error: SignalingError) -> None:
         """An attempt failed: close what is open. A refusal that will not pass is told, and ends the waiting."""

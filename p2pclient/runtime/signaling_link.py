@@ -25,6 +25,7 @@ class SignalingLink:
 
     def __init__(self, socketio: Any, on_event: Callable[[str, Any], None], on_lost: Callable[[], None]) -> None:
         self.is_open = False
+        self._is_closed = False
         self._on_event = on_event
         self._on_lost = on_lost
         self._refusal: SignalingError | None = None
@@ -97,6 +98,7 @@ class SignalingLink:
             self._pending.discard(answered)
 
     async def close(self) -> None:
+        self._is_closed = True
         self._lost_quietly()
         try:
             async with asyncio.timeout(1.0):
@@ -108,7 +110,7 @@ class SignalingLink:
     # -- called by the library ----------------------------------------------------------------------------------------
 
     async def _event(self, event: str, *arguments: Any) -> None:
-        if self.is_open or not self._refusal:
+        if not self._is_closed and (self.is_open or not self._refusal):
             self._on_event(event, arguments[0] if len(arguments) == 1 else None)
 
     async def _refused(self, reason: Any = None) -> None:

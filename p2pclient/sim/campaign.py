@@ -114,6 +114,10 @@ def summarize(
     for result in results:
         ends.update(result.ends)
     summary["ends"] = dict(sorted(ends.items()))
+    changes: Counter[str] = Counter()
+    for result in results:
+        changes.update(result.changes)
+    summary["changes"] = dict(sorted(changes.items()))
     summary["peers"] = figures(results)
     summary["networks"] = {
         name: _network_figures([r for r in results if r.scenario.network == name])

@@ -35,7 +35,26 @@ def plan_faults(scenario: Scenario) -> Scenario:
     if not spectators and look.random() < 1 / 3:
         spectators = tuple(_draw_spectator(look, scenario) for _ in range(look.randint(1, 3)))
     scenario = replace(scenario, faults=faults, spectators=spectators)
-    return _vary_hosts(Random(f"hosts/{scenario.seed}"), scenario)
+    scenario = _vary_hosts(Random(f"hosts/{scenario.seed}"), scenario)
+    return replace(scenario, faults=(*scenario.faults, *_draw_changes(Random(f"changes/{scenario.seed}"), scenario)))
+
+
+def _draw_changes(draw: Random, scenario: Scenario) -> list[Fault]:
+    """Return pauses, extensions and an end that are asked for, in half of the matches."""
+    if draw.random() < 0.5:
+        return []
+    changes = [_draw_change(draw, scenario, "ask-pause") for _ in range(draw.randint(0, 3))]
+    changes += [_draw_change(draw, scenario, "ask-extend") for _ in range(draw.choice((0, 0, 1, 2)))]
+    if draw.random() < 0.4:
+        changes.append(_draw_change(draw, scenario, "ask-end"))
+    return changes
+
+
+def _draw_change(draw: Random, scenario: Scenario, kind: str) -> Fault:
+    at = round(draw.uniform(0.0, 1.1 * scenario.seconds), 3)
+    seconds = round(draw.choice((0.0, draw.uniform(0.0, 1.0), draw.uniform(1.0, 7.0))), 3)
+    amount = draw.randint(1, 300) if kind == "ask-extend" else 0.0
+    return Fault(kind, at=at, seconds=seconds, peer=draw.randrange(scenario.players), amount=amount)
 
 
 def _vary_hosts(draw: Random, scenario: Scenario) -> Scenario:

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from p2pclient.common.seeds import derive_seed
-from p2pclient.recorder.records import EpisodeEnded, EpisodeStarted, FrameRecorded
+from p2pclient.match.plan import ENDED_EARLY
+from p2pclient.recorder.records import EpisodeEnded, EpisodeStarted, EventRecorded, FrameRecorded
 from p2pclient.sim.environment import Corruption, SimulatedHost
 from p2pclient.sim.scenario import Scenario
 
@@ -29,6 +31,21 @@ class SideRecording:
 
     withdrawn: int = 0
     """Frames that were recorded and taken back."""
+    changes: Sequence[dict[str, Any]] = ()
+    """Pauses and the like that it says were agreed on."""
+    problems: list[str] = field(default_factory=list)
+
+    def note_pause(self, event: EventRecorded, stood_at: tuple[int, int]) -> None:
+        """A pause begins or ends: everybody must have recorded all before its frame, and begun nothing from there on.
+
+        Args:
+            stood_at: episode and frame that this side was about to begin.
+        """
+        newest = self.frames[-1].frame if self.frames and self.frames[-1].episode == event.episode else -1
+        place = event.episode, event.frame
+        if newest != event.frame - 1 or (event.name == "resume" and stood_at > place):
+            stands = f"recorded {newest}, about to begin {stood_at}"
+            self.problems.append(f"peer {self.peer} has a {event.name} at {place}: {stands}")
 
     def withdraw(self, episode: int, first_frame: int) -> None:
         """Forget the frames of ``episode`` from ``first_frame`` on."""
@@ -93,8 +110,12 @@ class Oracle:
             self._simulate(episode, max((frames for _, frames in rows), key=len), found)
             for side, frames in rows:
                 self._compare(side, episode, frames, found)
+        changes = max((side.changes for side in sides), key=len, default=())
         for side in sides:
-            self._compare_ends(side, found)
+            found.wrong.extend(side.problems)
+            if list(side.changes) != list(changes[: len(side.changes)]):
+                found.wrong.append(f"peer {side.peer} has the changes {side.changes}, another one {changes}")
+            self._compare_ends(side, changes, found)
         return found
 
     def judge_spectator(self, side: SideRecording, found: Judgement) -> int:
@@ -191,25 +212,31 @@ class Oracle:
         if verified >= len(frames):
             found.wrong.append(f"peer {side.peer} episode {episode} frame {verified} is verified, but was not recorded")
 
-    def _compare_ends(self, side: SideRecording, found: Judgement) -> None:
+    def _compare_ends(self, side: SideRecording, changes: Sequence[dict[str, Any]], found: Judgement) -> None:
         limit = self._scenario.episode_frames
         for start in side.starts:
             if start.seed != derive_seed(self._scenario.seed, "episode", start.episode):
                 found.wrong.append(f"peer {side.peer} episode {start.episode} has another seed")
         if self._corrupted is not None and self._corrupted[0] == side.peer and found.spoilt_from is not None:
             return  # what follows from a wrong state is not compared
-        left = self._scenario.frames
+        left = self._scenario.frames + sum(change.get("frames", 0) for change in changes)
+        stops = {change["episode"]: change["frame"] for change in changes if change["kind"] == "end"}
         counts = Counter(frame.episode for frame in side.frames)
         for end in side.ends:
             truth = self._truth.get(end.episode, [])
             frames = end.last_frame + 1
             first_end = next((frame for frame, row in enumerate(truth) if row[2]), None)
-            last = min(n - 1 for n in (left, limit) if n is not None)
-            last = last if first_end is None else min(last, first_end)
+            stop = stops.get(end.episode)
+            last = min(n - 1 for n in (left, limit, stop) if n is not None)
+            reason = "limit" if last + 1 != stop else ENDED_EARLY
+            if first_end is not None and first_end <= last:
+                last, reason = first_end, "ended"
             recorded = counts[end.episode]
             if end.last_frame != last or recorded != frames:
                 where = f"{end.last_frame} with {recorded} frames"
                 found.wrong.append(f"peer {side.peer} episode {end.episode} ends at {where}, not {last}")
             elif tuple(end.totals) != self._totals[end.episode][end.last_frame]:
                 found.wrong.append(f"peer {side.peer} episode {end.episode} has totals {end.totals}")
+            elif end.reason != reason:
+                found.wrong.append(f"peer {side.peer} episode {end.episode} ends for {end.reason!r}, not {reason!r}")
             left -= frames

@@ -106,6 +106,10 @@ class SimulatedPeer:
         self.done_at = FOREVER
         """When it had said everything after its end, or crashed: nothing comes of it any more."""
         self.has_crashed = False
+        self.stood_at = 0, 0
+        """Episode and frame that came next before its newest tick, in play."""
+        self.refused = 0
+        """Changes that it asked for in vain."""
         self.moved_at = 0.0
         """When it last recorded a frame, went on to another phase or ended."""
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from p2pclient.common.frames import NULL_FRAME
-from p2pclient.match.plan import Ended
+from p2pclient.match.plan import ENDED_EARLY, Ended
 from p2pclient.sim.audience import SimulatedSpectator
 from p2pclient.sim.oracle import Judgement, Oracle
 from p2pclient.sim.peer import SimulatedPeer
@@ -17,7 +17,9 @@ from p2pclient.sim.world import World
 
 _SETTLED_SECONDS = 5.0
 _AFTER_HITCH_SECONDS = 2.0
-_GONE_REASONS = frozenset({"partner-left", "partner-gone", "finished", "partition"})
+_WHOLE = ("finished", ENDED_EARLY)
+"""How a match ends that all played to its last frame."""
+_GONE_REASONS = frozenset({"partner-left", "partner-gone", *_WHOLE, "partition"})
 
 
 @dataclass(slots=True)
@@ -48,6 +50,8 @@ class MatchResult:
     """Matches that went on without a peer, whose seats the survivors filled in from one frame on."""
     recovered_hosts: int = 0
     """Environments that failed and were brought back to where they had been."""
+    changes: dict[str, int] = field(default_factory=dict)
+    """Pauses and the like that all agreed on, by kind."""
     unverified_frames: int = 0
     """Recorded frames of finished sides that not everybody verified."""
     recoveries: list[float] = field(default_factory=list)
@@ -79,11 +83,14 @@ def judge_match(world: World) -> MatchResult:
     pressed = [player.inputs for peer in peers for player in peer.players.values()]
     corrupted = next(((p.own, p.host.corruption) for p in peers if p.host.corruption is not None), None)
     oracle = Oracle(scenario, pressed, lost=lost, corrupted=corrupted)
+    for peer in peers:
+        peer.recording.changes = peer.match.changes.done
+    result.changes = dict(Counter(each["kind"] for each in max((p.recording.changes for p in peers), key=len)))
     judgement = oracle.judge([peer.recording for peer in peers])
     result.spectators = [_judge_spectator(result, oracle, judgement, each) for each in world.spectators]
     result.confirmed_frames = max(len(peer.recording.frames) for peer in peers)
     result.resolved_desyncs = int(any(p.recording.withdrawn for p in peers) and judgement.spoilt_from is None)
-    survivors = any(_end_of(peer) == "finished" for peer in peers)
+    survivors = any(_end_of(peer) in _WHOLE for peer in peers)
     result.survived_losses = int(survivors and bool(judgement.cuts))
     result.recovered_hosts = sum(peer.match.counters.recoveries for peer in peers)
     result.recoveries = [round(seconds, 3) for seconds in world.recoveries]
@@ -119,7 +126,7 @@ def _judge_spectator(
 def _is_lost(peer: SimulatedPeer) -> bool:
     """Did others perhaps play on without this one."""
     ended = peer.match.ended
-    return ended is None or ended.reason not in ("finished", "desync")
+    return ended is None or ended.reason not in (*_WHOLE, "desync")
 
 
 def _end_of(peer: SimulatedPeer) -> str:
@@ -135,7 +142,7 @@ def _judge_frames(result: MatchResult, found: Judgement, peers: Iterable[Simulat
             result.wrong_frames += len(player.problems)
             result.problems.extend(player.problems[:3])
         ended = peer.match.ended
-        if ended is not None and ended.reason == "finished":
+        if ended is not None and ended.reason in _WHOLE:
             result.unverified_frames += ended.unverified
 
 
@@ -175,10 +182,11 @@ def _judge_ends(result: MatchResult, world: World) -> None:
         phases = [(peer.own, peer.match.phase.value, round(world.now - peer.moved_at, 1)) for peer in world.peers]
         result.problems.append(f"nothing moves any more at {world.now:.1f} s: {phases}")
         return
+    was_asked = any(fault.kind == "ask-end" for fault in world.scenario.faults)
     terminal = [fault for fault in world.scenario.faults if fault.kind in TERMINAL]
     for peer in world.peers:
         end = _end_of(peer)
-        if end == "finished" or (end == "desync" and result.seeded_desyncs):
+        if end == "finished" or (end == ENDED_EARLY and was_asked) or (end == "desync" and result.seeded_desyncs):
             good = True
         elif end == "desync":
             good = False  # counted as false

@@ -17,8 +17,10 @@ SPELLS = ("outage", "hold", "loss", "delay")
 """Kinds of fault that happen to paths, see :class:`~p2pclient.sim.network.Spell`."""
 HOST_FAULTS = ("host-dies", "host-hangs", "host-raises")
 """Kinds that happen to a peer's environment, which is started again."""
+ASKS = ("ask-pause", "ask-end", "ask-extend")
+"""Kinds that are no faults: somebody asks for a change of the match."""
 FAULTS = (
-    *(*SPELLS, *HOST_FAULTS, "pause", "slow", "leave", "crash", "return"),
+    *(*SPELLS, *HOST_FAULTS, *ASKS, "pause", "slow", "leave", "crash", "return"),
     *("corrupt-step", "corrupt-once", "corrupt-load"),
 )
 TERMINAL = frozenset({"leave", "crash"})
@@ -36,7 +38,9 @@ class Fault:
     frames behind, if it had crashed and others play. ``corrupt-step``, ``corrupt-once``,
     ``corrupt-load``: its state goes wrong at frame ``amount`` of the first episode; the second stops when the
     frame is simulated again after a desync. ``host-dies``, ``host-hangs``, ``host-raises``: its environment does that
-    at the next batch; another one takes ``seconds`` to start.
+    at the next batch; another one takes ``seconds`` to start. ``ask-pause``: the peer asks for a pause; after
+    ``seconds`` everybody asks for its end. ``ask-end``: it asks for the match's end. ``ask-extend``: it asks for
+    ``amount`` more frames.
     """
 
     kind: str

@@ -16,7 +16,9 @@ from itertools import count
 from struct import Struct
 from typing import Any
 
+from p2pclient.common.errors import LocalMisuseError
 from p2pclient.match.plan import Desync, Ended, Outbox, Phase, PhaseChanged
+from p2pclient.protocol.control import ChangeKind
 from p2pclient.recorder.records import (
     EpisodeEnded,
     EpisodeStarted,
@@ -30,7 +32,7 @@ from p2pclient.rollback.session import RollbackSession
 from p2pclient.sim.audience import FIRST_SPECTATOR, SimulatedSpectator, begin_watching
 from p2pclient.sim.network import Link, Spell
 from p2pclient.sim.peer import FOREVER, SimulatedPeer
-from p2pclient.sim.scenario import HOST_FAULTS, SPELLS, TERMINAL, Fault, Scenario, SpectatorSpec
+from p2pclient.sim.scenario import ASKS, HOST_FAULTS, SPELLS, TERMINAL, Fault, Scenario, SpectatorSpec
 from p2pclient.telemetry.chrome import chrome_trace
 
 GOODBYE_SECONDS = 1.0
@@ -41,6 +43,8 @@ _SAMPLE_SECONDS = 0.1
 _MOST_OWED = 4096
 _CALM_SECONDS = 2.0
 """A fault counts as healed if no other begins this soon after it."""
+_ASK_SECONDS = 1.0
+"""Between two requests to resume."""
 _FLUSH = 1 << 16
 _PACK_FRAME = Struct("<BII").pack
 _PLAYING, _DIVERGED = Phase.PLAYING, Phase.DIVERGED  # a name is found sooner than a member of an enum
@@ -140,12 +144,31 @@ class World:
             self._call(fault.at, lambda: self._crash(peer))
             if fault.amount:
                 self._call(fault.at + fault.amount, lambda: self._tell_gone(peer))
+        elif fault.kind in ASKS:
+            self._plan_change(peer, fault)
         elif fault.kind in HOST_FAULTS:
             self._call(fault.at, lambda: peer.host_faults.append(fault))
         elif fault.kind == "return":
             self._call(fault.at, lambda: self._return(peer, SpectatorSpec(fault.at, int(fault.amount))))
         else:
             peer.corrupt(fault.kind, int(fault.amount))
+
+    def _plan_change(self, peer: SimulatedPeer, fault: Fault) -> None:
+        if fault.kind == "ask-pause":
+            self._call(fault.at, lambda: _ask(peer, "pause", reason=f"at {fault.at}"))
+            self._call(fault.at + fault.seconds, self._ask_to_resume)
+        elif fault.kind == "ask-end":
+            self._call(fault.at, lambda: _ask(peer, "end", reason="enough"))
+        else:
+            self._call(fault.at, lambda: _ask(peer, "extend", frames=int(fault.amount)))
+
+    def _ask_to_resume(self) -> None:
+        """Everybody asks, and again: a pause may be agreed on late, when its end was asked for already."""
+        alive = [peer for peer in self.peers if not peer.is_done]
+        for peer in alive:
+            _ask(peer, "resume")
+        if alive:
+            self._call(self.now + _ASK_SECONDS, self._ask_to_resume)
 
     def _leave(self, peer: SimulatedPeer) -> None:
         if peer.match.ended is None and not peer.is_done:
@@ -230,6 +253,7 @@ class World:
         peer.due = max(peer.due, local - seconds) + seconds if owed == 1 else local + seconds
         episode, was_out = (match.episode, match.is_batch_out) if match.phase is _PLAYING else (None, False)
         before = episode.session.current_frame if episode is not None else 0
+        peer.stood_at = match.number, before
         self._carry_out(peer, match.tick(now=local, owed=owed))
         if match.phase is _PLAYING:
             if episode is not None:
@@ -350,6 +374,9 @@ class World:
             recording.withdraw(record.episode, record.first_frame)
         elif isinstance(record, EventRecorded) and record.name == "input-delay":
             peer.players[record.details["seat"]].delay_changed()
+        elif isinstance(record, EventRecorded) and record.name in ("pause", "resume"):
+            recording.note_pause(record, peer.stood_at)
+            peer.moved_at = self.now
 
     def _take_event(self, peer: SimulatedPeer, event: Any) -> None:
         if isinstance(event, PhaseChanged):
@@ -401,6 +428,15 @@ class World:
         digest = self._digest.copy()
         digest.update(self._trace)
         return digest.hexdigest()
+
+
+def _ask(peer: SimulatedPeer, kind: ChangeKind, *, reason: str = "", frames: int = 0) -> None:
+    """Have a peer ask for a change, if its match is not over and can have it."""
+    if not peer.is_done:
+        try:
+            peer.match.changes.wish(kind, reason=reason, frames=frames)
+        except LocalMisuseError:
+            peer.refused += 1
 
 
 def _concerns(fault: Fault, a: int, b: int) -> bool:

@@ -49,6 +49,9 @@ class MatchCounters:
     """How often the environment failed and was brought back to where it had been."""
     recovering_seconds: float = 0.0
     """What that took, in all."""
+    pauses: int = 0
+    paused_seconds: float = 0.0
+    """From when a pause took effect to the word that it is over."""
     datagrams_sent: int = 0
     datagram_bytes_sent: int = 0
     control_sent: int = 0

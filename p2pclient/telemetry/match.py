@@ -256,7 +256,7 @@ class MatchTelemetry:
         data = counters.as_data()
         data["stalled_seconds"] += stalled
         data["longest_stall"] = max(counters.longest_stall, stalled)
-        seconds, played = now - self._began, phases.get(PLAY, 0.0)
+        seconds, played = now - self._began, phases.get(PLAY, 0.0) - counters.paused_seconds
         return MatchReport(
             seconds=seconds,
             phase_seconds=phases,

@@ -62,6 +62,8 @@ class Participant(msgspec.Struct, frozen=True, kw_only=True):
     """It takes no further part: excluded, or removed."""
     created_at: float = 0.0
     changed_at: float = 0.0
+    room: dict[str, Any] = {}
+    """What the waiting room needs beyond that to go on after a restart."""
 
 
 class Match(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,6 +83,8 @@ class Match(msgspec.Struct, frozen=True, kw_only=True):
     ended_at: float | None = None
     results: tuple[dict[str, Any], ...] = ()
     """What the clients told when they finished."""
+    room: dict[str, Any] = {}
+    """What the waiting room needs beyond that to go on after a restart."""
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):

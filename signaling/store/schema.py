@@ -40,5 +40,9 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE counters (study_id TEXT NOT NULL, name TEXT NOT NULL, value INTEGER NOT NULL,"
         " PRIMARY KEY (study_id, name)) WITHOUT ROWID",
     ),
+    (
+        "ALTER TABLE participants ADD COLUMN room TEXT NOT NULL DEFAULT '{}'",
+        "ALTER TABLE matches ADD COLUMN room TEXT NOT NULL DEFAULT '{}'",
+    ),
 )
 """``STEPS[n]`` leads from version n to n + 1; a new file begins at 0 and takes them all."""

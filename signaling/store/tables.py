@@ -53,8 +53,8 @@ TABLES: Mapping[type[msgspec.Struct], Table] = {
     table.record: table
     for table in (
         Table("studies", Study, ("id",), json=("settings",)),
-        Table("participants", Participant, ("id",), json=("attributes",)),
-        Table("matches", Match, ("id",), json=("settings", "seats", "results")),
+        Table("participants", Participant, ("id",), json=("attributes", "room")),
+        Table("matches", Match, ("id",), json=("settings", "seats", "results", "room")),
         Table("decisions", Decision, (), json=("line",)),
         Table("audit", AuditLine, (), json=("facts",)),
         Table("accounts", Account, ("name",)),

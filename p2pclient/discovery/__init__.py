@@ -1,0 +1,1 @@
+"""How a client finds its server on a LAN."""
