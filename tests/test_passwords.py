@@ -136,7 +136,7 @@ def test_a_thought_up_password_can_be_read_out() -> None:
 
 def test_every_action_has_a_role_that_somebody_thought_about() -> None:
     kinds = {str(action.__struct_config__.tag) for action in get_args(Action)}
-    assert len(kinds) == 12
+    assert len(kinds) == 13
     assert kinds <= set(NEEDED)
     assert {NEEDED[kind] for kind in kinds} == {"operator"}
     assert role_for(EndMatch(match="m")) == "operator"

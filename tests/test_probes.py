@@ -519,5 +519,5 @@ class ProbesMachine(RuleBasedStateMachine):
         assert self.probes.known == set()
 
 
-ProbesMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+ProbesMachine.TestCase.settings = settings(max_examples=30, stateful_step_count=40, deadline=None)
 TestProbesMachine = ProbesMachine.TestCase

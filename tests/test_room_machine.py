@@ -66,7 +66,7 @@ from signaling.room_state import Limits, Rules
 from signaling.rows import MATCH_STATES, PARTICIPANT_STATES
 from signaling.store.memory import MemoryStore
 
-RUNS = int(os.environ.get("TANDEM_ROOM_RUNS", "100"))
+RUNS = int(os.environ.get("TANDEM_ROOM_RUNS", "40"))
 T = TypeVar("T")
 LABELS = ("", "", "A", "B", "C")
 RULES = [
