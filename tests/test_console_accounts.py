@@ -6,7 +6,6 @@ import asyncio
 import io
 import stat
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +14,6 @@ import pytest
 from p2pclient.cli.main import main
 from p2pclient.common.errors import ConfigurationError, StoreError
 from signaling.accounts import FIRST_ACCOUNT, ScryptPasswords, first_account, remove_account, set_account
-from signaling.identity import check_link, split_link
 from signaling.passwords import Cost
 from signaling.store.folder import LINK_SECRET, SECRET_BYTES, secret_of
 from signaling.store.interface import Account, AuditLine, ConsoleSession
@@ -140,52 +138,6 @@ Say = Callable[[str], None]
 def typed(monkeypatch: pytest.MonkeyPatch) -> Say:
     """Return what puts a text on the standard input of the next command."""
     return lambda text: monkeypatch.setattr("sys.stdin", io.StringIO(text))
-
-
-def test_links_are_printed_for_labels_and_good_at_the_server(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], typed: Say
-) -> None:
-    typed("P-02\n\n  P-03 \r\n")
-    words = ["link", "--data", str(tmp_path), "--url", "http://10.0.0.1:8765", "--expires", "2h", "--single-use"]
-    assert main([*words, "--attribute", "group=A=1", "P-01", "-"]) == 0
-    rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
-    assert [label for label, _ in rows] == ["P-01", "P-02", "P-03"]
-    secret, now = secret_of(tmp_path, LINK_SECRET), time.time()
-    ids = set()
-    for label, address in rows:
-        url, link = split_link(address)
-        assert url == "http://10.0.0.1:8765"
-        assert link is not None
-        claims = check_link(secret, link, now=now)
-        assert (claims.label, claims.attributes) == (label, {"group": "A=1"})
-        assert claims.expires is not None
-        assert now + 3600 < claims.expires <= now + 7200
-        ids.add(claims.link_id)
-    assert len(ids - {None}) == 3
-
-
-@pytest.mark.parametrize(
-    ("words", "what"),
-    [
-        (["P-01", "a/b"], "a label is 'a/b'"),
-        (["P-01", "p-01"], "each once"),
-        ([], "the labels"),
-        (["P-01", "--attribute", "group"], "NAME=VALUE"),
-    ],
-)
-def test_no_link_is_printed_if_one_cannot_be(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], what: str
-) -> None:
-    assert main(["link", "--data", str(tmp_path), *words]) == 1
-    printed = capsys.readouterr()
-    assert printed.out == ""
-    assert what in printed.err
-
-
-@pytest.mark.parametrize("time_text", ["", "7", "d", "-1d", "0h", "1.5h", "9999999d", "²d"])
-def test_a_time_that_is_none_is_refused(tmp_path: Path, time_text: str) -> None:
-    with pytest.raises(SystemExit):
-        main(["link", "--data", str(tmp_path), f"--expires={time_text}", "P-01"])
 
 
 def test_accounts_are_added_listed_changed_and_removed(
