@@ -12,14 +12,12 @@ from p2pclient.common.lobby_messages import GoneReason, Join, refusal
 from p2pclient.common.room_messages import Removed
 from p2pclient.common.stages import Stage
 from signaling.effects import Disconnect, Effect, Noted, Send
-from signaling.identity import hash_token
+from signaling.identity import hash_token, make_token
 from signaling.lifecycle import KEEPS_ITS_PLACE, Presence
 from signaling.pairing import Pairing
 from signaling.probing import Probing
 from signaling.room_state import Participant, RoomState
 from signaling.running import RunningMatches
-
-TOKEN_BITS = 192
 
 _ELSEWHERE = "You go on in another window or on another computer. This one can be closed."
 _IN_MATCH = (Stage.CONNECTING, Stage.PLAYING)
@@ -88,7 +86,7 @@ class Attendance:
     def add(self, connection: str | None, *, now: float, identity: str = "") -> Participant:
         """Make a new participant; one without a connection is expected to come."""
         state = self._state
-        token = f"{state.secrets.getrandbits(TOKEN_BITS):0{TOKEN_BITS // 4}x}"
+        token = make_token(state.secrets)
         made = Participant(
             id=identity or connection or "",
             token=token,

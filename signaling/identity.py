@@ -50,7 +50,7 @@ REFUSALS: Mapping[str, str] = {
 
 
 class Entropy(Protocol):
-    """``random.SystemRandom()``; in tests, ``random.Random(seed)``."""
+    """Where ids, seeds and tokens come from: ``random.SystemRandom()``; in tests, ``random.Random(seed)``."""
 
     def getrandbits(self, k: int, /) -> int: ...
 

@@ -48,13 +48,14 @@ from signaling.attendance import Attendance
 from signaling.conduct import Conduct
 from signaling.effects import Disconnect, Effect, Noted, Send
 from signaling.hiring import Hiring
+from signaling.identity import Entropy
 from signaling.keeping import Keeping, KeptRoom
 from signaling.orders import Orders
 from signaling.pairing import Pairing
 from signaling.probing import Probing
 from signaling.restoring import Restoring
 from signaling.room_rows import room_row
-from signaling.room_state import Entropy, Limits, Participant, RoomState, Rules
+from signaling.room_state import Limits, Participant, RoomState, Rules
 from signaling.rows import RoomRow
 from signaling.running import RunningMatches
 

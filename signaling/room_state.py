@@ -6,12 +6,13 @@ from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from p2pclient.common.lobby_messages import MatchSettings, ServerMessage, Waiting
 from p2pclient.common.room_messages import Health
 from p2pclient.common.stages import Stage
 from signaling.effects import Effect, Send
+from signaling.identity import Entropy
 from signaling.lifecycle import MATCH_STEPS, PARTICIPANT_STEPS, PRESENCE_STEPS, MatchState, Presence, step
 from signaling.matching.base import Matcher
 from signaling.matching.simple import FirstCome
@@ -28,12 +29,6 @@ KEPT_PARTNERS = 100
 """Of one participant."""
 KEPT_HISTORIES = 5000
 """Participants whose earlier partners are remembered."""
-
-
-class Entropy(Protocol):
-    """Where ids, seeds and tokens come from: ``random.Random(seed)``, or ``random.SystemRandom()``."""
-
-    def getrandbits(self, k: int, /) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,8 @@ from signaling.console.console import Console
 from signaling.console.desk import RoomDesk
 from signaling.decisions import DecisionLog
 from signaling.durable import read_room
-from signaling.room_state import Entropy, Limits, Rules
+from signaling.identity import Entropy
+from signaling.room_state import Limits, Rules
 from signaling.screening_hooks import ScreeningHook
 from signaling.sockets import STUDY, Keepalive, SignalingServer
 from signaling.store.interface import Store

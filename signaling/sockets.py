@@ -39,8 +39,9 @@ from signaling.decisions import DecisionLog
 from signaling.durable import DurableEffects, read_room
 from signaling.effects import AskHook, Decided, Disconnect, Effect, Kept, Noted, Send, StartBot
 from signaling.frames import REFUSAL_MARK
+from signaling.identity import Entropy
 from signaling.room import Room
-from signaling.room_state import Entropy, Limits, Rules
+from signaling.room_state import Limits, Rules
 from signaling.screening_hooks import HookAnswer, ScreeningHook
 from signaling.store.interface import Store
 from signaling.web import LINK_KEY, Link, WebApp
