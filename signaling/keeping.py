@@ -178,7 +178,7 @@ class Keeping:
         if self.study is None:
             return []
         created = self._time(now) if kept.study is None else kept.study.created_at
-        name = settings.env if kept.study is None else kept.study.name
+        name = self._state.rules.title or (settings.env if kept.study is None else kept.study.name)
         plain = clean(msgspec.to_builtins(settings))
         study = store.Study(id=self.study, name=_text(name), settings=plain, created_at=created)
         return [Kept(study), Kept(store.Count(study_id=self.study, name=STARTS))]

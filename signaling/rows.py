@@ -128,6 +128,8 @@ class RoomRow(msgspec.Struct, frozen=True, kw_only=True):
     server_version: str = ""
     at: float = 0.0
     """Seconds since the epoch."""
+    title: str = ""
+    """The study's, for people; empty for a server without one."""
     settings: dict[str, Any] = {}
     counts: dict[str, int] = {}
     """Participants by state; and ``problems``, ``matches``, ``matches_made``."""

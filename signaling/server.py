@@ -18,6 +18,7 @@ import uvicorn
 
 from p2pclient.common.join_code import encode_join_code
 from p2pclient.common.lobby_messages import MatchSettings
+from p2pclient.common.match_settings import DEFAULT_STUDY
 from signaling.accounts import ScryptPasswords, first_account
 from signaling.addresses import listen, server_urls
 from signaling.announce import Announcement, Announcer, make_facts
@@ -26,11 +27,11 @@ from signaling.connections import CalmWebSocket, Doorkeeper, allow_descriptors
 from signaling.console.console import Console
 from signaling.console.desk import RoomDesk
 from signaling.decisions import DecisionLog
-from signaling.durable import read_room
 from signaling.identity import Entropy
+from signaling.keeping import STARTS
 from signaling.room_state import Limits, Rules
 from signaling.screening_hooks import ScreeningHook
-from signaling.sockets import STUDY, Keepalive, SignalingServer
+from signaling.sockets import Keepalive, SignalingServer
 from signaling.store.interface import Store
 from signaling.store.sqlite import SqliteStore
 from signaling.web import WebApp
@@ -119,7 +120,7 @@ async def serve(
         bound = stack.enter_context(contextlib.closing(listen(host, port)))
         port = bound.getsockname()[1]
         allow_descriptors((limits or Limits()).clients)
-        announcer = _announcer(announcement, host, port, server_version)
+        announcer = _announcer(announcement, host, port, server_version, rules.title if rules else "")
         urls = tuple(server_urls(host, port, announcement.interface if announcement else None))
         bots = None
         if bot_command is not None:
@@ -128,7 +129,7 @@ async def serve(
         store = None if data is None else await _open_store(data, stack)
         server = SignalingServer(
             settings,
-            entropy=await _entropy(seed, store),
+            entropy=await _entropy(seed, settings.study or DEFAULT_STUDY, store),
             rules=rules,
             limits=limits,
             keepalive=keepalive,
@@ -182,12 +183,14 @@ async def _open_store(data: Path, stack: contextlib.AsyncExitStack) -> SqliteSto
     return store
 
 
-async def _entropy(seed: int | None, store: SqliteStore | None) -> Entropy:
+async def _entropy(seed: int | None, study: str, store: SqliteStore | None) -> Entropy:
     """Return where match ids and seeds come from: after a restart with the same seed, from somewhere else."""
     if seed is None:
         return random.SystemRandom()
-    starts = 0 if store is None else (await read_room(store, STUDY)).starts
-    return random.Random(seed if starts == 0 else f"{seed}/{starts}")
+    starts = 0 if store is None else (await store.counters(study)).get(STARTS, 0)
+    # No two studies of one folder: an id belongs to one match.
+    own: int | str = seed if study == DEFAULT_STUDY else f"{study}/{seed}"
+    return random.Random(own if starts == 0 else f"{own}/{starts}")
 
 
 async def _console(server: SignalingServer, store: Store) -> tuple[str | None, Console]:
@@ -203,10 +206,10 @@ def _pages_of(urls: Sequence[str]) -> tuple[str, ...]:
     return tuple(f"{url}/console" for url in urls)
 
 
-def _announcer(announcement: Announcement | None, host: str, port: int, version: str) -> Announcer | None:
+def _announcer(announcement: Announcement | None, host: str, port: int, version: str, study: str) -> Announcer | None:
     if announcement is None:
         return None
-    return Announcer(announcement, make_facts(announcement, port, version=version), host=host)
+    return Announcer(announcement, make_facts(announcement, port, version=version, study=study), host=host)
 
 
 def _codes(announcer: Announcer | None, port: int) -> tuple[str, ...]:

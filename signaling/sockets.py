@@ -31,6 +31,7 @@ from p2pclient.common.lobby_messages import (
     encode_event,
     refusal,
 )
+from p2pclient.common.match_settings import DEFAULT_STUDY
 from p2pclient.common.probe_messages import ProbeResult, ProbeSignal
 from p2pclient.common.room_messages import Confirm, Decline, Done, Ready, Report
 from p2pclient.common.screening_messages import Echo, Screened
@@ -57,9 +58,6 @@ CONNECT_TIMEOUT_S = 10.0
 MAX_BACKLOG = 200
 """Packets queued for one client. Who reads nothing but keeps asking is disconnected."""
 
-
-STUDY = "study"
-"""Under which everything of a server is kept: there is one study in a data folder."""
 
 _NEEDS_NO_RECORD = (Signal, Report, Done, Echo, ProbeSignal, ProbeResult)
 """What clients say that goes on while the store cannot write: matches that run are not to notice."""
@@ -103,6 +101,7 @@ class SignalingServer:
         hooks: Mapping[str, ScreeningHook] | None = None,
     ) -> None:
         limits = limits or Limits()
+        study = self._study = settings.study or DEFAULT_STUDY
         # Not from ``entropy``, which may have a fixed seed: who can guess a token is somebody else.
         secrets = random.SystemRandom()
         self.room = Room(
@@ -112,14 +111,14 @@ class SignalingServer:
             rules=rules,
             limits=limits,
             server_version=server_version,
-            study=None if store is None else STUDY,
+            study=None if store is None else study,
             epoch=time() - perf_counter(),
         )
         """The one place that knows the truth. What it decides is carried out by :meth:`carry_out`."""
         self.on_change: Callable[[], None] = lambda: None
         """Called after decisions were carried out: what is shown of the room may have changed."""
         self._store = store
-        self._durable = None if store is None else DurableEffects(store, STUDY, on_trouble=self._note_trouble)
+        self._durable = None if store is None else DurableEffects(store, study, on_trouble=self._note_trouble)
         self._decisions = decisions
         self._bots = bots
         self._hooks = hooks or {}
@@ -148,7 +147,7 @@ class SignalingServer:
         """
         if self._store is None:
             return
-        kept = await read_room(self._store, STUDY)
+        kept = await read_room(self._store, self._study)
         effects = self.room.restore(kept, now=perf_counter())
         await self._store.write([each.record for each in effects if isinstance(each, Kept)])
 

@@ -39,7 +39,7 @@ function drawNow() {
   const problems = alerts.some((alert) => alert.severity === "problem");
   document.title = `${alerts.length ? `(${alerts.length}) ` : ""}${title(state.view)}: Tandem console`;
   show(part("head"),
-    el("h1", {}, "Tandem", el("span", {}, room?.settings.env ?? "")),
+    el("h1", {}, "Tandem", el("span", { title: room?.settings.env ?? "" }, room?.title || (room?.settings.env ?? ""))),
     room?.paused ? el("span.held", { key: "held", title: "Matching is on hold" }, icon("paused"), el("span.words", {}, "on hold")) : null,
     alerts.length ? el(`a.count.${problems ? "problem" : "warning"}`, { href: "#overview", key: "alerts" },
       icon(problems ? "problem" : "warning"), `${alerts.length} ${alerts.length === 1 ? "alert" : "alerts"}`) : null,
