@@ -143,7 +143,7 @@ async def serve(
         works = [server.sweep(), stop.wait(), *([announcer.run()] if announcer else [])]
         listening = Listening(port, urls, server, codes=_codes(announcer, port))
         if store is not None:
-            password, console = await _console(server, store)
+            password, console = await _console(server, store, settings.study or DEFAULT_STUDY)
             works.append(console.run())
             listening = replace(listening, console_urls=_pages_of(urls), first_password=password)
         if announcer is not None:
@@ -193,10 +193,10 @@ async def _entropy(seed: int | None, study: str, store: SqliteStore | None) -> E
     return random.Random(own if starts == 0 else f"{own}/{starts}")
 
 
-async def _console(server: SignalingServer, store: Store) -> tuple[str | None, Console]:
+async def _console(server: SignalingServer, store: Store, study: str) -> tuple[str | None, Console]:
     """Make the console; with the first account's password, if it is new."""
     password = await first_account(store, now=time.time())
-    console = Console(RoomDesk(server.room, server.carry_out), store=store, passwords=ScryptPasswords())
+    console = Console(RoomDesk(server.room, server.carry_out), store=store, passwords=ScryptPasswords(), study=study)
     server.app.add_routes(console.routes())
     server.on_change = console.changed
     return password, console
