@@ -98,7 +98,8 @@ class ActionRow(msgspec.Struct, frozen=True, kw_only=True):
     by: str
     target: str
     state: str
-    """``sent``, ``done``, ``failed``, or ``unanswered`` when no client acknowledged it in time."""
+    """``sent``, ``done``, ``failed``, ``unanswered`` when no client acknowledged it in time, or ``unknown`` when the
+    server was started again since."""
     detail: str = ""
     at: float = 0.0
 

@@ -35,7 +35,7 @@ class Console:
     ) -> None:
         clocks = clocks or Clocks(now=time.perf_counter, epoch=time.time)
         login = Login(store, passwords, clocks=clocks)
-        self._feed = Feed(desk, login, store, clocks=clocks)
+        self._feed = Feed(desk, login, store, study=study, clocks=clocks)
         self._pages = Pages(login, self._feed)
         self._records = Records(login, store, passwords, study=study, clocks=clocks)
 
