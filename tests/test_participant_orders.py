@@ -13,13 +13,14 @@ from play_rig import BOT, ENV
 from signaling_rig import listening_server, plain_socketio
 from test_play_return import Recorder
 
-from p2pclient.common.lobby_messages import LOBBY_PROTOCOL, MatchSettings
+from p2pclient.common.lobby_messages import LOBBY_PROTOCOL, MatchSettings, PeerGone
 from p2pclient.common.presentation import CloseRequest, Intent, Screen
 from p2pclient.common.stages import SCREENS, Stage
 from p2pclient.runtime.participant import Participant
 from p2pclient.runtime.participant_settings import ParticipantSettings
 from p2pclient.runtime.partings import STAYS_OUT
 from signaling.actions import Remove, Tell
+from signaling.effects import Send
 from signaling.room_state import Rules
 from signaling.server import Listening
 
@@ -107,6 +108,25 @@ async def test_a_station_that_is_removed_stays_out_until_its_window_is_closed(tm
             await window.until(lambda shown: "Still here." in shown.message)  # it has not ended
             window.intents.append(CloseRequest(0.0))
         assert [each["event"] for each in reports].count("removed") == 1
+
+
+async def test_a_partner_who_was_excluded_while_connecting_is_spoken_of_kindly(tmp_path: Path) -> None:
+    words = "The other player cannot go on. Thank you for your patience."
+    async with (
+        listening_server(SETTINGS) as listening,
+        waiting_client(listening, tmp_path, matches=0) as (window, _),
+        plain_socketio(f"http://127.0.0.1:{listening.port}") as partner,
+    ):
+        said = {event: asyncio.get_running_loop().create_future() for event in ("welcome", "proposed", "matched")}
+        for event, told in said.items():
+            partner.on(event, told.set_result)
+        await partner.call("join", {"protocol": LOBBY_PROTOCOL}, timeout=5)
+        await partner.call("confirm", {"proposal_id": (await said["proposed"])["proposal_id"]}, timeout=5)
+        match, own = await said["matched"], (await said["welcome"])["client_id"]
+        gone = PeerGone(match_id=match["match_id"], client_id=own, why="left", message=words)
+        await listening.server.carry_out([Send(match["peers"][0]["client_id"], gone)])
+        await window.until(lambda shown: shown.message == f"{words} Press Enter to wait for another partner.")
+        window.intents.append(CloseRequest(0.0))
 
 
 async def test_at_a_station_a_wait_that_is_over_is_not_the_end(tmp_path: Path) -> None:
