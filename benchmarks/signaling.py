@@ -351,7 +351,10 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--fleet", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.server:
-        asyncio.run(serve_and_watch())
+        from signaling.pauses import short_pauses
+
+        with short_pauses():
+            asyncio.run(serve_and_watch())
         return 0
     if options.fleet:
         work = json.loads(sys.stdin.readline())
