@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, replace
 from time import perf_counter, time
 from typing import Any
 
@@ -38,9 +38,11 @@ from signaling.bots import BotStarter
 from signaling.decisions import DecisionLog
 from signaling.delivery import Delivery
 from signaling.durable import DurableEffects, read_room
-from signaling.effects import AskHook, Decided, Disconnect, Effect, Kept, Noted, Send, StartBot
+from signaling.effects import AskHook, AskMatcher, Decided, Disconnect, Effect, Kept, Noted, Send, StartBot
 from signaling.frames import REFUSAL_MARK
 from signaling.identity import Entropy
+from signaling.matching.hook import Hook
+from signaling.matching_hook import MatchingHook
 from signaling.room import Room
 from signaling.room_state import Limits, Rules
 from signaling.screening_hooks import HookAnswer, ScreeningHook
@@ -106,7 +108,9 @@ class SignalingServer:
         store: Store | None = None,
         hooks: Mapping[str, ScreeningHook] | None = None,
     ) -> None:
-        limits = limits or Limits()
+        limits, rules = limits or Limits(), rules or Rules()
+        self._matching = MatchingHook(rules.matcher) if isinstance(rules.matcher, Hook) else None
+        rules = replace(rules, matcher_is_aside=self._matching is not None)
         # Not from ``entropy``, which may have a fixed seed: who can guess a token is somebody else.
         secrets = random.SystemRandom()
         self.room = Room(
@@ -281,16 +285,29 @@ class SignalingServer:
             case StartBot() as bot:
                 await self._start_bot(bot)
             case AskHook() as question:
-                asking = asyncio.create_task(self._ask(question))
-                self._asking.add(asking)
-                asking.add_done_callback(self._asking.discard)
+                self._ask_aside(self._ask(question))
+            case AskMatcher() as question:
+                self._ask_aside(self._ask_matcher(question))
             case Kept() | Decided():
                 pass  # it is durable already
+
+    def _ask_aside(self, asking: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(asking)
+        self._asking.add(task)
+        task.add_done_callback(self._asking.discard)
+
+    async def _ask_matcher(self, question: AskMatcher) -> None:
+        assert self._matching is not None
+        found = await self._matching.ask(question)
+        await self._follow(self.room.matcher_answered(question.request, found, now=perf_counter()))
 
     async def _ask(self, question: AskHook) -> None:
         hook = self._hooks.get(question.which)
         answer = HookAnswer(error="There is no such function.") if hook is None else await hook.ask(question.facts)
-        effects = self.room.hook_answered(question.request, answer.message, answer.error, now=perf_counter())
+        await self._follow(self.room.hook_answered(question.request, answer.message, answer.error, now=perf_counter()))
+
+    async def _follow(self, effects: Sequence[Effect]) -> None:
+        """Carry out what came of an answer."""
         try:
             await self.carry_out(effects)
         except SignalingError as error:
