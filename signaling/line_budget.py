@@ -30,8 +30,10 @@ class LineBudget:
 
         One of them who is calm is enough. Nobody in particular is nobody's fault: that is always written.
         """
-        spent = [self._spend(each, BY_ONE, now) & self._spend(address, BY_ADDRESS, now) for each, address in causes]
-        if spent and not any(spent):
+        given = list(causes)
+        at = {address: self._spend(address, BY_ADDRESS, now) for address in {address for _, address in given}}
+        calm = [self._spend(each, BY_ONE, now) and at[address] for each, address in given]
+        if calm and not any(calm):
             self.unwritten += 1
             return False
         return True

@@ -98,10 +98,14 @@ class Pairing:
 
     def answered(self, request: int, found: Round, *, now: float) -> list[Effect]:
         """A matcher that was asked aside has answered. Does nothing for a question that nobody asks any more."""
-        candidates = self._rounds.asked(request, now=now)
-        if not candidates or self._state.is_held:
+        candidates = self._rounds.asked(request)
+        if not candidates:
             return []
         found = self._rounds.checked(found, candidates)
+        is_held = self._state.is_held
+        self._rounds.close(is_final=not (is_held or found.proposals), now=now)
+        if is_held:
+            return []
         return self._follow(candidates, without(found, {each.id for each in self.free()}), now)
 
     def _room_left(self) -> int:

@@ -95,13 +95,15 @@ class Rounds:
         self._question = _Question(last.id + 1, candidates, is_open=True)
         return [AskMatcher(self._question.id, candidates, self._context(candidates, now), now)]
 
-    def asked(self, request: int, *, now: float) -> tuple[Candidate, ...]:
-        """Return whom a question was about that is answered now; nobody if no answer to it is awaited."""
+    def asked(self, request: int) -> tuple[Candidate, ...]:
+        """Return whom a question is about that is answered now; nobody if no answer to it is awaited."""
         question = self._question
-        if not question.is_open or request != question.id:
-            return ()
-        self._question = replace(question, is_open=False, answered_at=now)
-        return question.candidates
+        return question.candidates if question.is_open and request == question.id else ()
+
+    def close(self, *, is_final: bool, now: float) -> None:
+        """The question is answered; ``is_final``: the same is not to be asked again at once."""
+        last = self._question
+        self._question = _Question(last.id, last.candidates if is_final else (), answered_at=now)
 
     def _context(self, candidates: Sequence[Candidate], now: float) -> Context:
         state = self._state
