@@ -149,7 +149,7 @@ class RoomMachine(RuleBasedStateMachine):
         self.confirmed: dict[str, set[str]] = {}
         """Participants by proposal."""
         self.bots: list[StartBot] = []
-        self.questions: list[AskMatcher] = []
+        self.to_the_matcher: list[AskMatcher] = []
         """All that this server ever asked of a matcher that takes its time."""
         self.known_matches: set[str] = set()
         self.store = MemoryStore()
@@ -160,7 +160,7 @@ class RoomMachine(RuleBasedStateMachine):
 
     def make_room(self) -> Room:
         self.generation += 1
-        self.questions = []
+        self.to_the_matcher = []
         return Room(
             MatchSettings(env="cogrid:Test", seats=self.seats, on_drop="go-on"),
             entropy=random.Random(self.generation),
@@ -202,7 +202,7 @@ class RoomMachine(RuleBasedStateMachine):
             elif isinstance(each, StartBot):
                 self.bots.append(each)
             elif isinstance(each, AskMatcher):
-                self.questions.append(each)
+                self.to_the_matcher.append(each)
 
     def check_start(self, matched: Matched, client: Client) -> None:
         assert client.match != matched.match_id, "a number was given twice"
@@ -504,11 +504,11 @@ class RoomMachine(RuleBasedStateMachine):
             self.clients.append(client := Client(name, bot.label))
             self.try_join(client, Join(label=bot.label, bot=True, token=bot.token))
 
-    @precondition(lambda self: self.questions)
+    @precondition(lambda self: self.to_the_matcher)
     @rule(data=st.data(), newest=st.booleans())
     def matcher_answers(self, data: st.DataObject, newest: bool) -> None:
         """It answers what it was asked: now, late, or twice."""
-        asked = self.questions[-1] if newest else data.draw(st.sampled_from(self.questions))
+        asked = self.to_the_matcher[-1] if newest else data.draw(st.sampled_from(self.to_the_matcher))
         found = FirstCome().propose(asked.candidates, asked.context, asked.now)
         self.carry_out(self.room.matcher_answered(asked.request, found, now=self.now))
 
