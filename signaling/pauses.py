@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 
 THRESHOLDS = (2_000, 5, 20)
-"""New objects before the young ones are looked at: 2,000, which takes about 10 ms. All are looked at after 200,000 at
+"""New objects before the young ones are looked at: 2,000, which takes 10 to 30 ms. All are looked at after 200,000 at
 the soonest: so much lies around at most, about 60 MB."""
 
 SWITCH_S = 0.001
