@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import json
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from p2pclient.common.errors import ConfigurationError
 from p2pclient.common.lobby_messages import Join, MatchSettings, Waiting, Welcome
 from p2pclient.settings.study_file import KEYS, MACHINE_FLAGS, parse_study
 from p2pclient.settings.toml_text import line_of
+from signaling.decisions import FILE_NAME, DecisionLog
 from signaling.room_state import Rules
 from signaling.store.sqlite import SqliteStore
 
@@ -240,3 +243,11 @@ async def test_two_studies_in_one_folder_do_not_mix(tmp_path: Path) -> None:
     assert seen["two"] == (set(), "Study two")
     assert "of two" not in seen["one"][0]
     assert seen["one"][0]
+
+
+async def test_each_line_of_the_file_of_decisions_names_its_study(tmp_path: Path) -> None:
+    for study in ("one", ""):
+        with contextlib.closing(DecisionLog(tmp_path, study)) as log:
+            await log.write([{"decision": "round"}])
+    lines = (tmp_path / FILE_NAME).read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line).get("study") for line in lines] == ["one", None]
