@@ -951,3 +951,19 @@ def test_another_player_that_feeds_from_now_on_has_the_word_about_a_pause() -> N
     assert watching(spectator).is_paused
     stranger.say(start(request, first_frame=0, has_state=False), ticks=2)
     assert not watching(spectator).is_paused
+
+
+def test_a_spectator_that_goes_to_another_player_in_a_pause_is_told_of_it_there() -> None:
+    studio = Studio(players=2)
+    spectator = studio.watch()
+    studio.run(20)
+    for player in studio.players:
+        playing(player).changes.wish("pause")
+    studio.run(10)
+    first = watching(spectator).feeder
+    assert first is not None
+    studio.players[first].is_stopped = True
+    studio.run(400)
+    assert watching(spectator).failovers > 0
+    assert watching(spectator).feeder != first
+    assert watching(spectator).is_paused

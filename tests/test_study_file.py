@@ -14,10 +14,12 @@ from p2pclient.cli import serve
 from p2pclient.cli.main import main
 from p2pclient.common.errors import ConfigurationError
 from p2pclient.common.lobby_messages import Join, MatchSettings, Waiting, Welcome
+from p2pclient.common.match_settings import DEFAULT_STUDY
 from p2pclient.settings.study_file import KEYS, MACHINE_FLAGS, parse_study
 from p2pclient.settings.toml_text import line_of
 from signaling.decisions import FILE_NAME, DecisionLog
 from signaling.room_state import Rules
+from signaling.server import _entropy
 from signaling.store.sqlite import SqliteStore
 
 WHOLE = """\
@@ -251,3 +253,10 @@ async def test_each_line_of_the_file_of_decisions_names_its_study(tmp_path: Path
             await log.write([{"decision": "round"}])
     lines = (tmp_path / FILE_NAME).read_text(encoding="utf-8").splitlines()
     assert [json.loads(line).get("study") for line in lines] == ["one", None]
+
+
+async def test_no_two_studies_with_one_seed_have_the_same_ids() -> None:
+    """They may be in one folder, where an id belongs to one match."""
+    drawn = {study: (await _entropy(7, study, None)).getrandbits(53) for study in (DEFAULT_STUDY, "one", "two")}
+    assert len(set(drawn.values())) == 3
+    assert drawn["one"] == (await _entropy(7, "one", None)).getrandbits(53)
