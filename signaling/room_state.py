@@ -12,7 +12,7 @@ from p2pclient.common.lobby_messages import MatchSettings, ServerMessage, Waitin
 from p2pclient.common.room_messages import Health
 from p2pclient.common.stages import Stage
 from signaling.effects import Effect, Send
-from signaling.identity import Entropy
+from signaling.identity import Entropy, JoinPolicy
 from signaling.lifecycle import MATCH_STEPS, PARTICIPANT_STEPS, PRESENCE_STEPS, MatchState, Presence, step
 from signaling.matching.base import Matcher
 from signaling.matching.simple import FirstCome
@@ -63,6 +63,7 @@ class Rules:
     screening: ScreeningRules = field(default_factory=ScreeningRules)
     starts_bots: bool = False
     """Can the edge start bots."""
+    join: JoinPolicy = field(default_factory=JoinPolicy)
 
 
 @dataclass(slots=True, eq=False)
@@ -117,6 +118,10 @@ class Participant:
     """Its computer was found fit: it is not measured again."""
     locked: bool = False
     """It was excluded or removed."""
+    is_signed: bool = False
+    """It came with a personal link: label and attributes are the link's."""
+    link_id: str = ""
+    """Of the link for one use that it has used."""
     kept_label: str = ""
     """How it was called, once it is gone and the name is free."""
     kept: store.Participant | None = field(default=None, repr=False)

@@ -31,6 +31,7 @@ from signaling.identity import Entropy
 from signaling.room_state import Limits, Rules
 from signaling.screening_hooks import ScreeningHook
 from signaling.sockets import STUDY, Keepalive, SignalingServer
+from signaling.store.folder import LINK_SECRET, secret_of
 from signaling.store.interface import Store
 from signaling.store.sqlite import SqliteStore
 from signaling.web import WebApp
@@ -137,6 +138,7 @@ async def serve(
             bots=bots,
             store=store,
             hooks=hooks,
+            link_secret=None if data is None else await asyncio.to_thread(secret_of, data, LINK_SECRET),
         )
         await server.restore()
         works = [server.sweep(), stop.wait(), *([announcer.run()] if announcer else [])]

@@ -85,7 +85,7 @@ class SignalingServer:
 
     ``entropy`` gives match ids and seeds; ``server_version`` is told to clients and by ``/healthz``. With a ``store``,
     what changes is in it before anybody is told, and :meth:`restore` is to be called first of all. ``hooks`` are the
-    functions of a researcher's own that screen: on ``entry`` and while ``playing``.
+    functions of a researcher's own that screen: on ``entry`` and while ``playing``. ``link_secret`` signs the links.
     """
 
     def __init__(
@@ -101,6 +101,7 @@ class SignalingServer:
         bots: BotStarter | None = None,
         store: Store | None = None,
         hooks: Mapping[str, ScreeningHook] | None = None,
+        link_secret: bytes | None = None,
     ) -> None:
         limits = limits or Limits()
         # Not from ``entropy``, which may have a fixed seed: who can guess a token is somebody else.
@@ -114,6 +115,7 @@ class SignalingServer:
             server_version=server_version,
             study=None if store is None else STUDY,
             epoch=time() - perf_counter(),
+            link_secret=link_secret,
         )
         """The one place that knows the truth. What it decides is carried out by :meth:`carry_out`."""
         self.on_change: Callable[[], None] = lambda: None

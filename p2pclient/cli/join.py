@@ -26,7 +26,7 @@ from p2pclient.settings.flags import (
     host_options,
     impairment_options,
 )
-from p2pclient.settings.place import add_place_arguments, wanted_of
+from p2pclient.settings.place import add_place_arguments, link_of, wanted_of
 from p2pclient.settings.process_flags import add_process_flags, process_options
 
 TOKEN_VARIABLE = "TANDEM_TOKEN"
@@ -45,6 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bot", metavar="NAME", help="let a scripted bot play, such as greedy")
     parser.add_argument("--headless", action="store_true", help="without a window; needs --bot")
     parser.add_argument("--label", default="", help="name of this participant")
+    parser.add_argument(
+        "--link", metavar="LINK", help="the personal link of this participant, where it is not part of the address"
+    )
     parser.add_argument("--station", default="", help="name of this computer in the lab")
     parser.add_argument(
         "--attribute",
@@ -89,6 +92,7 @@ def play(arguments: argparse.Namespace, wanted: Wanted, *, stays: bool = False) 
         return 2
     start_logging(arguments.log_level)
     attributes = _attributes(arguments.attribute)
+    link = _link(arguments, stays)
     # Taken away: the environment's processes and their libraries need not know it.
     token = os.environ.pop(TOKEN_VARIABLE, None)
     process = process_options(arguments)
@@ -107,6 +111,7 @@ def play(arguments: argparse.Namespace, wanted: Wanted, *, stays: bool = False) 
             out=arguments.out,
             label=arguments.label,
             token=token,
+            link=link,
             station=arguments.station,
             attributes=attributes,
             bot=arguments.bot,
@@ -138,10 +143,21 @@ def play(arguments: argparse.Namespace, wanted: Wanted, *, stays: bool = False) 
             end_with_parent(pass_keys_to(client))
         return client
 
+    return _run_client(arguments, make, stays)
+
+
+def _run_client(arguments: argparse.Namespace, make: Callable[[WindowLink], Client], stays: bool) -> int:
     if arguments.headless:
         return run_headless(make, out=arguments.out)
     error_s = RESULTS_S if stays else None
     return run_with_window(make, out=arguments.out, title="Tandem", side=arguments.side, error_s=error_s)
+
+
+def _link(arguments: argparse.Namespace, stays: bool) -> str | None:
+    link = link_of(arguments)
+    if link is not None and stays:
+        raise ConfigurationError("a personal link", "given", "none: a station is for one participant after the other")
+    return link
 
 
 def _load_faults(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -45,7 +45,7 @@ from p2pclient.envhost.client import EnvHost
 from p2pclient.match.plan import MatchEvent, SpectatorGone
 from p2pclient.recorder.run import check_folder
 from p2pclient.runtime.announcing import Announcer
-from p2pclient.runtime.bookmark import Bookmark, Command
+from p2pclient.runtime.bookmark import Bookmark, Command, link_mark
 from p2pclient.runtime.client import PlayingClient, Report
 from p2pclient.runtime.connecting import Connector
 from p2pclient.runtime.entrance import Entrance
@@ -106,7 +106,7 @@ class Participant(PlayingClient):
         )
         self._door: SpectatorDoor | None = None
         self._onlooker: Onlooker | None = None
-        command = Command(url=settings.url, label=settings.label, bot=settings.bot)
+        command = Command(url=settings.url, label=settings.label, bot=settings.bot, link=link_mark(settings.link))
         self._bookmark = Bookmark(settings.out, command)
         self._last_match: LastMatch | None = None
         """Where an earlier run of this program ended without a word, until the server was asked about it."""
@@ -260,6 +260,7 @@ class Participant(PlayingClient):
             ready=False,
             station=self._settings.station,
             attributes=dict(self._settings.attributes),
+            link=self._settings.link,
         )
         while True:
             try:

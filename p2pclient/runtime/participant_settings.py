@@ -19,6 +19,8 @@ class ParticipantSettings:
     label: str = ""
     token: str | None = field(default=None, repr=False)
     """By which the server expects this client, if it started it itself."""
+    link: str | None = field(default=None, repr=False)
+    """A personal link, which says who this is; None without one."""
     station: str = ""
     """The machine's name in the lab."""
     attributes: Mapping[str, str] = field(default_factory=dict)
