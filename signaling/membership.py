@@ -149,6 +149,8 @@ class Membership:
         is_own = use is None or (known is not None and known.id == use.participant)
         if is_own or (use is not None and join.token is not None and is_token(join.token, use.token_hash)):
             return claims
+        if self._earlier(claims.label, join) and self._state.rules.join.lock_finished:
+            raise refusal("already-finished", claims.label)  # the kinder reason
         raise refusal("link-used", claims.label)
 
     def _earlier(self, label: str, join: Join) -> tuple[store.Participant, ...]:

@@ -251,6 +251,15 @@ def test_who_has_finished_is_not_let_in_again_by_whatever_way() -> None:
     disk.come(disk.open(now=10.0), "f", now=10.0, label="P-01")  # a server that locks nobody out
 
 
+def test_used_link_of_who_has_finished_is_answered_with_thanks() -> None:
+    disk = LinkDisk()
+    room, once = disk.open(policy=LOCKED), link("P-01", single_use=True)
+    effects = disk.come(room, "a", link=once)
+    effects += disk.come(room, "b", link=link("P-02"))
+    finish(disk, room, "a", match_of(disk.keep(confirm(room, effects, "a", "b")), "a"))
+    assert refused(disk, room, "c", now=2.0, link=once) == "already-finished"
+
+
 def test_result_of_who_has_finished_is_still_taken() -> None:
     disk = LinkDisk()
     room = disk.open(policy=LOCKED)

@@ -28,6 +28,7 @@ from p2pclient.settings.flags import (
 )
 from p2pclient.settings.place import add_place_arguments, link_of, wanted_of
 from p2pclient.settings.process_flags import add_process_flags, process_options
+from p2pclient.settings.trust import add_trust_arguments, trust_of
 
 TOKEN_VARIABLE = "TANDEM_TOKEN"
 """By which a server knows a bot that it has started; not on the command line, which all users of a machine can read."""
@@ -42,6 +43,7 @@ RESULTS_S = 30.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's flags."""
     add_place_arguments(parser)
+    add_trust_arguments(parser)
     parser.add_argument("--bot", metavar="NAME", help="let a scripted bot play, such as greedy")
     parser.add_argument("--headless", action="store_true", help="without a window; needs --bot")
     parser.add_argument("--label", default="", help="name of this participant")
@@ -92,7 +94,7 @@ def play(arguments: argparse.Namespace, wanted: Wanted, *, stays: bool = False) 
         return 2
     start_logging(arguments.log_level)
     attributes = _attributes(arguments.attribute)
-    link = _link(arguments, stays)
+    link, trust = _link(arguments, stays), trust_of(arguments)
     # Taken away: the environment's processes and their libraries need not know it.
     token = os.environ.pop(TOKEN_VARIABLE, None)
     process = process_options(arguments)
@@ -108,6 +110,7 @@ def play(arguments: argparse.Namespace, wanted: Wanted, *, stays: bool = False) 
         fault = json.loads(arguments.fault) if arguments.fault else None
         settings = ParticipantSettings(
             url=url,
+            trust=trust,
             out=arguments.out,
             label=arguments.label,
             token=token,
@@ -138,7 +141,9 @@ def play(arguments: argparse.Namespace, wanted: Wanted, *, stays: bool = False) 
             client = participant(wanted.urls[0], window)
         else:
             must_choose = arguments.headless and not stays
-            client = Searching(wanted, participant, window, report=report, must_choose=must_choose, follow=stays)
+            client = Searching(
+                wanted, participant, window, report=report, must_choose=must_choose, follow=stays, trust=trust
+            )
         if arguments.child:
             end_with_parent(pass_keys_to(client))
         return client

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from p2pclient import __version__
 from p2pclient.cli.parent import end_with_parent
 from p2pclient.cli.serve_room import add_room_flags, bot_command, rules_of
 from p2pclient.common.discovery_messages import DEFAULT_ROOM
+from p2pclient.common.errors import ConfigurationError
 from p2pclient.common.lobby_messages import DEFAULT_PORT, MatchSettings
 from p2pclient.common.match_settings import ON_DROP
 from p2pclient.runtime.logs import start_logging
@@ -21,6 +24,9 @@ from p2pclient.settings.flags import (
     number,
 )
 
+if TYPE_CHECKING:
+    from signaling.certificate import Certificate
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's flags."""
@@ -30,6 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--room", default=DEFAULT_ROOM, metavar="NAME", help="how this server is called on the LAN")
     parser.add_argument("--interface", metavar="NAME|ADDRESS", help="announce it on this network interface only")
     parser.add_argument("--hidden", action="store_true", help="do not announce it: only codes and URLs lead to it")
+    parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="certificate (PEM): players join with https")
+    parser.add_argument("--tls-key", type=Path, metavar="FILE", help="its private key (PEM, without a password)")
     parser.add_argument("--seats", type=int, default=2, help="players in one match (default: 2)")
     parser.add_argument("--seed", type=int, default=None, help="fixes match ids and seeds")
     parser.add_argument("--drop-after", type=number, default=15.0, metavar="S", help="silence until a player is gone")
@@ -77,6 +85,19 @@ def settings_of(arguments: argparse.Namespace) -> MatchSettings:
     )
 
 
+def certificate_of(arguments: argparse.Namespace) -> Certificate | None:
+    """Return the certificate; None for plain HTTP. Raises ConfigurationError."""
+    from signaling.certificate import read_certificate, warn_of
+
+    if arguments.tls_cert is None and arguments.tls_key is None:
+        return None
+    if arguments.tls_cert is None or arguments.tls_key is None:
+        raise ConfigurationError("--tls-cert and --tls-key", "one of them", "both, or none of them")
+    certificate = read_certificate(arguments.tls_cert, arguments.tls_key)
+    warn_of(certificate)
+    return certificate
+
+
 def _is_own(name: str) -> bool:
     """True if only whoever sits at a machine can let an environment of this name be loaded there."""
     from envs.registry import families, known_names
@@ -97,6 +118,8 @@ def run(arguments: argparse.Namespace) -> int:
     settings = settings_of(arguments)
     rules = rules_of(arguments)
     allowed = ("--allow-env", settings.env) if _is_own(settings.env) else ()
+    certificate = certificate_of(arguments)
+    pinned = () if certificate is None else ("--pinned", str(certificate.file.resolve()))
 
     def say(listening: Listening) -> None:
         print(f"Serving {settings.env}, {settings.seats} players a match. On each player's machine:", flush=True)
@@ -109,6 +132,8 @@ def run(arguments: argparse.Namespace) -> int:
             print(
                 f"or, as this is the room {arguments.room!r} on this network: tandem join {allow}".rstrip(), flush=True
             )
+        if certificate is not None:
+            print("with --ca FILE where that computer does not know who signed the certificate.", flush=True)
         if allow:
             print("That is code of your own: each is to start it in a folder that has the same.", flush=True)
         for url in listening.console_urls[:1]:
@@ -129,8 +154,9 @@ def run(arguments: argparse.Namespace) -> int:
         rules=rules,
         hooks=screening_hooks(rules.screening),
         data=arguments.data,
-        bot_command=bot_command(arguments.data, *allowed),
+        bot_command=bot_command(arguments.data, *allowed, *pinned),
         server_version=__version__,
+        certificate=certificate,
         announcement=Announcement(arguments.room, arguments.interface, on_lan=not arguments.hidden),
         on_listening=say,
     )

@@ -83,7 +83,7 @@ class Participant(PlayingClient):
         self._settings = settings
         if settings.share_keys:
             self._person.share = self._share
-        self._signaling = SignalingClient(wakeup=self._take_messages)
+        self._signaling = SignalingClient(wakeup=self._take_messages, trust=settings.trust)
         self._signaling.token = settings.token
         self._obedience = Obedience(
             self._signaling,

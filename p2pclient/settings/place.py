@@ -9,7 +9,7 @@ import psutil
 
 from p2pclient.common.discovery_messages import check_room
 from p2pclient.common.errors import ConfigurationError
-from p2pclient.common.join_code import decode_join_code, is_like_join_code
+from p2pclient.common.join_code import is_like_join_code, read_join_code
 from p2pclient.common.join_link import check_shape, split_link
 from p2pclient.common.network_interfaces import interfaces_of
 from p2pclient.discovery.findings import Wanted, server_url
@@ -76,12 +76,12 @@ def server_urls_of(text: str) -> tuple[str, ...]:
     text, _ = split_link(text)
     if is_like_join_code(text):
         try:
-            address, port = decode_join_code(text)
+            address, port, secure = read_join_code(text)
         except ConfigurationError as error:
             _check_name(text, error)
         else:
             if not address.startswith("fe80:"):
-                return (server_url(address, port),)
+                return (server_url(address, port, secure),)
             interfaces = interfaces_of(psutil.net_if_addrs(), psutil.net_if_stats())
             names = [each.name for each in interfaces if each.ipv6 and not each.loopback]
             if not names:
