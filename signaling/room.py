@@ -227,7 +227,13 @@ class Room:
 
     def _greeting(self, known: Participant) -> Welcome:
         state = self._state
-        return Welcome(client_id=known.id, settings=state.settings, server_version=state.version, token=known.token)
+        return Welcome(
+            client_id=known.id,
+            settings=state.settings,
+            server_version=state.version,
+            token=known.token,
+            label=known.label,
+        )
 
     def _welcome(self, known: Participant, join: Join, now: float) -> list[Effect]:
         welcome, known.told = self._greeting(known), None

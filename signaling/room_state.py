@@ -36,6 +36,8 @@ class Limits:
     """Bounds on what one server takes on."""
 
     clients: int = 2000
+    per_address: int = 200
+    """Clients from one address at a time; see :mod:`signaling.per_address`."""
     matches: int = 500
     spectators: int = 8
     """Of one match at a time."""

@@ -40,6 +40,7 @@ from signaling.durable import DurableEffects, read_room
 from signaling.effects import AskHook, Decided, Disconnect, Effect, Kept, Noted, Send, StartBot
 from signaling.frames import REFUSAL_MARK
 from signaling.identity import Entropy
+from signaling.per_address import AddressLimits
 from signaling.room import Room
 from signaling.room_state import Limits, Rules
 from signaling.screening_hooks import HookAnswer, ScreeningHook
@@ -140,7 +141,11 @@ class SignalingServer:
         self._sio.on("connect", self._on_connect)
         self._sio.on("disconnect", self._on_disconnect)
         self._sio.on("*", self._on_event)
-        self.app = WebApp(self._sio.handle_request, health=self._health, max_links=limits.clients + 100)
+        self._limits = AddressLimits(limits.per_address)
+        self._addresses: dict[str, str] = {}
+        self.app = WebApp(
+            self._sio.handle_request, health=self._health, max_links=limits.clients + 100, addresses=self._limits
+        )
 
     async def restore(self) -> None:
         """Go on with what an earlier server kept.
@@ -172,6 +177,7 @@ class SignalingServer:
             raise socketio.exceptions.ConnectionRefusedError(str(error), error.code) from None
         link.in_room = True
         self._sids[client], self._clients[sid], self._links[client] = sid, client, link
+        self._addresses[client] = address
         link.on_rtt = lambda rtt_ms: self.room.measured(client, rtt_ms)
         await self.carry_out(effects)
 
@@ -181,6 +187,7 @@ class SignalingServer:
             return
         del self._sids[client]
         link = self._links.pop(client)
+        del self._addresses[client]
         link.abort()
         # Not the library's reason: it calls a client that has said nothing for too long closed, too.
         why: GoneReason = "disconnected" if link.ended else "silent"
@@ -220,6 +227,8 @@ class SignalingServer:
         room = self.room
         match message:
             case Join():
+                if not self._limits.join(self._addresses[client], now=now):
+                    raise refusal("rate-limited")
                 return room.join(client, message, now=now)
             case Watch():
                 return room.watch(client, message, now=now)

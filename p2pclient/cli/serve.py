@@ -26,6 +26,7 @@ from p2pclient.settings.flags import (
 
 if TYPE_CHECKING:
     from signaling.certificate import Certificate
+    from signaling.room_state import Limits
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--room", default=DEFAULT_ROOM, metavar="NAME", help="how this server is called on the LAN")
     parser.add_argument("--interface", metavar="NAME|ADDRESS", help="announce it on this network interface only")
     parser.add_argument("--hidden", action="store_true", help="do not announce it: only codes and URLs lead to it")
+    parser.add_argument(
+        "--per-address", type=int, default=200, metavar="N", help="clients from one address at a time (default: 200)"
+    )
     parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="certificate (PEM): players join with https")
     parser.add_argument("--tls-key", type=Path, metavar="FILE", help="its private key (PEM, without a password)")
     parser.add_argument("--seats", type=int, default=2, help="players in one match (default: 2)")
@@ -98,6 +102,14 @@ def certificate_of(arguments: argparse.Namespace) -> Certificate | None:
     return certificate
 
 
+def _limits(arguments: argparse.Namespace) -> Limits:
+    from signaling.room_state import Limits
+
+    if not 1 <= arguments.per_address <= Limits().clients:
+        raise ConfigurationError("--per-address", arguments.per_address, f"1 to {Limits().clients}")
+    return Limits(per_address=arguments.per_address)
+
+
 def _is_own(name: str) -> bool:
     """True if only whoever sits at a machine can let an environment of this name be loaded there."""
     from envs.registry import families, known_names
@@ -152,6 +164,7 @@ def run(arguments: argparse.Namespace) -> int:
         settings,
         seed=arguments.seed,
         rules=rules,
+        limits=_limits(arguments),
         hooks=screening_hooks(rules.screening),
         data=arguments.data,
         bot_command=bot_command(arguments.data, *allowed, *pinned),

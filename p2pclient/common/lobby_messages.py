@@ -143,6 +143,8 @@ class Welcome(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag=
     """To be kept, and sent with the next :class:`Join`: proves who this is. Never shown, never logged."""
     match: Name | None = None
     """The match in which the client has its seat again, as asked for with ``match_id``."""
+    label: Short = ""
+    """How the server knows this participant: what its personal link says, or what it called itself."""
     not_watched: Short = ""
     """Why its last match is not to be watched, one of ``REFUSALS``; empty if there is none, or if it is."""
 

@@ -111,6 +111,7 @@ class Participant(PlayingClient):
         self._last_match: LastMatch | None = None
         """Where an earlier run of this program ended without a word, until the server was asked about it."""
         self._client_id = ""
+        self._label = settings.label
         self._loaded: tuple[EnvHost, Mapping[str, Any]]
         self._seats_of: dict[str, int] = {}
         self._gone: set[int] = set()
@@ -277,6 +278,8 @@ class Participant(PlayingClient):
         if last is not None and welcome.watch is None:
             why = REFUSALS.get(welcome.not_watched, welcome.not_watched)
             log.warning("match %s, in which this client was, is not watched: %s", last.match_id, why)
+        if self._settings.link is not None:
+            self._label = welcome.label
         self._report({"event": "welcome", "client": welcome.client_id})
         return welcome
 
@@ -326,10 +329,10 @@ class Participant(PlayingClient):
                 out=settings.out,
                 title=str(ready["title"]),
                 transports=transports,
-                players=players(matched, label=settings.label, bot=settings.bot),
+                players=players(matched, label=self._label, bot=settings.bot),
                 settings={
                     **msgspec.to_builtins(matched.settings),
-                    "label": settings.label,
+                    "label": self._label,
                     "url": settings.url,
                     "condition": matched.condition,
                 },

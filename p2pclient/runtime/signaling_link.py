@@ -169,7 +169,10 @@ def _check_answer(answer: Any, url: str) -> None:
         raise signaling_error("bad-server", url)
 
 
+_TURNED_AWAY = {429: "rate-limited", 503: "full"}
 _SENTENCES = {
+    "rate-limited": "Too many connections come from this network to the server at {url}. Wait a moment, and try again.",
+    "full": "The server at {url} is full. Try again later.",
     "unreachable": "No server answers at {url}. Is it started (tandem serve), is the address right, are both computers "
     "on the same network, and does the server's firewall let this port through?",
     "unknown-host": "No computer with the name in {url} can be found. Check the spelling, or use its IP address.",
@@ -195,6 +198,8 @@ def _connect_error(url: str, error: BaseException) -> SignalingError:
         code = tls_code(cause)
         if code:
             return signaling_error(code, url)
+        if getattr(cause, "status", None) in _TURNED_AWAY:
+            return signaling_error(_TURNED_AWAY[cause.status], url)  # type: ignore[attr-defined]
         names.add(type(cause).__name__)
         cause = cause.__cause__ or cause.__context__
     if names & {"ClientConnectorDNSError", "gaierror"}:
