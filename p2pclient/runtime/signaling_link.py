@@ -83,7 +83,7 @@ class SignalingLink:
         except Exception as error:  # noqa: BLE001 - whatever it is, a hostile server's answer ends up here
             _log.debug("connecting to %s failed after %.1f s: %r", self._url, perf_counter() - started, error)
             failed = self._refusal or _connect_error(self._url, error)
-            if failed.code == "not-a-server" and await _speaks_tls(self._url):
+            if failed.code == "not-a-server" and _is_silent(error) and await _speaks_tls(self._url):
                 failed = signaling_error("needs-https", self._url)
             raise failed from None
         self.is_open = True
@@ -216,6 +216,16 @@ def tls_code(error: BaseException) -> str:
     if isinstance(inner, ssl.SSLCertVerificationError):
         return tls_errors.code_of(inner.verify_code)
     return "not-https" if isinstance(inner, ssl.SSLError) else ""
+
+
+def _is_silent(error: BaseException) -> bool:
+    """Was the connection ended without an answer, as by a server that waits for TLS."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if type(cause).__name__ in ("ServerDisconnectedError", "ClientOSError", "ConnectionResetError"):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
 
 
 async def _speaks_tls(url: str) -> bool:
