@@ -35,6 +35,7 @@ from signaling.sockets import STUDY, Keepalive, SignalingServer
 from signaling.store.folder import LINK_SECRET, secret_of
 from signaling.store.interface import Store
 from signaling.store.sqlite import SqliteStore
+from signaling.strangers import calm_uvicorn
 from signaling.web import WebApp
 
 MAX_FRAME_BYTES = 2 << 20
@@ -154,6 +155,7 @@ async def serve(
             listening = replace(listening, console_urls=_pages_of(urls), first_password=password)
         if announcer is not None:
             server.app.facts, server.app.join_codes = announcer.current, listening.codes
+        calm_uvicorn()
         web = _Web(_config(server.app, certificate), lambda: on_listening(listening) if on_listening else None)
         stack.enter_context(_stopped_by_signals(stop) if handle_signals else contextlib.nullcontext())
         await _run_until_one_ends(server, bots, web, bound, works)

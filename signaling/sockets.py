@@ -45,6 +45,7 @@ from signaling.room import Room
 from signaling.room_state import Limits, Rules
 from signaling.screening_hooks import HookAnswer, ScreeningHook
 from signaling.store.interface import Store
+from signaling.strangers import calm_socketio
 from signaling.web import LINK_KEY, Link, WebApp
 
 _log = logging.getLogger("tandem.signaling")
@@ -288,7 +289,7 @@ class SignalingServer:
                 if client in self._links:
                     self._links[client].close()
             case Noted(what, facts):
-                _log.info("%s %s", what, facts)
+                _log.info("%s %s", what, facts, extra={"fields": facts})
             case Decided(line):
                 if self._decisions is not None:
                     self._decisions.append(line)
@@ -385,7 +386,7 @@ class SignalingServer:
 
 def _make_socketio(keepalive: Keepalive) -> Any:
     library_log = logging.getLogger("tandem.signaling.socketio")
-    library_log.setLevel(logging.ERROR)
+    calm_socketio(library_log)
     return socketio.AsyncServer(
         async_mode="asgi",
         transports=["websocket"],

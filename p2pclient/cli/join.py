@@ -22,6 +22,7 @@ from p2pclient.settings.flags import (
     add_impairment_flags,
     add_inline_flag,
     add_log_flags,
+    add_log_format_flag,
     add_out_flag,
     host_options,
     impairment_options,
@@ -76,6 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_impairment_flags(parser)
     add_process_flags(parser)
     add_log_flags(parser)
+    add_log_format_flag(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -92,7 +94,7 @@ def play(arguments: argparse.Namespace, wanted: Wanted, *, stays: bool = False) 
     if arguments.headless and not arguments.bot:
         print("tandem: --headless needs --bot NAME: without a window nobody can press keys", file=sys.stderr)
         return 2
-    start_logging(arguments.log_level)
+    start_logging(arguments.log_level, log_format=arguments.log_format)
     attributes = _attributes(arguments.attribute)
     link, trust = _link(arguments, stays), trust_of(arguments)
     # Taken away: the environment's processes and their libraries need not know it.

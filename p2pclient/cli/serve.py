@@ -18,6 +18,7 @@ from p2pclient.settings.flags import (
     DEFAULT_ENV,
     add_environment_flags,
     add_log_flags,
+    add_log_format_flag,
     add_match_flags,
     environment_arguments,
     match_length,
@@ -64,6 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_environment_flags(parser)
     add_match_flags(parser)
     add_log_flags(parser)
+    add_log_format_flag(parser)
 
 
 def settings_of(arguments: argparse.Namespace) -> MatchSettings:
@@ -124,7 +126,7 @@ def run(arguments: argparse.Namespace) -> int:
     from signaling.server import Listening
     from signaling.server import run as run_server
 
-    start_logging(arguments.log_level)
+    start_logging(arguments.log_level, log_format=arguments.log_format)
     if arguments.child:
         end_with_parent()
     settings = settings_of(arguments)

@@ -16,6 +16,7 @@ from p2pclient.settings.flags import (
     add_hook_flag,
     add_impairment_flags,
     add_log_flags,
+    add_log_format_flag,
     add_out_flag,
     host_options,
     impairment_options,
@@ -47,11 +48,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_impairment_flags(parser)
     add_process_flags(parser)
     add_log_flags(parser)
+    add_log_format_flag(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Watch."""
-    start_logging(arguments.log_level)
+    start_logging(arguments.log_level, log_format=arguments.log_format)
     if not 0 <= arguments.delay <= _LONGEST_DELAY:
         raise ConfigurationError("--delay", arguments.delay, f"0 to {_LONGEST_DELAY:g} seconds")
     process = process_options(arguments)
