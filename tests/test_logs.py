@@ -186,9 +186,9 @@ async def test_strangers_cause_warnings_and_no_errors(caplog: pytest.LogCaptureF
 
 
 def test_strangers_lines_are_said_once_a_minute_and_errors_of_ours_stay(caplog: pytest.LogCaptureFixture) -> None:
-    now = 0.0
-    lines_of = StrangersLines(lambda each: not each.exc_info, now=lambda: now)
-    for now in (0.0, 1.0, SAID_AGAIN_AFTER_S, SAID_AGAIN_AFTER_S + 1):
+    times = iter((0.0, 1.0, SAID_AGAIN_AFTER_S, SAID_AGAIN_AFTER_S + 1))
+    lines_of = StrangersLines(lambda each: not each.exc_info, now=lambda: next(times))
+    for _ in range(4):
         assert not lines_of.filter(record("Invalid session"))
     assert len([each for each in caplog.records if each.levelno == logging.WARNING]) == 2
     assert lines_of.filter(record("a bug", exc_info=(ValueError, ValueError(), None)))
