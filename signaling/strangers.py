@@ -17,6 +17,10 @@ SAID_AGAIN_AFTER_S = 60.0
 _OF_UVICORN = ("Invalid UTF-8 sequence received from client.", "Invalid HTTP request received.")
 
 
+_OF_ASYNCIO = ("SSL connection is closed", "socket.send() raised exception.")
+"""Logged for each write after the fifth to a client that has gone and was not noticed so far; many may go at once."""
+
+
 class StrangersLines(logging.Filter):
     """Takes such lines out of a library's log, and says once a minute that there were some.
 
@@ -52,8 +56,13 @@ def calm_socketio(logger: logging.Logger) -> None:
 
 
 def calm_uvicorn() -> None:
-    """The same for uvicorn."""
+    """The same for uvicorn; and what asyncio says of clients that have just gone is not logged at all."""
     _put(logging.getLogger("uvicorn.error"), StrangersLines(lambda record: record.msg in _OF_UVICORN))
+    logging.getLogger("asyncio").addFilter(_is_news)  # the same function is added once only
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return record.msg not in _OF_ASYNCIO
 
 
 def _put(logger: logging.Logger, made: StrangersLines) -> None:

@@ -25,7 +25,7 @@ from p2pclient.runtime.json_logs import JsonFormatter
 from p2pclient.runtime.logs import start_logging
 from signaling.identity import make_link
 from signaling.store.folder import LINK_SECRET, secret_of
-from signaling.strangers import SAID_AGAIN_AFTER_S, StrangersLines
+from signaling.strangers import SAID_AGAIN_AFTER_S, StrangersLines, calm_uvicorn
 
 
 @pytest.fixture(autouse=True)
@@ -192,3 +192,11 @@ def test_strangers_lines_are_said_once_a_minute_and_errors_of_ours_stay(caplog: 
         assert not lines_of.filter(record("Invalid session"))
     assert len([each for each in caplog.records if each.levelno == logging.WARNING]) == 2
     assert lines_of.filter(record("a bug", exc_info=(ValueError, ValueError(), None)))
+
+
+def test_what_was_on_its_way_to_clients_that_have_gone_is_no_news(caplog: pytest.LogCaptureFixture) -> None:
+    calm_uvicorn()
+    calm_uvicorn()
+    logging.getLogger("asyncio").warning("SSL connection is closed")
+    logging.getLogger("asyncio").warning("something else")
+    assert [each.getMessage() for each in caplog.records] == ["something else"]
