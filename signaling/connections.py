@@ -33,7 +33,15 @@ SPARE_DESCRIPTORS = 200
 
 
 class CalmWebSocket(WebSocketsSansIOProtocol):
-    """Ends a connection on which frames come before the handshake's answer, instead of raising."""
+    """Ends a connection on which frames come before the handshake's answer, instead of raising.
+
+    And takes a request that was answered with a status for answered: uvicorn logs an error for each of these.
+    """
+
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        if self.initial_response is not None and self.close_sent:
+            self.handshake_complete = True
 
     def handle_parser_exception(self) -> None:
         if self.conn.close_sent is None:

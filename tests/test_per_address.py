@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from signaling_rig import callers, listening_server
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from p2pclient.common.errors import SignalingError
@@ -157,6 +158,20 @@ async def test_client_that_is_turned_away_is_told_why(status: int, code: str) ->
         await client.close()
         server.close()
     assert caught.value.code == code
+
+
+async def test_server_that_turns_away_logs_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    async with listening_server() as listening:
+        listening.server.app._max_links = 0
+        client = SignalingClient()
+        with pytest.raises(SignalingError, match="is full") as caught:
+            await client.connect(listening.urls[0])
+        await client.close()
+        listening.server.app._max_links = 1
+        async with callers(listening.urls[0], 1) as (other,):
+            assert other.client.connected
+    assert caught.value.code == "full"
+    assert [each for each in caplog.records if each.levelname == "ERROR"] == []
 
 
 class Connection(H11Protocol):
