@@ -185,6 +185,15 @@ def test_a_used_link_is_refused_to_others_for_good() -> None:
     assert notes(again, now=3.0)[0].startswith("P-01 was not let in (link-used)")
 
 
+def test_use_of_a_link_counts_even_if_nothing_else_is_known_of_who_used_it() -> None:
+    disk, text = LinkDisk(), link(single_use=True)
+    disk.come(disk.open(), "a", link=text)
+    disk.participants.clear()
+    again = disk.open(now=3.0)
+    assert refused(disk, again, "b", now=3.0, link=text) == "link-used"
+    assert refused(disk, again, "c", now=3.0, link=text, token="x" * 43) == "link-used"
+
+
 def test_the_same_participant_comes_back_with_its_token_and_that_is_no_second_use() -> None:
     disk = LinkDisk()
     room, text = disk.open(policy=NEEDED), link(single_use=True, expires=EPOCH + 50)
