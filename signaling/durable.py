@@ -130,6 +130,7 @@ async def read_room(store: Store, study: str) -> KeptRoom:
         starts=counters.get(STARTS, 0),
         is_held=counters.get(HELD, 0) > 0,
         asked=await _asked(store, study),
+        used_links=await store.used_links(),
     )
 
 

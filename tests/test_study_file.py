@@ -59,6 +59,8 @@ wait_message = "Thank you."
 confirm_within = 20
 grace = 10
 restart_grace = 30
+links = "required"
+lock_finished = true
 """
 
 
@@ -104,6 +106,7 @@ def test_what_the_file_says_holds(tmp_path: Path) -> None:
     assert (rules.after_wait, rules.wait_bot, rules.wait_message) == ("bot", "tag-bot", "Thank you.")
     assert (rules.confirm_within_s, rules.grace_s, rules.restart_grace_s) == (20, 10, 30)
     assert rules.matcher.name == "balanced"
+    assert (rules.join.links_only, rules.join.lock_finished) == (True, True)
     assert rules.screening.entry is not None  # the file beside it, whatever folder the server was started in
     assert rules.screening.entry.ping is not None
     assert rules.screening.entry.ping.at_most_ms == 80
@@ -152,6 +155,7 @@ def test_functions_are_looked_for_beside_the_study(tmp_path: Path, monkeypatch: 
         ("[match]\nrate = 0.5", "match.rate in {}, line 3", "1 to 240"),
         ("[match]\ninput_delay = 'auto:4'", "match.input_delay in {}, line 3", "auto:LOWEST-HIGHEST"),
         ("[match]\nepisodes = -1", "match.episodes in {}, line 3", "1 or more"),
+        ("[waiting_room]\nlinks = 'some'", "waiting_room.links in {}, line 3", "optional or required"),
         ("[waiting_room]\nhold = 1", "waiting_room.hold in {}, line 3", "true or false"),
         ("[waiting_room]\ngrace = -1", "waiting_room.grace in {}, line 3", "0 to"),
         ("[matching]\nrule = 'rtt'\nlimt = 3", "matching in {}, line 2", "limit, relax, most, probe"),

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 
 from p2pclient.common.errors import SignalingError
-from p2pclient.common.lobby_messages import Join, Welcome
+from p2pclient.common.lobby_messages import REFUSALS, Join, Welcome
 from p2pclient.runtime.signaling_client import SignalingClient
 
 log = logging.getLogger("tandem.client")
@@ -30,7 +30,7 @@ async def join_patiently(
     """
     while True:
         try:
-            return await signaling.join(join)
+            return _noted(join, await signaling.join(join))
         except SignalingError as error:
             if signaling.connected or error.code not in _AWAY:
                 raise
@@ -39,3 +39,10 @@ async def join_patiently(
         while not signaling.connected:
             news.clear()
             await news.wait()
+
+
+def _noted(join: Join, welcome: Welcome) -> Welcome:
+    if join.last_match is not None and welcome.watch is None:
+        why = REFUSALS.get(welcome.not_watched, welcome.not_watched)
+        log.warning("match %s, in which this client was, is not watched: %s", join.last_match.match_id, why)
+    return welcome

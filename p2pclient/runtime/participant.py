@@ -20,7 +20,6 @@ import msgspec
 from p2pclient import __version__
 from p2pclient.common.errors import EnvHostError, SignalingError, TransportError
 from p2pclient.common.lobby_messages import (
-    REFUSALS,
     Closing,
     Join,
     LastMatch,
@@ -45,7 +44,7 @@ from p2pclient.envhost.client import EnvHost
 from p2pclient.match.plan import MatchEvent, SpectatorGone
 from p2pclient.recorder.run import check_folder
 from p2pclient.runtime.announcing import Announcer
-from p2pclient.runtime.bookmark import Bookmark, Command
+from p2pclient.runtime.bookmark import Bookmark, Command, link_mark
 from p2pclient.runtime.client import PlayingClient, Report
 from p2pclient.runtime.connecting import Connector
 from p2pclient.runtime.entrance import Entrance
@@ -54,7 +53,7 @@ from p2pclient.runtime.match_runner import MatchRunner
 from p2pclient.runtime.obeying import Obedience
 from p2pclient.runtime.onlooker import GOES_ON, Onlooker
 from p2pclient.runtime.participant_settings import ParticipantSettings
-from p2pclient.runtime.partings import Partings
+from p2pclient.runtime.partings import Partings, no_match_screen
 from p2pclient.runtime.planning import (
     check_bot,
     event_report,
@@ -89,7 +88,7 @@ class Participant(PlayingClient):
         self._settings = settings
         if settings.share_keys:
             self._person.share = lambda intent: report(intent_report(intent))
-        self._signaling = SignalingClient(wakeup=self._take_messages)
+        self._signaling = SignalingClient(wakeup=self._take_messages, trust=settings.trust)
         self._signaling.token = settings.token
         self._obedience = Obedience(
             self._signaling,
@@ -112,11 +111,12 @@ class Participant(PlayingClient):
         )
         self._door: SpectatorDoor | None = None
         self._onlooker: Onlooker | None = None
-        command = Command(url=settings.url, label=settings.label, bot=settings.bot)
+        command = Command(url=settings.url, label=settings.label, bot=settings.bot, link=link_mark(settings.link))
         self._bookmark = Bookmark(settings.out, command)
         self._last_match: LastMatch | None = None
         """Where an earlier run of this program ended without a word, until the server was asked about it."""
         self._client_id = ""
+        self._label = settings.label
         self._loaded: tuple[EnvHost, Mapping[str, Any]]
         self._seats_of: dict[str, int] = {}
         self._gone: set[int] = set()
@@ -214,7 +214,7 @@ class Participant(PlayingClient):
         except (SignalingError, TransportError) as error:
             await self._signaling.leave()
             self._report({"event": "failed", "text": str(error)})
-            self._show_no_match(self._partings.partner_words or str(error))
+            self._window.publish(no_match_screen(self._partings.partner_words or str(error)))
             return None
         self._report(played_report(played))
         await self._signaling.finished(match_result(played))
@@ -253,22 +253,21 @@ class Participant(PlayingClient):
 
     async def _join(self, last: LastMatch | None = None) -> Welcome:
         """Join; while the server is away, wait until it is back. ``last`` is what is to be watched, if it goes on."""
-        label, bot = self._settings.label, self._settings.bot is not None
         join = Join(
             app_version=__version__,
-            label=label,
-            bot=bot,
+            label=self._settings.label,
+            bot=self._settings.bot is not None,
             last_match=last,
             ready=False,
             station=self._settings.station,
             attributes=dict(self._settings.attributes),
+            link=self._settings.link,
         )
         welcome = await join_patiently(
             self._signaling, join, self._news, lambda why: self._show(Screen.LOADING, "Waiting for the server", why)
         )
-        if last is not None and welcome.watch is None:
-            why = REFUSALS.get(welcome.not_watched, welcome.not_watched)
-            log.warning("match %s, in which this client was, is not watched: %s", last.match_id, why)
+        if self._settings.link is not None:
+            self._label = welcome.label
         self._report({"event": "welcome", "client": welcome.client_id})
         return welcome
 
@@ -318,10 +317,10 @@ class Participant(PlayingClient):
                 out=settings.out,
                 title=str(ready["title"]),
                 transports=transports,
-                players=players(matched, label=settings.label, bot=settings.bot),
+                players=players(matched, label=self._label, bot=settings.bot),
                 settings={
                     **msgspec.to_builtins(matched.settings),
-                    "label": settings.label,
+                    "label": self._label,
                     "url": settings.url,
                     "condition": matched.condition,
                 },
@@ -451,12 +450,14 @@ class Participant(PlayingClient):
             if self._is_ready:
                 self._show(Screen.WAITING, SCREENS[Stage.WAITING][0], message.message)
         elif self._matched is not None and not self._matched.done():
-            self._show_no_match(message.message)
+            self._window.publish(no_match_screen(message.message))
             self._matched.set_result(None)
 
     def _removed(self, message: Removed) -> None:
         if self._settings.station and not message.rule and self._matched is not None and not self._matched.done():
-            self._show_no_match(message.message)  # the wait is over for this person, not for the next one
+            self._window.publish(
+                no_match_screen(message.message)
+            )  # the next person may wait
             self._matched.set_result(None)
             return
         self._partings.removed = message
@@ -488,10 +489,6 @@ class Participant(PlayingClient):
             self._connector.peer_gone()
 
     # -- screens ------------------------------------------------------------------------------------------------
-
-    def _show_no_match(self, why: str) -> None:
-        text = f"{why} Press Enter to wait for another partner."
-        self._show(Screen.RESULTS, "No match this time", text, can_continue=True)
 
     def _show(self, screen: Screen, title: str, message: str, *, can_continue: bool = False) -> None:
         self._window.publish(Presentation(screen, title=title, message=message, can_continue=can_continue))

@@ -16,6 +16,12 @@ from p2pclient.runtime.screening import excluded_screen
 STAYS_OUT = "This station stays out until somebody closes this window and starts its program again."
 
 
+def no_match_screen(why: str) -> Presentation:
+    """Return the screen of a match that came to nothing, for whoever may try again."""
+    text = f"{why} Press Enter to wait for another partner."
+    return Presentation(Screen.RESULTS, title="No match this time", message=text, can_continue=True)
+
+
 class Partings:
     """One client's knowledge of who was excluded or removed: itself, or a partner in the present match."""
 

@@ -25,8 +25,12 @@ from p2pclient.settings.toml_text import line_of
 SUFFIX = ".toml"
 MAX_BYTES = 256 * 1024
 MAX_TITLE_CHARS = 60
+LINKS = ("optional", "required")
 
-MACHINE_FLAGS = ("host", "port", "room", "interface", "hidden", "data", "log_level")
+MACHINE_FLAGS = (
+    "host", "port", "room", "interface", "hidden", "data", "per_address", "tls_cert", "tls_key",
+    "log_level", "log_format",
+)  # fmt: skip
 """What is said about the machine that serves, and not about the study."""
 
 
@@ -62,6 +66,12 @@ def _switch(value: Any) -> bool:
     if not isinstance(value, bool):
         raise ValueError("true or false")
     return value
+
+
+def _links(value: Any) -> str:
+    if value not in LINKS:
+        raise ValueError(" or ".join(LINKS))
+    return str(value)
 
 
 def _delay(value: Any) -> InputDelay:
@@ -151,6 +161,8 @@ KEYS: Mapping[tuple[str, ...], Key] = {
     ("waiting_room", "wait_message"): Key("wait_message", _text),
     ("waiting_room", "confirm_within"): Key("confirm_within", _number),
     ("waiting_room", "grace"): Key("grace", _number),
+    ("waiting_room", "links"): Key("links", _links),
+    ("waiting_room", "lock_finished"): Key("lock_finished", _switch),
     ("waiting_room", "restart_grace"): Key("restart_grace", _number),
 }
 """Every key but ``name``, ``title`` and ``screening``. A table's keys are called as the flags are."""
