@@ -455,9 +455,7 @@ class Participant(PlayingClient):
 
     def _removed(self, message: Removed) -> None:
         if self._settings.station and not message.rule and self._matched is not None and not self._matched.done():
-            self._window.publish(
-                no_match_screen(message.message)
-            )  # the next person may wait
+            self._window.publish(no_match_screen(message.message))  # the next person may wait
             self._matched.set_result(None)
             return
         self._partings.removed = message
