@@ -66,6 +66,8 @@ class Rules:
     starts_held: bool = False
     """Is nobody matched before a researcher releases it, or pairs by hand."""
     screening: ScreeningRules = field(default_factory=ScreeningRules)
+    title: str = ""
+    """How people call the study; empty for a server without one."""
     starts_bots: bool = False
     """Can the edge start bots."""
     join: JoinPolicy = field(default_factory=JoinPolicy)
