@@ -88,6 +88,24 @@ def _is_observations(value: Any) -> bool:
 
 _ANY_BY_SEAT, _BOOL_BY_SEAT, _OPTIONAL_BOOL_BY_SEAT = map(_by_seat, (_is_anything, _is_bool, _is_optional_bool))
 
+_OPTIONAL_TIME_BY_SEAT = _by_seat(_is_optional_time)
+_TIMED: tuple[Check, ...] = (
+    _is_index,
+    _is_index,
+    _is_optional_time,
+    _is_time,
+    _is_time,
+    _is_optional_time,
+    _is_time,
+    _is_optional_time,
+    _is_index,
+    _is_index,
+    _BOOL_BY_SEAT,
+    _is_index,
+)
+_TRAVELLED = 9
+"""Kind of a timing that tells when inputs left and arrived."""
+
 _KINDS: dict[int, tuple[type[LogRecord], tuple[Check, ...]]] = {
     1: (EpisodeStarted, (_is_index, _is_int, _is_checksum)),
     2: (
@@ -107,30 +125,18 @@ _KINDS: dict[int, tuple[type[LogRecord], tuple[Check, ...]]] = {
         ),
     ),
     3: (FramesVerified, (_is_index, _is_position)),
-    4: (
-        FrameTimed,
-        (
-            _is_index,
-            _is_index,
-            _is_optional_time,
-            _is_time,
-            _is_time,
-            _is_optional_time,
-            _is_time,
-            _is_optional_time,
-            _is_index,
-            _is_index,
-            _BOOL_BY_SEAT,
-            _is_index,
-        ),
-    ),
+    4: (FrameTimed, _TIMED),
     5: (EpisodeEnded, (_is_index, _is_position, _by_seat(_is_anything), _is_text)),
     6: (EventRecorded, (_is_text, _is_position, _is_position, _is_details)),
     7: (FramesWithdrawn, (_is_index, _is_index)),
+    _TRAVELLED: (FrameTimed, (*_TIMED, _is_optional_time, *[_OPTIONAL_TIME_BY_SEAT] * 3)),
 }
 """Kind byte -> class and one check per field. A kind's fields never change: a new shape gets a new number."""
 
-_SHAPES = {cls: (bytes((kind,)), cls.__struct_fields__, checks) for kind, (cls, checks) in _KINDS.items()}
+_SHAPES = {
+    kind: (bytes((kind,)), cls.__struct_fields__[: len(checks)], checks) for kind, (cls, checks) in _KINDS.items()
+}
+_KIND_OF = {cls: kind for kind, (cls, _) in _KINDS.items() if kind != _TRAVELLED}
 
 
 def encode_record(record: LogRecord) -> bytes:
@@ -139,7 +145,7 @@ def encode_record(record: LogRecord) -> bytes:
     Raises:
         RecordingError: a value in it cannot be stored, or read back. The message names it.
     """
-    kind, names, checks = _SHAPES[type(record)]
+    kind, names, checks = _SHAPES[_TRAVELLED if _has_travelled(record) else _KIND_OF[type(record)]]
     fields = [getattr(record, name) for name in names]
     if type(record) is FrameRecorded:
         # Environments return NumPy's bools here as well as Python's; there is nothing to keep apart.
@@ -168,8 +174,14 @@ def decode_record(payload: bytes) -> LogRecord:
         raise RecordingError(f"a {cls.__name__} is malformed: {error}") from error
     if type(fields) is not list or len(fields) != len(checks):
         raise RecordingError(f"a {cls.__name__} has the wrong number of fields")
-    _check(cls, _SHAPES[cls][1], checks, fields)
+    _check(cls, _SHAPES[payload[0]][1], checks, fields)
     return cls(*fields)
+
+
+def _has_travelled(record: LogRecord) -> bool:
+    if type(record) is not FrameTimed:
+        return False
+    return record.sent_at is not None or bool(record.received_at or record.clock_offset or record.clock_bound)
 
 
 def _check(cls: type[LogRecord], names: tuple[str, ...], checks: tuple[Check, ...], fields: list[Any]) -> None:
