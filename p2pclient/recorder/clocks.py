@@ -32,7 +32,7 @@ class ClockTrack:
     """Their clock against ours over a match."""
 
     def __init__(self, samples: Iterable[ClockSample]) -> None:
-        self._samples = sorted(samples)
+        self._samples = _hindsight(sorted(samples))
         self._times = [sample.theirs for sample in self._samples]
 
     def __len__(self) -> int:
@@ -50,6 +50,16 @@ class ClockTrack:
         near = [(s.bound + DRIFT * abs(theirs - s.theirs), s.offset) for s in self._samples[max(0, at - 1) : at + 1]]
         bound, offset = min(near)
         return theirs - offset, bound
+
+
+def _hindsight(samples: list[ClockSample]) -> list[ClockSample]:
+    """Let each sample gain from the later ones, which knew more; not over a jump of a clock, where they contradict it."""
+    for index in range(len(samples) - 2, -1, -1):
+        sample, later = samples[index], samples[index + 1]
+        bound = later.bound + DRIFT * (later.theirs - sample.theirs)
+        if bound < sample.bound and abs(later.offset - sample.offset) <= bound + sample.bound:
+            samples[index] = ClockSample(sample.theirs, later.offset, bound)
+    return samples
 
 
 def compare_clocks(pairs: Iterable[tuple[FrameTimed, FrameTimed]], *, ours: int, theirs: int) -> ClockTrack:

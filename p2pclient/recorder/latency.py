@@ -4,7 +4,8 @@ From the table ``timing`` of one side, or of several sides of one match. An inpu
 it is **pressed**, **sent** by the tick that reads it, **applied** when that frame begins, **simulated** when the
 environment's host has answered, **shown** with the first picture of that frame or of a later one. On another machine it
 is **received**, and applied in the first tick from then on that begins this frame or a later one: where the frame had
-begun without it, that tick rolls back. What happens there is told on the sender's clock, with a bound.
+begun without it, that tick rolls back. (Behind an episode's last frame none begins, and this is not known.) What happens
+there is told on the sender's clock, with a bound.
 """
 
 from __future__ import annotations
@@ -95,8 +96,8 @@ class Way:
     inputs: int
     of_presses: bool
     """False if no key was pressed, or all inputs were asked for."""
-    bound: float
-    """Of the clocks, at most."""
+    bounds: tuple[float, float]
+    """By how much the clocks may be compared wrongly, seconds: the median over the inputs, and the most."""
     stages: tuple[Figures, ...]
     totals: tuple[Figures, ...]
 
@@ -216,13 +217,13 @@ def _way(sender: str, receiver: str, moments: Sequence[Moments], *, every: bool)
     pressed = [] if every else [each for each in moments if each.pressed is not None]
     chosen = pressed or moments
     figures = [_figures(stage, chosen) for stage in (*STAGES, *TOTALS)]
-    there = [each.bound for each in chosen if each.received is not None]
+    there = sorted(each.bound for each in chosen if each.received is not None) if sender and receiver else []
     return Way(
         sender,
         receiver,
         len(chosen),
         bool(pressed),
-        max(there, default=0.0),
+        (there[len(there) // 2], there[-1]) if there else (0.0, 0.0),
         tuple(f for f in figures[: len(STAGES)] if f is not None),
         tuple(f for f in figures[len(STAGES) :] if f is not None),
     )

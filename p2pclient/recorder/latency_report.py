@@ -40,9 +40,10 @@ def describe(way: Way) -> str:
         lines.append(
             f"  {figures.stage.title:<46}{figures.median * 1e3:10.2f}{figures.p99 * 1e3:10.2f}{bound}{figures.count:8}"
         )
-    if way.bound:
-        lines.append(f"  The clocks of the two are compared to within {way.bound * 1e3:.2f} ms.")
-    elif way.receiver and not any(figures.stage.ends == "received" for figures in way.stages):
+    median, most = way.bounds
+    if most:
+        lines.append(f"  The clocks are known to within {median * 1e3:.2f} ms (median; {most * 1e3:.2f} ms at most).")
+    elif way.receiver and not any("received" in (f.stage.begins, f.stage.ends) for f in way.stages):
         lines.append("  Nothing is known of the clocks of the two, or of when inputs arrived: an older recording?")
     return "\n".join(lines)
 
@@ -54,7 +55,7 @@ def as_data(way: Way) -> dict[str, Any]:
         "receiver": way.receiver or None,
         "inputs": way.inputs,
         "of_presses": way.of_presses,
-        "clock_bound_ms": round(way.bound * 1e3, 4),
+        "clock_bound_ms": {"median": round(way.bounds[0] * 1e3, 4), "most": round(way.bounds[1] * 1e3, 4)},
         "stages": [_figures_data(figures) for figures in way.stages],
         "totals": [_figures_data(figures) for figures in way.totals],
     }
