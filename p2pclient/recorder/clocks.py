@@ -53,7 +53,7 @@ class ClockTrack:
 
 
 def _hindsight(samples: list[ClockSample]) -> list[ClockSample]:
-    """Let each sample gain from the later ones, which knew more; not over a jump of a clock, where they contradict it."""
+    """Let each sample gain from the later ones, which knew more; not over a jump of a clock, where they contradict."""
     for index in range(len(samples) - 2, -1, -1):
         sample, later = samples[index], samples[index + 1]
         bound = later.bound + DRIFT * (later.theirs - sample.theirs)

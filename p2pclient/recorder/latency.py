@@ -4,8 +4,8 @@ From the table ``timing`` of one side, or of several sides of one match. An inpu
 it is **pressed**, **sent** by the tick that reads it, **applied** when that frame begins, **simulated** when the
 environment's host has answered, **shown** with the first picture of that frame or of a later one. On another machine it
 is **received**, and applied in the first tick from then on that begins this frame or a later one: where the frame had
-begun without it, that tick rolls back. (Behind an episode's last frame none begins, and this is not known.) What happens
-there is told on the sender's clock, with a bound.
+begun without it, that tick rolls back. (Behind an episode's last frame none begins, and this is not known.) What
+happens there is told on the sender's clock, with a bound.
 """
 
 from __future__ import annotations
