@@ -282,6 +282,11 @@ class Match:
         if peer_id in self.peers:
             self.peers[peer_id].gone = gone
 
+    def answer_grant(self, peers: Sequence[int], *, is_granted: bool, now: float) -> None:
+        """Whoever made the match answers :class:`~p2pclient.match.plan.GrantWanted`. What follows is in the next tick."""
+        self.telemetry.now = now
+        self._drops.answer(frozenset(peers), is_granted=is_granted, now=now)
+
     def leave(self, *, now: float) -> Outbox:
         """The local person wants to go: say so, and end."""
         return self._end_now("left", "You left the match.", leave="left", now=now)

@@ -41,6 +41,9 @@ class FrameRecorded(Struct, frozen=True, gc=False):
     """Checksum of the state after this frame (snapshot frame + 1), 8 bytes."""
     observations: tuple[Any, ...] | None = None
     """By seat, made after the frame; None unless the settings ask for them."""
+    by: tuple[str | None, ...] | None = None
+    """By seat, who had it in this frame if not the player to whom it was given: ``bot`` or ``absent``; None for that
+    player. None if all seats were held by those."""
 
 
 class FramesVerified(Struct, frozen=True, gc=False):

@@ -34,7 +34,8 @@ from p2pclient.rollback.commands import Load as Load
 from p2pclient.rollback.commands import Save as Save
 from p2pclient.rollback.commands import Step as Step
 from p2pclient.rollback.input_queue import InputQueue, LocalQueues
-from p2pclient.rollback.prediction import PREDICT as PREDICT  # part of what a Step says
+from p2pclient.rollback.prediction import PREDICT as PREDICT  # part of what a Step says, and so is the next
+from p2pclient.rollback.prediction import SUBSTITUTE as SUBSTITUTE
 from p2pclient.rollback.prediction import Predictor, repeat_last
 
 MAX_DELAY = 60
@@ -294,8 +295,9 @@ class RollbackSession:
         for queue in self._queues:
             queue.discard_before(frame)
 
-    def disconnect(self, seat: int, *, after: int) -> None:
-        """A remote seat is gone: from the frame behind ``after`` on its input is the neutral one, confirmed.
+    def disconnect(self, seat: int, *, after: int, substitute: bool = False) -> None:
+        """A remote seat is gone: from the frame behind ``after`` on its input is the neutral one, confirmed; or, with a
+        ``substitute``, ``SUBSTITUTE``, which the host decides and :meth:`resolve` takes in.
 
         What was taken for later frames is replaced, and corrected where it was simulated; what still comes is refused.
 
@@ -310,7 +312,7 @@ class RollbackSession:
             raise LocalMisuseError(f"seat {seat} is already gone, after frame {queue.cut}")
         if after < self._settled:
             raise LocalMisuseError(f"seat {seat} cannot be gone after frame {after}: {self._settled} is settled")
-        queue.disconnect(after, simulated=self.current_frame)
+        queue.disconnect(after, simulated=self.current_frame, substitute=substitute)
         self._changed = True
 
     @property

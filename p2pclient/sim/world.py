@@ -17,7 +17,8 @@ from struct import Struct
 from typing import Any
 
 from p2pclient.common.errors import LocalMisuseError
-from p2pclient.match.plan import Desync, Ended, Outbox, Phase, PhaseChanged
+from p2pclient.common.if_lost import is_grantable
+from p2pclient.match.plan import Desync, Ended, GrantWanted, Outbox, Phase, PhaseChanged
 from p2pclient.protocol.control import ChangeKind
 from p2pclient.recorder.records import (
     EpisodeEnded,
@@ -40,6 +41,8 @@ GOODBYE_SECONDS = 1.0
 STANDSTILL_SECONDS = 20.0
 """A side that moves by nothing for this long beyond ``drop_after`` hangs: no fault lasts as long."""
 _SAMPLE_SECONDS = 0.1
+_ANSWER_SECONDS = 0.05
+"""Until the server answers whether a part of the players may go on."""
 _MOST_OWED = 4096
 _CALM_SECONDS = 2.0
 """A fault counts as healed if no other begins this soon after it."""
@@ -79,6 +82,8 @@ class World:
         self._clients: dict[int, SimulatedPeer | SimulatedSpectator] = {peer.own: peer for peer in self.peers}
         self._pack_rewards = Struct(f"<{scenario.seats}d").pack
         self._trace, self._digest = bytearray(), blake2b(digest_size=16)
+        self._granted: list[frozenset[str]] = []
+        """Sides that were let go on without a majority."""
         self._waiting_for_start = scenario.start_offset_frames is not None
         for peer in self.peers:
             self._push(peer.begins_at, _TICK, peer.own)
@@ -388,6 +393,19 @@ class World:
             peer.desyncs.append(event)
         elif isinstance(event, Ended):
             peer.moved_at = self.now
+        elif isinstance(event, GrantWanted):
+            self._call(self.now + _ANSWER_SECONDS, partial(self._answer_grant, peer, event.living))
+
+    def _answer_grant(self, peer: SimulatedPeer, living: tuple[int, ...]) -> None:
+        """Decide as the server does: it knows who is through, and of who has crashed nothing."""
+        side = frozenset(str(each) for each in living)
+        may_live = frozenset(str(each.own) for each in self.peers if each.match.ended is None)
+        seats = {str(each.own): self.scenario.seats_per_peer for each in self.peers}
+        is_granted = is_grantable(side, may_live=may_live | side, granted=self._granted, seats=seats)
+        if is_granted:
+            self._granted.append(side)
+        if not peer.is_done:
+            peer.match.answer_grant(living, is_granted=is_granted, now=peer.local_time(self.now))
 
     def _hold_start(self, peer: SimulatedPeer) -> None:
         """Let the others begin their share of the offset after the first one, whatever the barrier's order was."""
