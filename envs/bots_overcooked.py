@@ -54,12 +54,14 @@ def decide_anew(name: str, kitchen: Kitchen, seat: int, seed: int) -> int:
     What it does takes effect at once, so that there is nothing to wait for: it needs no memory.
     """
     generator = random.Random(seed)
+    if name not in BOTS:
+        raise LocalMisuseError(f"no bot {name!r}; there are {BOTS}")
     if name == "slow" and kitchen.time % _SLOW_PERIOD:
         return DO_NOTHING
     if name in ("greedy", "slow"):
         is_trusting = kitchen.time % _TRUST_PERIOD < _TRUST_FRAMES
         return GreedyCook(lambda: kitchen, seat, generator).decide_without_memory(is_trusting=is_trusting)
-    return make_bot(name, lambda: kitchen, seat, seed).decide()
+    return RandomCook(generator).decide()
 
 
 class RandomCook(Bot):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hashlib import blake2b
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, cast
 
 from envs.canonical import checksum
 from envs.contract import Bot, Environment
@@ -131,15 +131,15 @@ class Simulation:
         if len(inputs) != self._seats:
             raise LocalMisuseError(f"{len(inputs)} inputs for {self._seats} seats")
         if PREDICT not in inputs and SUBSTITUTE not in inputs:
-            return self._simulate(inputs, observe)
+            return self._simulate(cast("Sequence[bytes]", inputs), observe)
         used = self._predictors.predict(inputs, newest, self._gone)
         if SUBSTITUTE in inputs:
             decided = self._substitutes.decide(inputs, frame, self._episode_seed, self._gone)
             used = [guess if act is None else act for guess, act in zip(used, decided)]
         given = [value if guess is None else guess for value, guess in zip(inputs, used)]
-        return [*self._simulate(given, observe), used]
+        return [*self._simulate(cast("Sequence[bytes]", given), observe), used]
 
-    def _simulate(self, inputs: Sequence[Optional[bytes]], observe: bool) -> StepResult:
+    def _simulate(self, inputs: Sequence[bytes], observe: bool) -> StepResult:
         actions = [decode_action(space, payload) for space, payload in zip(self._spaces, inputs)]
         if all(self._gone):
             self._frame += 1

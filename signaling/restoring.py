@@ -123,6 +123,8 @@ class Restoring:
             told=[dict(told) for told in each.results],
             let_in=facts.spectators,
             gone=set(facts.gone),
+            through=set(facts.through),
+            granted=[frozenset(side) for side in facts.granted],
             waited=facts.waited,
             reason=each.reason,
             kept=each,

@@ -202,6 +202,10 @@ class RunningMatch:
     """Spectators so far."""
     gone: set[str] = field(default_factory=set)
     """Players who went without finishing it."""
+    through: set[str] = field(default_factory=set)
+    """Players who finished it or said that they leave: none of them plays on."""
+    granted: list[frozenset[str]] = field(default_factory=list)
+    """Parts of its players that were let go on without the others."""
     health: dict[str, tuple[Health, float]] = field(default_factory=dict)
     """What each told last, and when."""
     extended: int = 0

@@ -32,7 +32,7 @@ from p2pclient.common.lobby_messages import (
     refusal,
 )
 from p2pclient.common.probe_messages import ProbeResult, ProbeSignal
-from p2pclient.common.room_messages import Confirm, Decline, Done, Ready, Report
+from p2pclient.common.room_messages import Confirm, Decline, Done, GoOn, Ready, Report
 from p2pclient.common.screening_messages import Echo, Screened
 from signaling.bots import BotStarter
 from signaling.decisions import DecisionLog
@@ -235,6 +235,8 @@ class SignalingServer:
                 return room.decline(client, message, now=now)
             case Report():
                 return room.report(client, message, now=now)
+            case GoOn():
+                return room.go_on(client, message)
             case ProbeSignal():
                 return room.probe_signal(client, message, now=now)
             case ProbeResult():

@@ -181,7 +181,7 @@ def test_names_of_columns_are_distinct() -> None:
     assert agent_labels([0, "0"]) == ("0#0", "0#1")
     assert agent_labels(["a.b", "a"]) == ("a\\.b", "a")
     infos = ({"x.y": 1, "x": {"y": 2, "z": {}}, "x\\": {"y": 3}, 1: 4, "1": 5, "[1]": 6}, {})
-    cells = frame_cells(("a\\.b", "a"), make_frame(0, 0, infos=infos))
+    cells = frame_cells(("a\\.b", "a"), make_frame(0, 0, infos=infos), seated=("person", "bot"))
     names = [name for name in cells if name.startswith("info")]
     assert len(names) == 7
     assert {group_of(name) for name in names} == {"info.a\\.b"}

@@ -82,7 +82,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--auto-delay", metavar="LOW-HIGH", help="the input delay follows the network in these bounds")
     group.add_argument("--on-desync", choices=ON_DESYNC, help="what follows a desync (default: end)")
-    group.add_argument("--on-drop", metavar="POLICY", help="what follows a loss: end, go-on, bot:sim:hidden (default: end)")
+    group.add_argument(
+        "--on-drop", metavar="POLICY", help="what follows a loss: end, go-on, bot:sim:hidden (default: end)"
+    )
     group.add_argument("--prediction", metavar="NAME", help="auto, repeat, neutral, or held: asked in the host")
     group = parser.add_argument_group("single conditions, over the profile")
     group.add_argument("--delay-ms", type=number, metavar="MS", help="one way")

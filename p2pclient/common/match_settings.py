@@ -110,7 +110,7 @@ def _check_env(env: Any, args: Any) -> None:
         raise ConfigurationError("env_args", args, "names with plain JSON values, at most 16 KB together")
 
 
-def _check_range(setting: str, value: Any, low: int, high: int) -> None:
+def _check_range(setting: str, value: Any, low: float, high: float) -> None:
     good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if not good or not low <= value <= high:
-        raise ConfigurationError(setting, value, f"{low} to {high}")
+        raise ConfigurationError(setting, value, f"{low:.10g} to {high:.10g}")

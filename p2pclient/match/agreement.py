@@ -194,9 +194,7 @@ class Agreement:
 
     # -- what happens to it -------------------------------------------------------------------------------------
 
-    def lose(
-        self, peer: int, first_frame: int, inputs: Sequence[bytes], *, now: float, has_left: bool = False
-    ) -> None:
+    def lose(self, peer: int, first_frame: int, inputs: Sequence[bytes], *, now: float, has_left: bool = False) -> None:
         """Give a peer up, for good. Take no more datagrams of it, and send it none.
 
         Args:

@@ -14,6 +14,8 @@ lets one part go on at most. Without an answer in time the match ends for it, as
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from p2pclient.match.agreement import PATIENCE, Agreed, Agreement, Contradiction, Partition, Undecided
 from p2pclient.match.core import MatchCore
 from p2pclient.match.episode import EpisodePlay
@@ -117,16 +119,19 @@ class DropCourse:
         for peer_id in sorted(agreement.peers_to_lose(now=now)):
             self.lose(peers[peer_id], "on another side", now=now)
 
-    def answer(self, peers: frozenset[int], *, is_granted: bool, now: float) -> None:
-        """Whoever made the match says whether a side with these peers, ours included, may go on. Late ones count, too."""
-        agreement = self._agreement
+    def answer(self, peers: Iterable[int], *, is_granted: bool, now: float) -> None:
+        """Whoever made the match says whether a side with these peers, ours included, may go on.
+
+        It answers :class:`~p2pclient.match.plan.GrantWanted`; what follows leaves with the next tick.
+        """
+        agreement, side = self._agreement, frozenset(peers)
         if agreement is None or self._core.phase not in _GOING_ON:
             return
         if is_granted:
-            self._core.note("granted", {"peers": sorted(peers)})
-            agreement.grant(peers)
+            self._core.note("granted", {"peers": sorted(side)})
+            agreement.grant(side)
             self._carry_out(now)
-        elif self._asked is not None and self._asked[0] == peers:
+        elif self._asked is not None and self._asked[0] == side:
             self._end_as_partition(now)
 
     def _end_as_partition(self, now: float) -> None:

@@ -297,7 +297,7 @@ class SpectatorGone:
 class GrantWanted:
     """This part of the players has no majority, and asks whoever made the match whether it may go on.
 
-    The answer goes to :meth:`Match.answer_grant`.
+    The answer goes to ``Match.drops.answer``.
     """
 
     living: tuple[int, ...]

@@ -11,6 +11,9 @@ from typing import Any
 
 from msgspec import Struct
 
+HOLDERS = ("bot", "absent")
+"""Who may hold a seat in place of the player to whom it was given."""
+
 
 class EpisodeStarted(Struct, frozen=True, gc=False):
     """An episode begins: all peers passed the barrier with this checksum."""

@@ -130,7 +130,7 @@ def _steps(run: RunReader) -> Iterator[Cells]:
             continue
         yield {"episode": episode.episode, "seed": episode.seed, "first_checksum": episode.first_checksum}
         for record in islice(frames, episode.verified):
-            yield frame_cells(labels, record)
+            yield frame_cells(labels, record, seated=run.seated)
         end = episode.end
         is_complete = end is not None and episode.verified == end.last_frame + 1
         if end is not None and is_complete:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 from p2pclient.common.errors import LocalMisuseError
 from p2pclient.common.seeds import derive_seed
@@ -180,7 +180,9 @@ class SimulatedHost:
         if self._ended:
             none = self._none
             return [self._mix.to_bytes(8, "little"), none, none, none, none, True, None, *used]
-        mix = ((self._mix ^ int.from_bytes(b"".join(inputs), "little") % _PRIME) * _ODD + frame) & _MASK
+        mix = (
+            (self._mix ^ int.from_bytes(b"".join(cast("Sequence[bytes]", inputs)), "little") % _PRIME) * _ODD + frame
+        ) & _MASK
         mix ^= mix >> 29
         corruption = self.corruption
         if corruption is not None and frame == corruption.frame and corruption.kind != "load":
@@ -287,7 +289,9 @@ class SimulatedHost:
         """Return what the bot does at a lost player's seat, by state and frame alone."""
         if seat not in self._substitutes:
             raise LocalMisuseError(f"seat {seat} has no substitute here")
-        return bytes([derive_seed(self._mix, self._substitutes[seat], self.frame) % KEYS]) + bytes(self._input_bytes - 1)
+        return bytes([derive_seed(self._mix, self._substitutes[seat], self.frame) % KEYS]) + bytes(
+            self._input_bytes - 1
+        )
 
     def _fill(self, seat: int, value: bytes | None) -> bytes:
         return self._act(seat) if value is None else self._predict(seat)

@@ -169,7 +169,7 @@ class Oracle:
         self._held_by[episode] = [frame.by for frame in longest]
 
     def _prepare_bots(self, host: SimulatedHost) -> None:
-        """Have the bots at hand that take the seats of the lost; what they do follows from the straight run's states."""
+        """Have the bots at hand that take the seats of the lost; what they do follows from the states."""
         losses, seed = self._scenario.losses, self._scenario.seed
         for seat in range(self._scenario.seats):
             if losses.of(seat).then == "bot":
@@ -178,7 +178,7 @@ class Oracle:
     def _cut(
         self, seat: int, pressed: Sequence[bytes | None], recorded: Sequence[FrameRecorded], found: Judgement
     ) -> list[bytes | None]:
-        """Return what a lost peer's seat pressed up to one last frame, and after it neutral inputs or None for a bot."""
+        """Return what a lost peer's seat pressed up to one last frame, and then neutral inputs, or None for a bot."""
         cut = len(recorded)
         for frame in recorded:
             if frame.frame >= len(pressed) or frame.inputs[seat] != pressed[frame.frame]:
@@ -219,7 +219,7 @@ class Oracle:
                     what = "has another state"
                 elif list(record.rewards) != rewards:
                     what = f"has rewards {record.rewards}, not {rewards}"
-                elif record.by != self._held_by[episode][expected]:
+                elif expected <= verified and record.by != self._held_by[episode][expected]:
                     what = f"has seats held by {record.by}, another side {self._held_by[episode][expected]}"
             if what is None:
                 continue

@@ -405,7 +405,7 @@ class World:
         if is_granted:
             self._granted.append(side)
         if not peer.is_done:
-            peer.match.answer_grant(living, is_granted=is_granted, now=peer.local_time(self.now))
+            peer.match.drops.answer(living, is_granted=is_granted, now=peer.local_time(self.now))
 
     def _hold_start(self, peer: SimulatedPeer) -> None:
         """Let the others begin their share of the offset after the first one, whatever the barrier's order was."""
