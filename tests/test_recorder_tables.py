@@ -51,6 +51,8 @@ def test_the_columns_of_frames_are_these(tmp_path: Path) -> None:
         "truncated.1 bool",
         "focus.0 bool",
         "focus.1 bool",
+        "by.0 text",
+        "by.1 text",
         "input.0 hex",
         "input.1 hex",
         "checksum hex",

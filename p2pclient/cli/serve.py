@@ -45,9 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--if-lost",
         dest="on_drop",
         metavar="POLICY",
-        help="what follows when a player left or was waited for in vain; must be given: end (the match ends), go-on (its "
-        "seat stays, and does nothing), bot:NAME:disclosed or bot:NAME:hidden (a bot takes its seat, and the others are "
-        "told so or not); for single seats: 'go-on 1=end@30', with other seconds to wait behind @",
+        help="what follows when a player left or was waited for in vain; must be given: end (the match ends), go-on "
+        "(its seat stays, and does nothing), bot:NAME:disclosed or bot:NAME:hidden (a bot takes its seat, and the "
+        "others are told so or not); for single seats: 'go-on 1=end@30', with other seconds to wait behind @",
     )
     parser.add_argument(
         "--spectators",

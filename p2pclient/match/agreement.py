@@ -12,8 +12,8 @@ How it works:
    inputs back to the newest frame that *all* have verified, up to which every survivor has everything, so all ranges
    overlap or touch. What would leave a gap is not counted.
 3. A round **commits** when every living peer's newest report names the same lost set and the same last frames as
-   ours, and the same peers among the lost as having said goodbye. The last frame of a lost peer is then the newest input that any of them held. A lost set that grows begins the
-   next round.
+   ours, and the same peers among the lost as having said goodbye. The last frame of a lost peer is then the newest
+   input that any of them held. A lost set that grows begins the next round.
 4. A side goes on only if it holds a strict majority of the seats of all who have not said goodbye, or all peers of a
    set that the server granted; otherwise the verdict is ``Partition``. A later grant can still turn that. (Who said
    goodbye is through, and on no side. Let two sides without a common peer have majorities: together they hold more than

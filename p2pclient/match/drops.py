@@ -4,9 +4,9 @@ The decision is :class:`~p2pclient.match.agreement.Agreement`; here it is fed wi
 out. A match goes on only where the settings of the lost seats say so, and only while play is under way; in all other
 cases a loss ends it.
 
-Behind its last frame, a lost seat has the neutral input, or a substitute: a bot that every side's environment host asks in
-the same states, and whose actions therefore need not travel (``envs/substitutes.py``). So nobody owns it, and losing
-somebody else changes nothing for it.
+Behind its last frame, a lost seat has the neutral input, or a substitute: a bot that every side's environment host
+asks in the same states, and whose actions therefore need not travel (``envs/substitutes.py``). So nobody owns it, and
+losing somebody else changes nothing for it.
 
 A part of the players that has no majority, such as one of two, asks whoever made the match (:class:`GrantWanted`), who
 lets one part go on at most. Without an answer in time the match ends for it, as it does when the answer is no.
@@ -21,7 +21,7 @@ from p2pclient.match.core import MatchCore
 from p2pclient.match.episode import EpisodePlay
 from p2pclient.match.peers import Peer
 from p2pclient.match.plan import GrantWanted, Phase
-from p2pclient.match.sittings import BY_BOT, BY_NOBODY
+from p2pclient.match.sittings import BY_NOBODY, BY_SUBSTITUTE
 from p2pclient.protocol.control import PeersLost
 from p2pclient.protocol.endpoint import LOST_AFTER
 
@@ -199,7 +199,7 @@ class DropCourse:
         for peer_id in sorted(verdict.lost - self._applied):
             self._applied.add(peer_id)
             seats, cut = core.plan.peers[peer_id], verdict.cuts[peer_id]
-            holders = {seat: BY_BOT if self._losses.of(seat).then == "bot" else BY_NOBODY for seat in seats}
+            holders = {seat: BY_SUBSTITUTE if self._losses.of(seat).then == "bot" else BY_NOBODY for seat in seats}
             episode.disconnect(peer_id, holders, after=cut, inputs=verdict.inputs[peer_id])
             core.note("dropped", {"peer": peer_id, "seats": list(seats), "last_frame": cut})
             why = "left" if peer_id in verdict.left else "lost"

@@ -16,7 +16,7 @@ from p2pclient.common.frames import NULL_FRAME, unpack_seat_input
 from p2pclient.common.spaces import Space, decode_action
 from p2pclient.match.journal import Journal
 from p2pclient.match.plan import MatchPlan
-from p2pclient.match.sittings import BY_BOT
+from p2pclient.match.sittings import BY_SUBSTITUTE
 from p2pclient.match.sources import InputSource, Sample
 from p2pclient.match.timing import FrameClock
 from p2pclient.recorder.records import FrameRecorded
@@ -235,7 +235,7 @@ class EpisodePlay:
                 self.session.add_remote_input(seat, frame, inputs[frame][at : at + width])
                 at += width
         for seat, by in holders.items():
-            self.session.disconnect(seat, after=after, substitute=by == BY_BOT)
+            self.session.disconnect(seat, after=after, substitute=by == BY_SUBSTITUTE)
             self._held_by[seat] = after, by
         self.chain.remove(peer)
 

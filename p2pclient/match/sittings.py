@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from p2pclient.common.frames import NULL_FRAME
 
-BY_BOT: Final = "bot"
-"""A bot decides the inputs."""
+BY_SUBSTITUTE: Final = "substitute"
+"""A bot in the player's place decides the inputs."""
 BY_NOBODY: Final = "absent"
 """The inputs are neutral."""
 

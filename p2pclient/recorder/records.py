@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec import Struct
 
-HOLDERS = ("bot", "absent")
+HOLDERS = ("substitute", "absent")
 """Who may hold a seat in place of the player to whom it was given."""
 
 
@@ -45,8 +45,8 @@ class FrameRecorded(Struct, frozen=True, gc=False):
     observations: tuple[Any, ...] | None = None
     """By seat, made after the frame; None unless the settings ask for them."""
     by: tuple[str | None, ...] | None = None
-    """By seat, who had it in this frame if not the player to whom it was given: ``bot`` or ``absent``; None for that
-    player. None if all seats were held by those."""
+    """By seat, who had it in this frame if not the player to whom it was given: ``substitute`` or ``absent``; None for
+    that player. None if all seats were held by those."""
 
 
 class FramesVerified(Struct, frozen=True, gc=False):

@@ -6,8 +6,8 @@ remembered until its real value arrives, and the earliest that differs is :attr:
 Where the environment's host predicts, what it assumed is not known before its reply. A real value that arrives earlier
 is held back, and everything behind it, so that no frame counts as confirmed while nobody can say whether it was right.
 
-A seat that is gone has the neutral input from some frame on, or a **substitute**: then the host decides its input in each
-simulation of a frame, by the state, and says what it was. That counts as confirmed at once: all sides come to the same.
+A seat that is gone has the neutral input from some frame on, or a **substitute**: then the host decides its input in
+each simulation of a frame, by the state, and says what it was. That is confirmed at once: all sides come to the same.
 
 **Input delay.** The input read at frame f counts for frame f + delay. The queue never has a gap and never takes two
 samples for one frame: a raised delay opens frames, which are filled; a lowered one leaves out the next samples.

@@ -130,7 +130,7 @@ def _vary_kind(draw: Random, scenario: Scenario, last: Fault | None) -> tuple[Sc
 
 
 def _vary_losses(draw: Random, scenario: Scenario, last: Fault | None) -> Scenario:
-    """Return the scenario with bots that take the seats of the lost, or with single seats for which something else holds.
+    """Return the scenario with bots that take the seats of the lost, or with single seats that have another policy.
 
     So also two players go on, as far as the server lets them. Where nobody is lost, nothing is changed.
     """

@@ -186,14 +186,14 @@ class Oracle:
                 break
         if cut < len(recorded):
             found.cuts[seat] = cut - 1
-        by = "bot" if self._scenario.losses.of(seat).then == "bot" else "absent"
+        by = "substitute" if self._scenario.losses.of(seat).then == "bot" else "absent"
         for frame in recorded:
             told = None if frame.by is None else frame.by[seat]
             # A bot may do by chance what was pressed: then the last frame is an earlier one than it looks like.
             if told != by if frame.frame >= cut else told not in (None, by):
                 text = f"peer 0 episode {frame.episode} frame {frame.frame}: seat {seat} is held by {told}, not {by}"
                 found.wrong.append(text)
-        return [*pressed[:cut], *[None if by == "bot" else self._neutral] * (len(recorded) - cut)]
+        return [*pressed[:cut], *[None if by == "substitute" else self._neutral] * (len(recorded) - cut)]
 
     def _compare(self, side: SideRecording, episode: int, frames: Sequence[FrameRecorded], found: Judgement) -> None:
         truth, inputs = self._truth[episode], self._inputs[episode]
