@@ -160,7 +160,7 @@ class Keeping:
             waited=match.waited,
             spectators=match.let_in,
             through=tuple(sorted(match.through)),
-            granted=tuple(tuple(sorted(side)) for side in match.granted),
+            granted=tuple(tuple(sorted(side)) for side in match.sides.granted),
         )
         return store.Match(
             id=match.id,

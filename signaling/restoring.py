@@ -14,6 +14,7 @@ from collections.abc import Mapping
 import msgspec
 
 from p2pclient.common.lobby_messages import MatchSettings
+from p2pclient.common.sides import Sides
 from p2pclient.common.stages import Stage
 from signaling.attendance import Attendance
 from signaling.keeping import KeptRoom, MatchFacts, ParticipantFacts
@@ -124,7 +125,10 @@ class Restoring:
             let_in=facts.spectators,
             gone=set(facts.gone),
             through=set(facts.through),
-            granted=[frozenset(side) for side in facts.granted],
+            sides=Sides(
+                {who: len(seats) for who, seats in facts.seats.items()},
+                granted=tuple(frozenset(side) for side in facts.granted),
+            ),
             waited=facts.waited,
             reason=each.reason,
             kept=each,

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import msgspec
 
 from p2pclient.common.errors import SignalingError
-from p2pclient.common.if_lost import LossPolicy, is_grantable
+from p2pclient.common.if_lost import LossPolicy
 from p2pclient.common.lobby_messages import (
     Admitted,
     Finished,
@@ -24,6 +24,7 @@ from p2pclient.common.lobby_messages import (
     refusal,
 )
 from p2pclient.common.room_messages import GoOn, Health, Report
+from p2pclient.common.sides import Sides
 from p2pclient.common.stages import Stage
 from signaling.effects import Decided, Effect, Noted
 from signaling.lifecycle import MATCH_STEPS, PARTICIPANT_STEPS, MatchState, Presence, step
@@ -72,6 +73,7 @@ class RunningMatches:
             state=step(MATCH_STEPS, pending.state, MatchState.VALIDATING),
             settings=state.settings,
             open=set(pending.members),
+            sides=Sides({each: len(held) for each, held in seats.items()}),
             condition=pending.condition,
             waited=tuple(waited.values()),
             touched=state.touched_matches,
@@ -153,9 +155,6 @@ class RunningMatches:
     def go_on(self, sender: Participant | None, wish: GoOn) -> list[Effect]:
         """Let a part of a match's players go on without the others, or refuse it.
 
-        It is let go on if no other part can ever go on beside it: none was granted that shares no player with it, and
-        the players outside of it who may still play hold at most half of the seats.
-
         Raises:
             SignalingError: ``not-matched`` or ``other-side``.
         """
@@ -163,14 +162,10 @@ class RunningMatches:
         if match is None or sender is None or sender.id not in match.open:
             raise refusal("not-matched")
         holders = {seat: each for each, seats in match.seats.items() for seat in seats}
-        side = frozenset(holders[seat] for seat in wish.seats if seat in holders)
-        may_live = frozenset(match.seats.keys() - match.through)
-        weights = {each: len(seats) for each, seats in match.seats.items()}
-        if sender.id not in side or not is_grantable(side, may_live=may_live, granted=match.granted, seats=weights):
+        side = frozenset(holders.get(seat, "") for seat in wish.seats)
+        if not match.sides.ask(sender.id, side, frozenset(match.through)):
             raise refusal("other-side")
-        if side not in match.granted:
-            match.granted.append(side)
-            match.touch()
+        match.touch()
         return [Noted("granted", {"match": match.id, "side": sorted(side)})]
 
     # -- spectators ---------------------------------------------------------------------------------------------------

@@ -106,7 +106,11 @@ def _in_play() -> dict[str, tuple[Presentation, Local]]:
         playing,
         screen=Screen.PARTNER_LOST,
         title="Waiting for your partner",
-        message="Nothing has been heard from the other machine for 3 seconds. The match goes on as soon as it is back.",
+        message="Nothing is heard from the other computer. Please wait: the game goes on as soon as it is back.",
+        lines=(
+            ("Time left to come back", "12 s"),
+            ("After that", "A computer player takes the place, and the game goes on."),
+        ),
     )
     paused = replace(
         playing,

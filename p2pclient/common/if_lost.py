@@ -127,22 +127,3 @@ def _parse_word(word: str, setting: str, text: str) -> tuple[int | None, IfLost]
     if found["bot"] is not None:
         return seat, IfLost("bot", found["bot"], found["told"] == "disclosed", wait_s)
     return seat, IfLost("end" if found["then"] == "end" else "go-on", wait_s=wait_s)
-
-
-def is_grantable(
-    side: frozenset[str], *, may_live: frozenset[str], granted: Iterable[frozenset[str]], seats: dict[str, int]
-) -> bool:
-    """May a side of a match go on although it has no majority of its own: no other one may ever go on beside it.
-
-    Args:
-        side: those who ask, all of them living.
-        may_live: all players of whom it is not known that they are through with the match, those who ask included.
-        granted: sides that were let go on before.
-        seats: of every player at the start.
-    """
-    if not side or not side <= seats.keys():
-        return False
-    if any(not side & earlier for earlier in granted):
-        return False
-    others = may_live - side
-    return 2 * sum(seats[each] for each in others) <= sum(seats.values())

@@ -9,7 +9,8 @@ asks in the same states, and whose actions therefore need not travel (``envs/sub
 losing somebody else changes nothing for it.
 
 A part of the players that has no majority, such as one of two, asks whoever made the match (:class:`GrantWanted`), who
-lets one part go on at most. Without an answer in time the match ends for it, as it does when the answer is no.
+lets one part go on at most (``common/sides.py``). Without an answer in time the match ends for it, as it does when the
+answer is no.
 """
 
 from __future__ import annotations
@@ -49,6 +50,8 @@ class DropCourse:
             self._agreement = Agreement(plan.own_id, seats, is_valid=core.peers.is_valid, patience=patience)
         self._asked: tuple[frozenset[int], float] | None = None
         """For which side we asked whether it may go on, and until when we wait for the answer."""
+        self._told_side = frozenset(core.plan.peers) | {core.plan.own_id}
+        """Who goes on, as it was told to whoever made the match."""
         self._untold: dict[int, list[PeersLost]] = {}
         """Our newest report for each living peer that has not been sent; it takes the place of all before it."""
         self._applied: set[int] = set()
@@ -127,7 +130,7 @@ class DropCourse:
         agreement, side = self._agreement, frozenset(peers)
         if agreement is None or self._core.phase not in _GOING_ON:
             return
-        if is_granted:
+        if is_granted and self._asked is not None:
             self._core.note("granted", {"peers": sorted(side)})
             agreement.grant(side)
             self._carry_out(now)
@@ -168,12 +171,20 @@ class DropCourse:
             self._ask(verdict.living, now)
             return
         self._asked = None
+        if isinstance(verdict, Agreed) and core.plan.has_arbiter:
+            self._tell_side(agreement.living)
         if isinstance(verdict, Contradiction):
             core.note("contradiction", {"peer": verdict.lost, "frame": verdict.frame})
             text = f"The others do not agree on what a lost player did at frame {verdict.frame}."
             core.end("desync", text, leave="desync", now=now)
         elif isinstance(verdict, Agreed) and core.episode is not None:
             self._apply(verdict, core.episode)
+
+    def _tell_side(self, living: frozenset[int]) -> None:
+        """Say who goes on, also where nobody need be asked: so that a part of these may be let go on later."""
+        if living != self._told_side:
+            self._told_side = living
+            self._core.out.events.append(GrantWanted(tuple(sorted(living))))
 
     def _ask(self, living: frozenset[int], now: float) -> None:
         """Ask whether this side may go on, once, if there is somebody to be asked."""
@@ -182,7 +193,7 @@ class DropCourse:
             self._end_as_partition(now)
         elif self._asked is None or self._asked[0] != living:
             self._asked = living, now + GRANT_PATIENCE
-            core.out.events.append(GrantWanted(tuple(sorted(living))))
+            self._tell_side(living)
 
     def _take_messages(self, agreement: Agreement) -> None:
         """Keep what is to be told to the living until :meth:`tell`; the lost hear it at once, for the last time."""

@@ -295,9 +295,9 @@ class SpectatorGone:
 
 @dataclass(frozen=True, slots=True)
 class GrantWanted:
-    """This part of the players has no majority, and asks whoever made the match whether it may go on.
+    """This part of the players has given up all others, and asks whoever made the match whether it may go on.
 
-    The answer goes to ``Match.drops.answer``.
+    The answer goes to ``Match.drops.answer``. A part with a majority does not wait for it.
     """
 
     living: tuple[int, ...]

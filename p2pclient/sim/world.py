@@ -17,7 +17,7 @@ from struct import Struct
 from typing import Any
 
 from p2pclient.common.errors import LocalMisuseError
-from p2pclient.common.if_lost import is_grantable
+from p2pclient.common.sides import Sides
 from p2pclient.match.plan import Desync, Ended, GrantWanted, Outbox, Phase, PhaseChanged
 from p2pclient.protocol.control import ChangeKind
 from p2pclient.recorder.records import (
@@ -82,8 +82,7 @@ class World:
         self._clients: dict[int, SimulatedPeer | SimulatedSpectator] = {peer.own: peer for peer in self.peers}
         self._pack_rewards = Struct(f"<{scenario.seats}d").pack
         self._trace, self._digest = bytearray(), blake2b(digest_size=16)
-        self._granted: list[frozenset[str]] = []
-        """Sides that were let go on without a majority."""
+        self._sides = Sides({str(peer.own): scenario.seats_per_peer for peer in self.peers})
         self._waiting_for_start = scenario.start_offset_frames is not None
         for peer in self.peers:
             self._push(peer.begins_at, _TICK, peer.own)
@@ -398,12 +397,8 @@ class World:
 
     def _answer_grant(self, peer: SimulatedPeer, living: tuple[int, ...]) -> None:
         """Decide as the server does: it knows who is through, and of who has crashed nothing."""
-        side = frozenset(str(each) for each in living)
-        may_live = frozenset(str(each.own) for each in self.peers if each.match.ended is None)
-        seats = {str(each.own): self.scenario.seats_per_peer for each in self.peers}
-        is_granted = is_grantable(side, may_live=may_live | side, granted=self._granted, seats=seats)
-        if is_granted:
-            self._granted.append(side)
+        through = frozenset(str(each.own) for each in self.peers if each.match.ended is not None)
+        is_granted = self._sides.ask(str(peer.own), frozenset(map(str, living)), through)
         if not peer.is_done:
             peer.match.drops.answer(living, is_granted=is_granted, now=peer.local_time(self.now))
 
