@@ -34,8 +34,7 @@ from p2pclient.rollback.commands import Load as Load
 from p2pclient.rollback.commands import Save as Save
 from p2pclient.rollback.commands import Step as Step
 from p2pclient.rollback.input_queue import InputQueue, LocalQueues
-from p2pclient.rollback.prediction import PREDICT as PREDICT  # part of what a Step says, and so is the next
-from p2pclient.rollback.prediction import SUBSTITUTE as SUBSTITUTE
+from p2pclient.rollback.prediction import PREDICT as PREDICT  # part of what a Step says
 from p2pclient.rollback.prediction import Predictor, repeat_last
 
 MAX_DELAY = 60
@@ -296,10 +295,9 @@ class RollbackSession:
             queue.discard_before(frame)
 
     def disconnect(self, seat: int, *, after: int, substitute: bool = False) -> None:
-        """A remote seat is gone: from the frame behind ``after`` on its input is the neutral one, confirmed; or, with a
-        ``substitute``, ``SUBSTITUTE``, which the host decides and :meth:`resolve` takes in.
-
-        What was taken for later frames is replaced, and corrected where it was simulated; what still comes is refused.
+        """A remote seat is gone: from the frame behind ``after`` on its input is the neutral one, or a ``substitute``'s,
+        which the host decides and :meth:`resolve` takes in; confirmed. What was taken for later frames is replaced, and
+        corrected where it was simulated; what still comes is refused.
 
         Raises:
             LocalMisuseError: the seat is unknown, local or already gone; inputs up to ``after`` are missing; or frames
