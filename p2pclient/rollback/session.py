@@ -295,9 +295,9 @@ class RollbackSession:
             queue.discard_before(frame)
 
     def disconnect(self, seat: int, *, after: int, substitute: bool = False) -> None:
-        """A remote seat is gone: from the frame behind ``after`` on its input is the neutral one, or a ``substitute``'s,
-        which the host decides and :meth:`resolve` takes in; confirmed. What was taken for later frames is replaced, and
-        corrected where it was simulated; what still comes is refused.
+        """A remote seat is gone: its input behind frame ``after`` is the neutral one, or its ``substitute``'s, which the host
+        decides and :meth:`resolve` takes in; confirmed. What was taken for later frames is replaced, and corrected
+        where it was simulated; what still comes is refused.
 
         Raises:
             LocalMisuseError: the seat is unknown, local or already gone; inputs up to ``after`` are missing; or frames
