@@ -295,8 +295,8 @@ class RollbackSession:
             queue.discard_before(frame)
 
     def disconnect(self, seat: int, *, after: int, substitute: bool = False) -> None:
-        """A remote seat is gone: its input behind frame ``after`` is the neutral one, or its ``substitute``'s, which the host
-        decides and :meth:`resolve` takes in; confirmed. What was taken for later frames is replaced, and corrected
+        """A remote seat is gone: its input behind frame ``after`` is the neutral one, confirmed, or a ``substitute``'s,
+        which the host decides and :meth:`resolve` takes in. What was taken for later frames is replaced, and corrected
         where it was simulated; what still comes is refused.
 
         Raises:
