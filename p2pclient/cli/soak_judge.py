@@ -119,9 +119,7 @@ def _judge_ends(course: MatchCourse, plan: SoakPlan) -> list[str]:
     if len(course.sides) == 1 and not (course.disturbed or course.is_cut_short or course.fault_kind):
         problems.append("only one client was told of the match")
     if course.fault_kind in _ENDING and course.fired_at is not None:
-        # Whoever was killed may come back until then; whoever says goodbye is not waited for.
-        is_waited_for = course.fault_kind == KILL_CLIENT or course.has_lost_server
-        limit = REACTION_SECONDS + (plan.drop_after if is_waited_for else 0.0)
+        limit = REACTION_SECONDS + (plan.drop_after if course.has_lost_server else 0.0)
         problems += [
             f"seat {side.seat} ended only {side.ended_at - course.fired_at:.1f} s after {course.fault_kind}"
             for side in course.sides.values()

@@ -486,7 +486,7 @@ class Participant(PlayingClient):
                 self._door.gone(message.client_id)
             return
         self._partings.note_partner(message)
-        if message.why == "left":  # else it may come back, as after a crash, or has lost only the server
+        if message.why != "silent":  # else no proof: it may have lost only the server
             self._gone.add(peer)
             if self._runner is not None:
                 self._runner.peer_gone(peer)
