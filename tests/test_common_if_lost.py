@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from p2pclient.cli.main import main
 from p2pclient.common.errors import ConfigurationError
 from p2pclient.common.if_lost import IfLost, LossPolicy
 from p2pclient.common.match_settings import MatchSettings
@@ -70,3 +71,10 @@ def test_settings_refuse_a_seat_that_the_match_does_not_have() -> None:
     assert MatchSettings(env="toy", seats=3, on_drop="end 2=go-on").on_drop == "end 2=go-on"
     with pytest.raises(ConfigurationError, match="seats 0 to 1"):
         MatchSettings(env="toy", on_drop="end 2=go-on")
+
+
+def test_a_server_does_not_start_before_it_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", "test:counter_v0", "--port", "0", "--hidden"]) == 2
+    said = capsys.readouterr().err
+    assert "--if-lost" in said
+    assert "bot:NAME:disclosed" in said
