@@ -74,7 +74,7 @@ def test_settings_refuse_a_seat_that_the_match_does_not_have() -> None:
 
 
 def test_a_server_does_not_start_before_it_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["serve", "test:counter_v0", "--port", "0", "--hidden"]) == 2
+    assert main(["serve", "test:counter_v0", "--port", "0", "--hidden"]) == 1
     said = capsys.readouterr().err
     assert "--if-lost" in said
     assert "bot:NAME:disclosed" in said
