@@ -158,20 +158,20 @@ def test_without_a_word_from_the_server_the_match_ends_in_the_end() -> None:
 def test_no_barrier_is_passed_while_nobody_has_said_who_may_go_on() -> None:
     match = JudgedMatch(link=LINK, on_drop=BOT, is_away=True, env=toy_env(max_steps=60), episodes=3)
     play_until(match, 50)
+    side = match.sides[0].match
+    while side.number == 0:
+        match.run(match.now + 0.005)
+    match.links[1, 0] = Link(delay=0.03, outages=((match.now, 1e9),))
     crash(match, 1)
-    match.run(match.now + 4.0)
+    assert side.phase in (Phase.RESETTING, Phase.BARRIER)
+    match.run(match.now + 6.0)
     assert match.asked
-    number = match.sides[0].match.number
-    match.run(match.now + 3.0)
-    assert (match.sides[0].match.number, match.sides[0].match.phase) in (
-        (number, Phase.PLAYING),
-        (number, Phase.BARRIER),
-    )
-    match.sides[0].match.drops.answer([0], is_granted=True, now=match.now)
+    assert (side.number, side.phase) == (1, Phase.BARRIER)
+    side.drops.answer([0], is_granted=True, now=match.now)
     match.run(60)
-    ended = match.sides[0].ended
-    assert ended is not None
-    assert ended.reason == "finished"
+    assert_one_history(match, [0], frames=60, episode=2)
+    told = side.sittings.as_data()
+    assert [(each["episode"], each["first_frame"], each["last_frame"]) for each in told] == [(1, 0, 59), (2, 0, 59)]
 
 
 # -- more -------------------------------------------------------------------------------------------------------------

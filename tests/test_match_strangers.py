@@ -374,7 +374,7 @@ def test_without_a_word_a_desync_ends_after_the_patience() -> None:
 
 
 def lost(strangers: Strangers, *inputs: LostInputs) -> PeersLost:
-    return PeersLost(strangers.match.number, [3], list(inputs), left=[3])
+    return PeersLost(strangers.match.number, [3], list(inputs))
 
 
 def test_two_different_inputs_of_a_lost_player_end_the_match() -> None:

@@ -12,8 +12,8 @@ How it works:
    inputs back to the newest frame that *all* have verified, up to which every survivor has everything, so all ranges
    overlap or touch. What would leave a gap is not counted.
 3. A round **commits** when every living peer's newest report names the same lost set and the same last frames as
-   ours, and the same peers among the lost as having said goodbye. The last frame of a lost peer is then the newest
-   input that any of them held. A lost set that grows begins the next round.
+   ours. The last frame of a lost peer is then the newest input that any of them held. A lost set that grows begins the
+   next round. Who of the lost said goodbye to somebody is part of the reports, and so known to all who commit.
 4. A side goes on only if it holds a strict majority of the seats of all who have not said goodbye, or all peers of a
    set that the server granted; otherwise the verdict is ``Partition``. A later grant can still turn that. (Who said
    goodbye is through, and on no side. Let two sides without a common peer have majorities: together they hold more than
@@ -157,7 +157,6 @@ class Agreement:
         self._lost: frozenset[int] = frozenset()
         self._grants: set[frozenset[int]] = set()
         self._said: dict[int, frozenset[int]] = {}
-        self._said_left: dict[int, frozenset[int]] = {}
         self._left: frozenset[int] = frozenset()
         """Who said goodbye to somebody, as far as heard."""
         self._settled: dict[int, bool] = {}
@@ -224,7 +223,7 @@ class Agreement:
         if lost != self._said.get(peer):
             self._said[peer] = lost
             self._changed_at = now
-        self._take_leavers(peer, frozenset(message.left))
+        self._take_leavers(frozenset(message.left))
         if message.episode == self._episode:
             self._take_inputs(peer, message)
         elif message.episode > self._episode:
@@ -296,9 +295,8 @@ class Agreement:
         """The lost who said goodbye to somebody. What was agreed on stands."""
         return frozenset(peer for peer in self._lost if self._settled.get(peer, peer in self._left))
 
-    def _take_leavers(self, peer: int, left: frozenset[int]) -> None:
+    def _take_leavers(self, left: frozenset[int]) -> None:
         before = self._leavers
-        self._said_left[peer] = left
         self._left |= left
         self._is_news = self._is_news or self._leavers != before
 
@@ -415,7 +413,7 @@ class Agreement:
     def _says_the_same(self, peer: int) -> bool:
         if peer in self._finished:
             return True
-        if self._said.get(peer, frozenset()) != self._lost or self._said_left.get(peer, frozenset()) != self._leavers:
+        if self._said.get(peer, frozenset()) != self._lost:
             return False
         told = self._told.get(peer, {})
         return peer in self._ahead or all(told.get(lost) == last for lost, last in self._last.items())
