@@ -79,6 +79,7 @@ class RunningMatches:
         state.matches[match_id] = match
         if pending.condition:
             state.conditions[pending.condition] = state.conditions.get(pending.condition, 0) + 1
+        ice = state.rules.ice.offer(match_id, epoch=now + state.epoch)
         effects: list[Effect] = [Noted("matched", {"match": match_id, "seed": seed, "waited_s": waited})]
         for each in members:
             each.enter(Stage.CONNECTING, now=now)
@@ -92,6 +93,7 @@ class RunningMatches:
                 peers=peers,
                 settings=state.settings,
                 condition=pending.condition,
+                ice=ice if ice.servers else None,
             )
             effects += state.send(each.id, matched)
         state.remember(each.key for each in members)

@@ -31,6 +31,7 @@ from p2pclient.common.lobby_messages import (
     encode_event,
     refusal,
 )
+from p2pclient.common.path_messages import AskIceServers, Relay
 from p2pclient.common.probe_messages import ProbeResult, ProbeSignal
 from p2pclient.common.room_messages import Confirm, Decline, Done, Ready, Report
 from p2pclient.common.screening_messages import Echo, Screened
@@ -40,6 +41,7 @@ from signaling.durable import DurableEffects, read_room
 from signaling.effects import AskHook, Decided, Disconnect, Effect, Kept, Noted, Send, StartBot
 from signaling.frames import REFUSAL_MARK
 from signaling.identity import Entropy
+from signaling.relay_edge import RelayEdge
 from signaling.room import Room
 from signaling.room_state import Limits, Rules
 from signaling.screening_hooks import HookAnswer, ScreeningHook
@@ -61,7 +63,7 @@ MAX_BACKLOG = 200
 STUDY = "study"
 """Under which everything of a server is kept: there is one study in a data folder."""
 
-_NEEDS_NO_RECORD = (Signal, Report, Done, Echo, ProbeSignal, ProbeResult)
+_NEEDS_NO_RECORD = (Signal, Report, Done, Echo, ProbeSignal, ProbeResult, AskIceServers, Relay)
 """What clients say that goes on while the store cannot write: matches that run are not to notice."""
 
 
@@ -130,6 +132,7 @@ class SignalingServer:
         self._sids: dict[str, str] = {}
         self._clients: dict[str, str] = {}
         self._links: dict[str, Link] = {}
+        self._relay = RelayEdge(self.room, self._links)
         self._arrivals = 0
         # Effects are carried out in the order of the decisions, although sending yields to the loop.
         self._outbox: deque[Effect] = deque()
@@ -171,6 +174,7 @@ class SignalingServer:
         link.in_room = True
         self._sids[client], self._clients[sid], self._links[client] = sid, client, link
         link.on_rtt = lambda rtt_ms: self.room.measured(client, rtt_ms)
+        link.on_relay = lambda relay: self._relay.take(client, relay)
         await self.carry_out(effects)
 
     async def _on_disconnect(self, sid: str, reason: str) -> None:
@@ -179,6 +183,7 @@ class SignalingServer:
             return
         del self._sids[client]
         link = self._links.pop(client)
+        self._relay.forget(link)
         link.abort()
         # Not the library's reason: it calls a client that has said nothing for too long closed, too.
         why: GoneReason = "disconnected" if link.ended else "silent"
@@ -243,6 +248,11 @@ class SignalingServer:
                 return room.done(client, message)
             case Screened():
                 return room.screened(client, message, now=now)
+            case AskIceServers():
+                return room.ice_servers(client, message, now=now)
+            case Relay():
+                self._relay.take(client, message)
+                return []
             case Echo():
                 return []
 
@@ -369,6 +379,7 @@ class SignalingServer:
             "waiting": len(room.waiting),
             "matches": len(room.matches),
             "matches_made": room.matches_made,
+            "relay": self._relay.counts(),
         }
 
 

@@ -17,6 +17,7 @@ from p2pclient.common.description import Description as Description  # part of w
 from p2pclient.common.errors import ConfigurationError, SignalingError
 from p2pclient.common.frames import MAX_SEATS
 from p2pclient.common.match_settings import MatchSettings as MatchSettings  # part of what is said
+from p2pclient.common.path_messages import AskIceServers, IceServers, Relay, Relayed, RelayRefused
 from p2pclient.common.probe_messages import ProbeCancel, ProbeResult, ProbeSignal, ProbeStart
 from p2pclient.common.room_messages import (
     Command,
@@ -176,6 +177,8 @@ class Matched(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag=
     settings: MatchSettings
     condition: Short = ""
     """Of the study, if the matches are balanced over conditions."""
+    ice: IceServers | None = None
+    """What helps to find paths to the others; None: nothing does."""
 
 
 class Admitted(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="admitted"):
@@ -250,6 +253,8 @@ ClientMessage = (
     | Echo
     | ProbeSignal
     | ProbeResult
+    | AskIceServers
+    | Relay
 )
 ServerMessage = (
     Welcome
@@ -268,6 +273,9 @@ ServerMessage = (
     | ProbeSignal
     | Command
     | Removed
+    | IceServers
+    | Relayed
+    | RelayRefused
     | Refused
     | Closing
 )
@@ -287,6 +295,8 @@ CLIENT_EVENTS: dict[str, type[ClientMessage]] = {
     "echo": Echo,
     "probe-signal": ProbeSignal,
     "probe-result": ProbeResult,
+    "ask-ice-servers": AskIceServers,
+    "relay": Relay,
 }
 SERVER_EVENTS: dict[str, type[ServerMessage]] = {
     "welcome": Welcome,
@@ -305,6 +315,9 @@ SERVER_EVENTS: dict[str, type[ServerMessage]] = {
     "probe-signal": ProbeSignal,
     "command": Command,
     "removed": Removed,
+    "ice-servers": IceServers,
+    "relayed": Relayed,
+    "relay-refused": RelayRefused,
     "refused": Refused,
     "closing": Closing,
 }
@@ -323,6 +336,8 @@ REFUSALS: Mapping[str, str] = {
     "not-gone": "No client of that name has gone from that match unfinished.",
     "not-matched": "This client is not in that match.",
     "not-your-partner": "Descriptions go to partners in the same match only.",
+    "no-relay": "This server relays nothing in this match.",
+    "peer-away": "The partner is not connected to the server at the moment.",
     "full": "The server is full. Try again later.",
     "no-probe": "This client is in no such probe.",
     "probe-out-of-turn": "That does not come next in this probe.",

@@ -42,6 +42,7 @@ from p2pclient.common.lobby_messages import (
     Welcome,
     decode_server_event,
 )
+from p2pclient.common.path_messages import Lane, Relay, Relayed, RelayRefused
 from p2pclient.common.probe_messages import ProbeResult, ProbeSignal
 from p2pclient.common.room_messages import Confirm, Proposed, Ready, Removed, Withdrawn
 from p2pclient.common.screening_messages import Echo
@@ -120,6 +121,8 @@ class SignalingClient:
         self._owed: list[tuple[Join, Finished]] = []
         """Results that the server was not told, with what gives the seat back to tell it from."""
         self._paying = asyncio.Lock()
+        self.on_relayed: Callable[[Relayed | RelayRefused], None] = lambda message: None
+        """Told of what the server passes on from a peer of the current match, or that it does not."""
         self.token: str | None = None
         """By which the server knows this participant again. May be set before the first :meth:`join`."""
 
@@ -222,6 +225,11 @@ class SignalingClient:
         """
         await self._request(message)
 
+    def relay(self, peer: str, lane: Lane, data: bytes) -> bool:
+        """Let the server pass bytes on to a peer of the current match; False if they are not taken."""
+        link, match_id = self._link, self._match_id
+        return bool(link and match_id and link.relay(Relay(match_id=match_id, peer=peer, lane=lane, data=data)))
+
     async def finished(self, result: MatchResult) -> None:
         """Say that the current match is over for us. Never fails: a server that is away is told when it is back."""
         join, finished = self._join, Finished(match_id=self._match_id, result=result) if self._match_id else None
@@ -313,6 +321,10 @@ class SignalingClient:
         except SignalingError as error:
             message = Refused(code=error.code, message=str(error)[:1000])
         match message:
+            case Relayed() | RelayRefused():
+                if isinstance(message, RelayRefused) or message.match_id == self._match_id:
+                    self.on_relayed(message)
+                return
             case Welcome():
                 self._welcomes = [message]
                 self.token = message.token or self.token

@@ -13,11 +13,15 @@ import msgspec
 
 from p2pclient.common.errors import SignalingError
 from p2pclient.common.lobby_messages import MAX_EVENT_BYTES, ClientMessage, Refused, encode_event
+from p2pclient.common.path_messages import Relay
+from p2pclient.runtime.relay_outbox import RelayOutbox
 
 _log = logging.getLogger("tandem.signaling_client")
 
 CONNECT_TIMEOUT_S = 5.0
 REQUEST_TIMEOUT_S = 5.0
+MAX_QUEUED_PACKETS = 4
+"""That the library has not written, beyond which nothing more is relayed for a moment."""
 
 
 class SignalingLink:
@@ -33,6 +37,7 @@ class SignalingLink:
         self._url = ""
         self._session: Any = None
         self._sio = socketio
+        self._relays = RelayOutbox(self._send_relay)
 
     @classmethod
     async def open(
@@ -97,8 +102,22 @@ class SignalingLink:
         finally:
             self._pending.discard(answered)
 
+    def relay(self, relay: Relay) -> bool:
+        """Let the server relay something, without an acknowledgement; False if it is not taken."""
+        return self.is_open and self._relays.push(relay)
+
+    async def _send_relay(self, relay: Relay) -> None:
+        try:
+            await self._sio.emit(*encode_event(relay))
+            if self._sio.eio.queue.qsize() > MAX_QUEUED_PACKETS:
+                # What waits there cannot be taken back; here, newer inputs take the place of older ones.
+                await self._sio.eio.queue.join()
+        except Exception as error:  # noqa: BLE001 - whatever the library makes of it, the connection has ended
+            _log.debug("relaying failed: %r", error)
+
     async def close(self) -> None:
         self._is_closed = True
+        await self._relays.close()
         self._lost_quietly()
         try:
             async with asyncio.timeout(1.0):

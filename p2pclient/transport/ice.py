@@ -135,7 +135,7 @@ class IcePath:
         local, remote = pair.local_candidate, pair.remote_candidate
         kind: Kind = "direct"
         if "relay" in (local.type, remote.type):
-            kind = "relay"
+            kind = "turn"
         elif ipaddress.ip_address(local.host).is_loopback and ipaddress.ip_address(pair.remote_addr[0]).is_loopback:
             kind = "loopback"
         return kind, _written(*pair.local_addr), _written(*pair.remote_addr)
