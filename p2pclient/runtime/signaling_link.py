@@ -97,9 +97,13 @@ class SignalingLink:
         finally:
             self._pending.discard(answered)
 
-    async def close(self) -> None:
+    def silence(self) -> None:
+        """Take nothing from it any more; what is asked for fails at once. It is still to be closed."""
         self._is_closed = True
         self._lost_quietly()
+
+    async def close(self) -> None:
+        self.silence()
         try:
             async with asyncio.timeout(1.0):
                 await self._sio.disconnect()
