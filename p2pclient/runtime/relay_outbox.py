@@ -48,10 +48,14 @@ class RelayOutbox:
             self._sending = asyncio.create_task(self._send_all())
         return True
 
-    async def close(self) -> None:
+    def clear(self) -> None:
         """Forget what waits."""
         self._inputs.clear()
         self._control.clear()
+
+    async def close(self) -> None:
+        """Forget what waits, and send nothing more."""
+        self.clear()
         if self._sending is not None:
             self._sending.cancel()
             await asyncio.gather(self._sending, return_exceptions=True)

@@ -108,6 +108,8 @@ class SignalingClient:
         self.url = ""
         self.place = Place.IDLE
         self._link: SignalingLink | None = None
+        self._stale: list[SignalingLink] = []
+        """Connections that do not answer any more; closed when there is another one."""
         self._keeper: asyncio.Task[None] | None = None
         self._lost = asyncio.Event()
         self._messages: list[ServerMessage] = []
@@ -209,13 +211,17 @@ class SignalingClient:
             raise signaling_error("bad-server", self.url)
         return self._admitted.pop()
 
-    async def signal(self, peer: str, description: Description) -> None:
-        """Send a description to a peer of the current match.
+    async def signal(self, peer: str, description: Description, *, attempt: int = 0, incarnation: int = 0) -> None:
+        """Send a description to a peer of the current match. For the numbers, see :class:`Signal`.
 
         Raises:
             SignalingError: refused, or the connection failed meanwhile.
         """
-        await self._request(Signal(match_id=self._match_id, peer=peer, description=description))
+        await self._request(
+            Signal(
+                match_id=self._match_id, peer=peer, description=description, attempt=attempt, incarnation=incarnation
+            )
+        )
 
     async def probe(self, message: ProbeSignal | ProbeResult) -> None:
         """Say something about a probe that the server asked for.
@@ -229,6 +235,17 @@ class SignalingClient:
         """Let the server pass bytes on to a peer of the current match; False if they are not taken."""
         link, match_id = self._link, self._match_id
         return bool(link and match_id and link.relay(Relay(match_id=match_id, peer=peer, lane=lane, data=data)))
+
+    def renew(self) -> None:
+        """Connect anew: the connection in use does not answer, and may never say that it is gone. Harmless twice.
+
+        The server is not told that the old one ends before it knows the new one, so that nobody is told we are gone.
+        """
+        if self._link is not None and self._link.is_open and self._keeper is not None:
+            self._link.silence()
+            self._stale.append(self._link)
+            self._link = None
+            self._link_lost()
 
     async def finished(self, result: MatchResult) -> None:
         """Say that the current match is over for us. Never fails: a server that is away is told when it is back."""
@@ -259,6 +276,7 @@ class SignalingClient:
         link, self._link = self._link, None
         if link is not None:
             await link.close()
+        await self._close_stale()
 
     def take_messages(self) -> list[ServerMessage]:
         """Return what the server said since the last call, in order."""
@@ -382,7 +400,13 @@ class SignalingClient:
                 self._link = None
             _log.info("the connection to %s is lost; trying again", self.url)
             await self._reconnect()
+            await self._close_stale()
             self._wake()
+
+    async def _close_stale(self) -> None:
+        stale, self._stale = self._stale, []
+        for link in stale:
+            await link.close()
 
     async def _reconnect(self) -> None:
         pause = FIRST_PAUSE_S

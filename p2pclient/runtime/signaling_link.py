@@ -115,10 +115,15 @@ class SignalingLink:
         except Exception as error:  # noqa: BLE001 - whatever the library makes of it, the connection has ended
             _log.debug("relaying failed: %r", error)
 
-    async def close(self) -> None:
+    def silence(self) -> None:
+        """Take nothing from it any more; what is asked for fails at once. It is still to be closed."""
         self._is_closed = True
-        await self._relays.close()
+        self._relays.clear()
         self._lost_quietly()
+
+    async def close(self) -> None:
+        self.silence()
+        await self._relays.close()
         try:
             async with asyncio.timeout(1.0):
                 await self._sio.disconnect()
