@@ -10,7 +10,7 @@ from typing import Any
 from signaling_rig import SETTINGS, Caller, callers, listening_server
 
 from p2pclient.common.lobby_messages import Join, Matched, MatchSettings
-from p2pclient.common.path_messages import MAX_RELAYED_BYTES, Relayed, RelayRefused
+from p2pclient.common.path_messages import MAX_RELAYED_BYTES, PathMessage, Relayed, RelayRefused
 from p2pclient.runtime.relay_carrier import ServerCarrier
 from p2pclient.transport.impairment import Impairment
 from p2pclient.transport.relay import HEAD, HELLO, RelayTransport
@@ -78,12 +78,12 @@ class RelayedClients:
         self.refused: list[str] = []
         self._ends: list[RelayTransport] = []
         for number, each in enumerate(pair):
-            each.client.on_relayed = lambda message, number=number: self._take(number, message)  # type: ignore[misc]
+            each.client.on_path_message = lambda message, number=number: self._take(number, message)  # type: ignore[misc]
 
-    def _take(self, number: int, message: Relayed | RelayRefused) -> None:
+    def _take(self, number: int, message: PathMessage) -> None:
         if isinstance(message, RelayRefused):
             self.refused.append(message.code)
-        elif self._ends:
+        elif isinstance(message, Relayed) and self._ends:
             assert message.peer == self.matched[number].peers[0].client_id
             end = self._ends[number]
             kind, to, *_ = HEAD.unpack_from(message.data)

@@ -231,7 +231,7 @@ async def test_what_the_study_forbids_is_refused_with_its_code() -> None:
 async def test_who_writes_the_event_otherwise_is_relayed_as_well() -> None:
     async with relayed_clients() as clients:
         heard: list[bytes] = []
-        clients.pair[1].client.on_relayed = lambda message: heard.append(getattr(message, "data", b""))
+        clients.pair[1].client.on_path_message = lambda message: heard.append(getattr(message, "data", b""))
         matched: Matched = clients.matched[0]
         relay = Relay(
             match_id=matched.match_id, peer=matched.peers[0].client_id, lane="control", data=b"by the library"

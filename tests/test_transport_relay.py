@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from relay_rig import Wire, make_wired
 from virtual_loop import VirtualLoop
 
+from p2pclient.runtime.relay_door import RelayDoor
 from p2pclient.transport import relay
 from p2pclient.transport.base import CONTROL, INPUTS, MAX_CONTROL_BYTES, Closed, Failed, Opened
 from p2pclient.transport.conformance import Listener, close_pair
@@ -160,16 +161,28 @@ def test_what_is_meant_for_an_earlier_transport_is_dropped() -> None:
     run(test)
 
 
-def test_a_hello_of_another_transport_is_told_apart() -> None:
+def test_hellos_find_their_transport_and_a_new_one_is_told_apart() -> None:
     async def test() -> None:
         a, b, there, _ = await opened()
         assert isinstance(b.transport, RelayTransport)
+        door = RelayDoor()
+        door.add(b.transport)
         ours = next(frame for frame in there.carried if frame[0] == HELLO)
-        assert b.transport.is_meant(ours)
-        assert not b.transport.is_meant(HEAD.pack(HELLO, 0, 9999, relay.VERSION, 0))
-        b.transport.receive(HEAD.pack(HELLO, 0, 9999, relay.VERSION, 0))
+        assert door.addressee(ours) is b.transport
+        new = HEAD.pack(HELLO, 0, 9999, relay.VERSION, 0) + bytes(8)
+        assert door.addressee(new) is None
+        assert door.is_call(new)
+        assert not door.is_call(there.carried[-1][:5])
+        calling = RelayTransport(Wire())
+        door.add(calling)
+        assert door.addressee(new) is calling
+        b.transport.receive(new)
         a.transport.send_control(b"still")
         await b.until(lambda: (CONTROL, b"still") in b.received)
+        assert door.addressee(there.carried[-1]) is b.transport
+        door.remove(b.transport)
+        assert door.addressee(there.carried[-1]) is None
+        await calling.close()
         await close_pair(a, b)
 
     run(test)

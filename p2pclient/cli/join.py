@@ -55,6 +55,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--matches", type=int, default=None, help="matches to play one after the other")
     parser.add_argument("--seed", type=int, default=0, help="of the bot and the impairment")
+    parser.add_argument(
+        "--path",
+        choices=("direct", "turn", "relay"),
+        help="use only this kind of path to the others, to try it out (default: the best that works)",
+    )
     parser.add_argument("--trace", action="store_true", help="write a trace of each match into its run folder")
     parser.add_argument("--json", action="store_true", help="print what happens as lines of JSON")
     parser.add_argument("--keys", choices=("all", "first", "second"), default="all", help=argparse.SUPPRESS)
@@ -113,6 +118,7 @@ def play(arguments: argparse.Namespace, wanted: Wanted, *, stays: bool = False) 
             seed=arguments.seed,
             matches=arguments.matches if arguments.matches is not None else int(arguments.headless and not stays),
             impairment=ImpairmentSpec(**impairment_options(arguments)),
+            path=arguments.path,
             linger=not arguments.headless,
             linger_s=RESULTS_S if stays else None,
             keys=arguments.keys,

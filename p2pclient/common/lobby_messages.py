@@ -99,6 +99,8 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="
     match_id: Name
     peer: Name
     description: Description
+    path: Literal["direct", "turn"] = "direct"
+    """Which kind of path it is for."""
     attempt: Count = 0
     """Which connection between the two it is for: 0 for the first; an answer has the number of its offer."""
     incarnation: Count = 0

@@ -83,6 +83,9 @@ class RelayRefused(msgspec.Struct, frozen=True, kw_only=True, tag_field="event",
     code: Short
 
 
+PathMessage = IceServers | Relayed | RelayRefused
+"""What the server says of paths while a match is made or runs."""
+
 MAX_PEERS = MAX_SEATS - 1
 
 

@@ -42,7 +42,7 @@ from p2pclient.common.lobby_messages import (
     Welcome,
     decode_server_event,
 )
-from p2pclient.common.path_messages import Lane, Relay, Relayed, RelayRefused
+from p2pclient.common.path_messages import IceServers, Lane, PathMessage, Relay, Relayed, RelayRefused
 from p2pclient.common.probe_messages import ProbeResult, ProbeSignal
 from p2pclient.common.room_messages import Confirm, Proposed, Ready, Removed, Withdrawn
 from p2pclient.common.screening_messages import Echo
@@ -123,8 +123,8 @@ class SignalingClient:
         self._owed: list[tuple[Join, Finished]] = []
         """Results that the server was not told, with what gives the seat back to tell it from."""
         self._paying = asyncio.Lock()
-        self.on_relayed: Callable[[Relayed | RelayRefused], None] = lambda message: None
-        """Told of what the server passes on from a peer of the current match, or that it does not."""
+        self.on_path_message: Callable[[PathMessage], None] = lambda message: None
+        """Told of what the server passes on from a peer of the current match, or does not, and of ICE servers."""
         self.token: str | None = None
         """By which the server knows this participant again. May be set before the first :meth:`join`."""
 
@@ -211,7 +211,9 @@ class SignalingClient:
             raise signaling_error("bad-server", self.url)
         return self._admitted.pop()
 
-    async def signal(self, peer: str, description: Description, *, attempt: int = 0, incarnation: int = 0) -> None:
+    async def signal(
+        self, peer: str, description: Description, *, path: str = "direct", attempt: int = 0, incarnation: int = 0
+    ) -> None:
         """Send a description to a peer of the current match. For the numbers, see :class:`Signal`.
 
         Raises:
@@ -219,7 +221,12 @@ class SignalingClient:
         """
         await self._request(
             Signal(
-                match_id=self._match_id, peer=peer, description=description, attempt=attempt, incarnation=incarnation
+                match_id=self._match_id,
+                peer=peer,
+                description=description,
+                path="turn" if path == "turn" else "direct",
+                attempt=attempt,
+                incarnation=incarnation,
             )
         )
 
@@ -339,9 +346,9 @@ class SignalingClient:
         except SignalingError as error:
             message = Refused(code=error.code, message=str(error)[:1000])
         match message:
-            case Relayed() | RelayRefused():
+            case Relayed() | RelayRefused() | IceServers():
                 if isinstance(message, RelayRefused) or message.match_id == self._match_id:
-                    self.on_relayed(message)
+                    self.on_path_message(message)
                 return
             case Welcome():
                 self._welcomes = [message]

@@ -19,7 +19,7 @@ import random
 import struct
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from p2pclient.common.path_messages import MAX_RELAYED_BYTES
@@ -31,9 +31,11 @@ from p2pclient.transport.impairment import Impairment
 VERSION = 1
 
 HELLO, INPUT, PART, LAST_PART, ACK, BYE = range(6)
-"""Kinds of frames. A hello's number is the sender's own; ``inputs`` is its version."""
+"""Kinds of frames. A hello's number is the sender's own, ``inputs`` is its version, and the number of the sender's
+program follows."""
 
 HEAD = struct.Struct("!BIIII")
+_HELLO_BODY = struct.Struct("!Q")
 MAX_PART_BYTES = MAX_RELAYED_BYTES - HEAD.size
 MAX_PARTS = MAX_CONTROL_BYTES // MAX_PART_BYTES
 """Of one message, beside the last."""
@@ -74,16 +76,36 @@ class RelayCarrier(Protocol):
         """Return what stands for our address and for the peer's: the server's, and the peer's name there."""
 
 
+@dataclass(frozen=True, slots=True)
+class RelayHead:
+    """Whom a frame is for."""
+
+    is_hello: bool
+    to: int
+    sender: int
+    """Of a hello."""
+
+
+def read_head(frame: bytes) -> RelayHead | None:
+    """Return whom a frame is for; None if it is none."""
+    if len(frame) < HEAD.size:
+        return None
+    kind, to, number, _, _ = HEAD.unpack_from(frame)
+    return RelayHead(kind == HELLO, to, number)
+
+
 class RelayTransport(CommonTransport):
     """One end. Make it in a running loop, and hand it what comes from the peer by :meth:`receive`.
 
-    Both ends say hello until they know each other's numbers; then ``Opened`` comes as an event.
+    Both ends say hello until they know each other's numbers; then ``Opened`` comes as an event. Each tells the other
+    its ``incarnation``, which is :attr:`peer_incarnation` there.
     """
 
     def __init__(
         self,
         carrier: RelayCarrier,
         *,
+        incarnation: int = 0,
         impairment: Impairment | None = None,
         draw: Callable[[], int] = lambda: random.getrandbits(32),
         open_within: float = OPEN_WITHIN_S,
@@ -96,6 +118,9 @@ class RelayTransport(CommonTransport):
             impairment=impairment,
         )
         self._carrier = carrier
+        self._incarnation = incarnation
+        self.peer_incarnation = 0
+        """Number of the peer's program; 0 while unknown."""
         self._own = draw() & 0xFFFFFFFF or 1
         self._theirs = 0
         self._made_at = self._heard_at = loop.time()
@@ -116,6 +141,21 @@ class RelayTransport(CommonTransport):
         self._timer: asyncio.TimerHandle | None = None
         self._say_hello()
         self._tick()
+
+    @property
+    def own(self) -> int:
+        """The number by which the peer addresses this transport."""
+        return self._own
+
+    @property
+    def theirs(self) -> int:
+        """The peer's number; 0 while unknown."""
+        return self._theirs
+
+    @property
+    def is_calling(self) -> bool:
+        """Does it still look for its other end."""
+        return not self._is_open and self._end is None
 
     @property
     def number(self) -> int:
@@ -166,7 +206,7 @@ class RelayTransport(CommonTransport):
 
     def _say_hello(self) -> None:
         self._helloed_at = self._loop.time()
-        self._send(HELLO, self._own)
+        self._send(HELLO, self._own, _HELLO_BODY.pack(self._incarnation))
 
     def _may_carry_input(self) -> bool:
         return self._inputs_sent - self._inputs_acked < MAX_INPUTS_UNDER_WAY
@@ -185,7 +225,7 @@ class RelayTransport(CommonTransport):
             return
         kind, to, number, inputs, control = HEAD.unpack_from(frame)
         if kind == HELLO:
-            self._receive_hello(to, number, inputs)
+            self._receive_hello(to, number, inputs, frame[HEAD.size :])
         elif to != self._own or not self._theirs:
             self._dropped["foreign-channel"] += 1
         else:
@@ -193,24 +233,20 @@ class RelayTransport(CommonTransport):
             self._take_acknowledgement(inputs, control)
             self._receive_frame(kind, number, frame[HEAD.size :])
 
-    def _receive_hello(self, to: int, number: int, version: int) -> None:
-        if version != VERSION or not number or (self._is_open and number != self._theirs):
+    def _receive_hello(self, to: int, number: int, version: int, body: bytes) -> None:
+        is_readable = version == VERSION and number and len(body) == _HELLO_BODY.size
+        if not is_readable or (self._is_open and number != self._theirs):
             # Another transport of the peer's, or another program: whoever owns this one makes a new one for it. Before
             # it is open, the first may have been late, and the newest counts.
             self._dropped["foreign-channel"] += 1
             return
         self._heard_at = self._loop.time()
         is_new, self._theirs = number != self._theirs, number
+        (self.peer_incarnation,) = _HELLO_BODY.unpack(body)
         if is_new or (to != self._own and self._loop.time() - self._helloed_at > TICK_S / 2):
             self._say_hello()
         if to == self._own:
             self._open()
-
-    def is_meant(self, frame: bytes) -> bool:
-        """Is a frame for this transport, or is it the hello of a transport that the peer has made anew."""
-        if len(frame) < HEAD.size or frame[0] != HELLO or not self._is_open:
-            return True
-        return bool(HEAD.unpack_from(frame)[2] == self._theirs)
 
     def _take_acknowledgement(self, inputs: int, control: int) -> None:
         acked = _unrolled(inputs, self._inputs_sent)
