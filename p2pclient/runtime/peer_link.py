@@ -393,7 +393,7 @@ class PeerLink:
         if path is None:
             return
         stats = path.transport.stats()
-        why = path.why if was is None or not path.was_used else "older"
+        why = "first" if is_first else "older" if path.was_used else path.why
         path.was_used = True
         used = PathUsed(path.number, stats.connection, stats.local_address, stats.remote_address, why, now)
         self.history.append(used)

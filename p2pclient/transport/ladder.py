@@ -205,7 +205,7 @@ class Ladder:
             return False
         best = self.best_good(now=now)
         if best is not None:
-            return best < rung and self._is_probe_due(rung, state, now)
+            return best < rung and not self.is_good(rung, now=now) and self._is_probe_due(rung, state, now)
         if now < state.failed_at + min(state.pause, LONGEST_PAUSE) * state.chance:
             return False
         # Where a hello is enough, neither side has to begin.
