@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from p2pclient.common.errors import SignalingError, TransportError
 from p2pclient.common.lobby_messages import Admitted, Description, Matched, Peer, Signal
+from p2pclient.runtime.addresses import AddressWatch
 from p2pclient.runtime.peer_link import PeerLink, Way
 from p2pclient.runtime.signaling_client import SignalingClient
 from p2pclient.runtime.signaling_link import signaling_error
@@ -85,6 +86,7 @@ class Connector:
         """Of this program, as the peers know it."""
         self.transports: dict[int, RtcTransport] = {}
         """The first ones, by peer id, which is the peer's lowest seat."""
+        self._addresses: AddressWatch | None = None
         self.links: dict[int, PeerLink] = {}
         self._links_by_client: dict[str, PeerLink] = {}
         if isinstance(matched, Matched):
@@ -165,6 +167,11 @@ class Connector:
             self._saying.add(saying)
             saying.add_done_callback(self._saying.discard)
 
+    def _addresses_are(self, addresses: Collection[str]) -> None:
+        self._signaling.addresses_are(addresses)
+        for link in self.links.values():
+            link.addresses_are(addresses)
+
     async def connect(self) -> dict[int, PeerLink]:
         """Connect to all partners at once. The links are this object's to close.
 
@@ -173,6 +180,7 @@ class Connector:
             TransportError: a connection cannot be made; says what to check.
             SignalingError: the server refused to relay.
         """
+        self._addresses = AddressWatch(self._addresses_are) if self._matched.peers else None
         tasks = [asyncio.create_task(self._connect_one(peer)) for peer in self._matched.peers]
         gone = asyncio.create_task(self._gone.wait())
         open_tasks: set[asyncio.Task[Any]] = set(tasks)
@@ -225,6 +233,8 @@ class Connector:
             self._giving_up.cancel()
         for saying in self._saying:
             saying.cancel()
+        if self._addresses is not None:
+            await self._addresses.close()
         every: list[PeerTransport] = [*self.transports.values(), *self.links.values()]
         await asyncio.gather(*(each.close() for each in every))
 

@@ -141,6 +141,10 @@ class LinkPolicy:
         self._next_try = NEVER
         self._pause = FIRST_PAUSE
 
+    def drop(self) -> None:
+        """The attempt under way is not needed any more."""
+        self.attempt = None
+
     def failed(self, *, now: float) -> None:
         """The attempt under way came to nothing."""
         self.attempt = None

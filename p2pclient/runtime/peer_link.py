@@ -14,7 +14,7 @@ import asyncio
 import logging
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -37,6 +37,8 @@ log = logging.getLogger("tandem.links")
 
 TICK = 0.1
 """Seconds between two looks at the clock."""
+_NEEDS = ("silence", "address")
+"""Why an attempt is begun that is not needed once something is heard."""
 MOST_PAST = 8
 """Programs of the peer's that are remembered, to know what they said from what the newest one says."""
 
@@ -160,8 +162,9 @@ class PeerLink:
         if making is not None and making.said is not None and not making.is_answered:
             self._do(self._say(making, making.said))
 
-    def addresses_are(self, addresses: set[str]) -> None:
+    def addresses_are(self, addresses: Collection[str]) -> None:
         """This computer has these addresses now. A path from another one hardly works any more."""
+        self._policy.hurry()
         for key, path in self._paths.items():
             stats = path.transport.stats()
             local = stats.local_address.rpartition(":")[0].strip("[]").partition("%")[0]
@@ -380,6 +383,11 @@ class PeerLink:
             if received:
                 self._policy.heard(key, now=now)
                 taken += received
+        making = self._making
+        if taken and making is not None and making.is_ours and not making.is_answered and making.why in _NEEDS:
+            # The old path is back before the other side has said a word to this one.
+            self._drop_making()
+            self._policy.drop()
         return taken
 
     def take_events(self) -> list[TransportEvent]:
