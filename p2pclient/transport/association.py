@@ -12,8 +12,8 @@ and 10 % loss suffice) the list of what is unacknowledged grows for ever, and wi
 no longer fits a datagram and nothing is acknowledged any more. Here one message moves the peer past all holes that
 are given up.
 
-Coming back. What was lost is sent again once per RTO, 1 s at the least, so that after an outage control would wait for up
-to a second; and where a lost datagram was given up meanwhile, aiortc takes the whole outage for a round trip, by which
+Coming back. What was lost is sent again once per RTO, 1 s at the least, so that after an outage control would wait for
+up to a second; and where a lost datagram was given up meanwhile, aiortc takes the whole outage for a round trip, by which
 the RTO grows to as long as the outage was (after 20 s: 22 s). Here the first packet after a silence has everything sent
 again at once, and the RTO is bounded.
 
