@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -97,7 +98,7 @@ class World:
     def silence(self, since: float) -> float:
         """Return the longest time for which a side heard nothing, from then on."""
         times = [[since, *(at for at in side.heard if at > since), self.now] for side in self.sides]
-        return max(b - a for each in times for a, b in zip(each, each[1:], strict=False))
+        return max(b - a for each in times for a, b in pairwise(each))
 
 
 def begun(world: World, rung: Rung) -> list[float]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from p2pclient.common.errors import SignalingError, TransportError
 from p2pclient.common.lobby_messages import REFUSALS, Admitted, Description, Matched, Peer, Signal
 from p2pclient.common.path_messages import IceServers, PathMessage, RelayRefused
+from p2pclient.runtime.addresses import AddressWatch
 from p2pclient.runtime.ice_servers import IceBook
 from p2pclient.runtime.peer_link import PeerLink, Way
 from p2pclient.runtime.relay_carrier import ServerCarrier
@@ -100,6 +101,7 @@ class Connector:
         """Of this program, as the peers know it."""
         self.transports: dict[int, RtcTransport] = {}
         """The first ones, by peer id, which is the peer's lowest seat."""
+        self._addresses: AddressWatch | None = None
         self.links: dict[int, PeerLink] = {}
         self._links_by_client: dict[str, PeerLink] = {}
         self._ice = IceBook(matched.match_id, signaling.tell)
@@ -214,6 +216,11 @@ class Connector:
             self._saying.add(saying)
             saying.add_done_callback(self._saying.discard)
 
+    def _addresses_are(self, addresses: Collection[str]) -> None:
+        self._signaling.addresses_are(addresses)
+        for link in self.links.values():
+            link.addresses_are(addresses)
+
     async def connect(self) -> dict[int, PeerLink]:
         """Connect to all partners at once. The links are this object's to close.
 
@@ -224,6 +231,7 @@ class Connector:
         """
         if self._cannot:
             raise TransportError(self._cannot)
+        self._addresses = AddressWatch(self._addresses_are) if self._matched.peers else None
         tasks = [asyncio.create_task(self._connect_one(peer)) for peer in self._matched.peers]
         gone = asyncio.create_task(self._gone.wait())
         open_tasks: set[asyncio.Task[Any]] = set(tasks)
@@ -278,6 +286,8 @@ class Connector:
             each.cancel()
         self._ice.close()
         await asyncio.gather(*self._firsts, return_exceptions=True)
+        if self._addresses is not None:
+            await self._addresses.close()
         every: list[PeerTransport] = [*self.transports.values(), *self.links.values()]
         await asyncio.gather(*(each.close() for each in every))
 

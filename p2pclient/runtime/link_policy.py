@@ -133,9 +133,14 @@ class LinkPolicy:
         self.attempts.pop(rung, None)
         self.ladder.failed(rung, now=now)
 
+    def drop(self, rung: Rung) -> None:
+        """The attempt under way on a rung is not needed any more."""
+        self.attempts.pop(rung, None)
+        self.ladder.dropped(rung)
+
     def forget_numbers(self) -> None:
         """The peer's program is another one: its offers are counted from the beginning."""
-        self._offered.clear()
+        self._offered = {rung: (0, taken_at) for rung, (_, taken_at) in self._offered.items()}
 
     def takes_offer(self, number: int, *, now: float, rung: Rung = Rung.DIRECT) -> bool:
         """Is an offer of the peer's to be answered. If so, an attempt of ours on that rung is given up for it."""

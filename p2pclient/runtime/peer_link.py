@@ -14,7 +14,7 @@ import asyncio
 import logging
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
@@ -40,6 +40,8 @@ log = logging.getLogger("tandem.links")
 
 TICK = 0.1
 """Seconds between two looks at the clock."""
+_NEEDS = ("silence", "address")
+"""Why an attempt is begun that is not needed once something is heard."""
 MOST_PAST = 8
 """Programs of the peer's that are remembered, to know what they said from what the newest one says."""
 
@@ -198,8 +200,9 @@ class PeerLink:
             if making.said is not None and not making.is_answered:
                 self._do(making, self._say(making, making.said))
 
-    def addresses_are(self, addresses: set[str]) -> None:
+    def addresses_are(self, addresses: Collection[str]) -> None:
         """This computer has these addresses now. A path from another one hardly works any more."""
+        self._policy.hurry()
         for key, path in self._paths.items():
             stats = path.transport.stats()
             local = stats.local_address.rpartition(":")[0].strip("[]").partition("%")[0]
@@ -386,7 +389,7 @@ class PeerLink:
         if path is self._used:
             return
         now = self._loop.time()
-        is_first, was = not self.history, self._used
+        is_first = not self.history
         self._used = path
         if self.history and self.history[-1].until is None:
             self.history[-1].until = now
@@ -449,7 +452,18 @@ class PeerLink:
             if received:
                 self._policy.heard(key, now=now)
                 taken += received
+        if taken and self._makings:
+            self._drop_needless(now)
         return taken
+
+    def _drop_needless(self, now: float) -> None:
+        """End attempts that silence was the reason for, if a path is back before the peer has said a word to them."""
+        best = self._policy.ladder.best_good(now=now)
+        for rung, making in list(self._makings.items()):
+            is_unheard = making.is_ours and not making.is_answered and making.why in _NEEDS
+            if is_unheard and best is not None and rung <= best:
+                self._drop_making(rung)
+                self._policy.drop(rung)
 
     def take_events(self) -> list[TransportEvent]:
         """Return and clear what happened, oldest first. ``Opened`` comes with the first path."""

@@ -12,9 +12,11 @@ Codes of :class:`SignalingError` beyond the server's refusals: ``unreachable``, 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ipaddress
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from enum import Enum
 from typing import Any
 from urllib.parse import urlsplit
@@ -112,6 +114,7 @@ class SignalingClient:
         """Connections that do not answer any more; closed when there is another one."""
         self._keeper: asyncio.Task[None] | None = None
         self._lost = asyncio.Event()
+        self._hurry = asyncio.Event()
         self._messages: list[ServerMessage] = []
         self._join: Join | None = None
         self._is_ready = False
@@ -253,6 +256,13 @@ class SignalingClient:
             self._stale.append(self._link)
             self._link = None
             self._link_lost()
+
+    def addresses_are(self, addresses: Collection[str]) -> None:
+        """This computer has other addresses than before: what hangs at one that is gone is made anew, and at once."""
+        self._hurry.set()
+        local = self._link.local_address if self._link is not None else ""
+        if local and local not in addresses and not ipaddress.ip_address(local).is_loopback:
+            self.renew()
 
     async def finished(self, result: MatchResult) -> None:
         """Say that the current match is over for us. Never fails: a server that is away is told when it is back."""
@@ -419,13 +429,19 @@ class SignalingClient:
         pause = FIRST_PAUSE_S
         while self._link is None:
             # Half of it at random: clients of a server that restarts do not all come at once.
-            await asyncio.sleep(pause * (0.5 + random.random() / 2))
+            await self._rest(pause * (0.5 + random.random() / 2))
             pause = min(LONGEST_PAUSE_S, pause * 1.5)
             try:
                 self._link = await self._open()
                 await self._come_back()
             except SignalingError as error:
                 await self._give_back(error)
+
+    async def _rest(self, seconds: float) -> None:
+        """Wait, or until there is a reason to try earlier."""
+        self._hurry.clear()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._hurry.wait(), seconds)
 
     async def _come_back(self) -> None:
         """Be known again by the server, over a new connection."""

@@ -115,6 +115,12 @@ class SignalingLink:
         except Exception as error:  # noqa: BLE001 - whatever the library makes of it, the connection has ended
             _log.debug("relaying failed: %r", error)
 
+    @property
+    def local_address(self) -> str:
+        """Our end of it; empty if that is not known."""
+        name = self._sio.eio.ws.get_extra_info("sockname") if self.is_open and self._sio.eio.ws is not None else None
+        return str(name[0]).partition("%")[0] if name else ""
+
     def silence(self) -> None:
         """Take nothing from it any more; what is asked for fails at once. It is still to be closed."""
         self._is_closed = True

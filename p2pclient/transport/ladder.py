@@ -69,9 +69,12 @@ class _State:
     trying_until: float | None = None
     """When the attempt under way is given up; None if there is none."""
     failed_at: float = NEVER
+    rest: float = 0.0
+    """Seconds to wait since then, if that is the usual pause."""
     chance: float = 1.0
-    """Share of the pause after the last failure, drawn then: both sides and all pairs are not to be in step."""
+    """Share of it, drawn at the failure: both sides and all pairs are not to be in step."""
     pause: float = FIRST_PAUSE
+    """After the next failure."""
     limit: float = FIRST_LIMIT
     heard_at: float = NEVER
     good_since: float | None = None
@@ -167,8 +170,12 @@ class Ladder:
         state.limit = min(LONGEST_LIMIT, state.limit * GROWTH)
         self._fail(rung, state, now)
 
+    def dropped(self, rung: Rung) -> None:
+        """The attempt under way is not needed any more."""
+        self._states[rung].trying_until = None
+
     def _fail(self, rung: Rung, state: _State, now: float) -> None:
-        state.failed_at, state.chance = now, 0.5 + self._draw() / 2
+        state.failed_at, state.rest, state.chance = now, state.pause, 0.5 + self._draw() / 2
         best = self.best_good(now=now)
         works = best is not None and best < rung
         growth = PROBE_GROWTH if works else GROWTH
@@ -206,7 +213,7 @@ class Ladder:
         best = self.best_good(now=now)
         if best is not None:
             return best < rung and not self.is_good(rung, now=now) and self._is_probe_due(rung, state, now)
-        if now < state.failed_at + min(state.pause, LONGEST_PAUSE) * state.chance:
+        if now < state.failed_at + min(state.rest, LONGEST_PAUSE) * state.chance:
             return False
         # Where a hello is enough, neither side has to begin.
         late = 0.0 if self._leads or rung is Rung.RELAY else YIELD
@@ -220,7 +227,7 @@ class Ladder:
 
     def _is_probe_due(self, rung: Rung, state: _State, now: float) -> bool:
         since = self._used_since[1] if self._used_since is not None else now
-        is_after_pause = now >= state.failed_at + max(FIRST_PROBE, state.pause) * state.chance
+        is_after_pause = now >= state.failed_at + max(FIRST_PROBE, state.rest) * state.chance
         # Several probes at once would tell no more than the highest, which is tried first, and disturb more.
         is_alone = all(each.trying_until is None for higher, each in self._states.items() if higher > rung)
         return self._leads and is_alone and is_after_pause and now - since >= FIRST_PROBE
