@@ -11,7 +11,8 @@ from typing import Any
 
 from p2pclient.common.description import Description
 from p2pclient.common.errors import RemoteProtocolError, SignalingError, TransportError
-from p2pclient.runtime.peer_link import PeerLink, Way
+from p2pclient.runtime.link_paths import Way
+from p2pclient.runtime.peer_link import PeerLink
 from p2pclient.transport import memory
 from p2pclient.transport.base import Closed, Failed, TransportStats
 from p2pclient.transport.delayed import LoopRelease

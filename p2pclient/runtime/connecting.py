@@ -13,7 +13,8 @@ from p2pclient.common.lobby_messages import REFUSALS, Admitted, Description, Mat
 from p2pclient.common.path_messages import IceServers, PathMessage, RelayRefused
 from p2pclient.runtime.addresses import AddressWatch
 from p2pclient.runtime.ice_servers import IceBook
-from p2pclient.runtime.peer_link import PeerLink, Way
+from p2pclient.runtime.link_paths import Way
+from p2pclient.runtime.peer_link import PeerLink
 from p2pclient.runtime.relay_carrier import ServerCarrier
 from p2pclient.runtime.signaling_client import SignalingClient
 from p2pclient.runtime.signaling_link import signaling_error
@@ -337,20 +338,30 @@ class Connector:
             first = asyncio.create_task(self._make_first(peer, link))
             self._firsts.add(first)
         link.connect()
-        waiting = asyncio.create_task(opened.wait())
+        waiting = [asyncio.create_task(each.wait()) for each in (opened, self._server_lost)]
         try:
-            await asyncio.wait({waiting, *([first] if first else [])}, return_when=asyncio.FIRST_COMPLETED)
-            if first is not None and first.done() and not link.is_open and len(link.rungs) == 1:
-                first.result()
+            if first is not None:
+                await asyncio.wait({first, *waiting}, return_when=asyncio.FIRST_COMPLETED)
+                self._raise_if_hopeless(link, first)
             if not link.is_open:
                 # What is tried by now, or comes next, has as long as the first one had.
-                await asyncio.wait({waiting}, timeout=OPEN_TIMEOUT)
+                await asyncio.wait(waiting, timeout=OPEN_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
+            if not link.is_open and self._server_lost.is_set():
+                raise signaling_error("connection-lost", self._signaling.url)
             if not link.is_open:
                 raise TransportError(_NO_PATH)
             link.take_events()
         finally:
             link.wakeup = None
-            waiting.cancel()
+            for each in waiting:
+                each.cancel()
+
+    @staticmethod
+    def _raise_if_hopeless(link: PeerLink, first: asyncio.Task[None]) -> None:
+        """Raise what the first attempt failed by, if there is no other kind of path, or none can be made."""
+        error = first.exception() if first.done() and not link.is_open else None
+        if error is not None and (len(link.rungs) == 1 or not isinstance(error, TransportError)):
+            raise error
 
     async def _make_first(self, peer: Peer, link: PeerLink | None = None) -> None:
         """Connect directly. With a link, that has the transport then, or knows that there is none."""

@@ -14,13 +14,14 @@ import asyncio
 import logging
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable, Collection, Coroutine
+from dataclasses import replace
+from typing import Any
 
 from p2pclient.common.description import Description
 from p2pclient.common.errors import LocalMisuseError, RemoteProtocolError, SignalingError, TransportError
 from p2pclient.runtime.link_history import PathUsed, Why, sum_stats
+from p2pclient.runtime.link_paths import Making, NegotiatedTransport, Path, Way
 from p2pclient.runtime.link_policy import Key, LinkPolicy
 from p2pclient.runtime.relay_door import RelayDoor
 from p2pclient.transport.base import (
@@ -46,62 +47,6 @@ MOST_PAST = 8
 """Programs of the peer's that are remembered, to know what they said from what the newest one says."""
 
 
-@runtime_checkable
-class NegotiatedTransport(PeerTransport, Protocol):
-    """A transport that is made by two descriptions, see :class:`~p2pclient.transport.rtc.RtcTransport`."""
-
-    async def make_offer(self) -> dict[str, str]:
-        """Return our offer."""
-
-    async def accept_offer(self, description: Mapping[str, Any]) -> dict[str, str]:
-        """Take the other side's offer; return our answer."""
-
-    async def accept_answer(self, description: Mapping[str, Any]) -> None:
-        """Take the other side's answer."""
-
-
-@dataclass(slots=True)
-class _Path:
-    transport: PeerTransport
-    number: int
-    why: str
-    was_used: bool = False
-    is_doubted: bool = False
-    """Our end of it is no address of this computer any more."""
-
-
-@dataclass(slots=True)
-class _Making:
-    """An attempt under way."""
-
-    rung: Rung
-    number: int
-    transport: PeerTransport
-    is_ours: bool
-    why: str
-    incarnation: int
-    """Of the peer, as far as it is known."""
-    said: Description | None = None
-    is_answered: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Way:
-    """How a link makes connections.
-
-    Args:
-        make: a new transport on a rung; the second argument says whether it makes the offer.
-        say: brings a description to the peer, with the rung and number of the attempt. Raises SignalingError.
-        make_relayed: a new transport by way of the server.
-        rungs: the kinds of path that may be used.
-    """
-
-    make: Callable[[Rung, bool], NegotiatedTransport]
-    say: Callable[[Description, Rung, int], Awaitable[None]]
-    make_relayed: Callable[[], RelayTransport] | None = None
-    rungs: tuple[Rung, ...] = (Rung.DIRECT,)
-
-
 class PeerLink:
     """All connections to one peer, as one. Made in a running loop.
 
@@ -120,11 +65,11 @@ class PeerLink:
         self._way = way
         rungs = (Rung.DIRECT,) if way is None else way.rungs
         self._policy = LinkPolicy(leads=leads, draw=draw, now=self._loop.time(), rungs=rungs)
-        self._paths: dict[Key, _Path] = {}
-        self._used: _Path | None = None
-        self._trials: list[_Path] = []
+        self._paths: dict[Key, Path] = {}
+        self._used: Path | None = None
+        self._trials: list[Path] = []
         """Paths to send datagrams over as well."""
-        self._makings: dict[Rung, _Making] = {}
+        self._makings: dict[Rung, Making] = {}
         self._relayed = RelayDoor()
         self._why: str = "silence"
         self._events: list[TransportEvent] = []
@@ -160,7 +105,7 @@ class PeerLink:
         """
         if self._is_closed:
             raise LocalMisuseError("the link is closed")
-        self._add(self._policy.key(number, is_ours=self._policy.leads, rung=rung), _Path(transport, number, why))
+        self._add(self._policy.key(number, is_ours=self._policy.leads, rung=rung), Path(transport, number, why))
 
     @property
     def rungs(self) -> tuple[Rung, ...]:
@@ -230,7 +175,7 @@ class PeerLink:
             self.attempts += 1
             is_same = incarnation == self.incarnation or not self.incarnation
             transport, why = self._way.make(rung, False), "peer" if is_same else "returned"
-            making = _Making(rung, number, transport, False, why, incarnation)
+            making = Making(rung, number, transport, False, why, incarnation)
             self._watch(making)
             self._do(making, self._accept_offer(making, transport, description))
         elif making is not None and making.is_ours and not making.is_answered and making.said is not None:
@@ -252,7 +197,7 @@ class PeerLink:
         self.attempts += 1
         if rung is not Rung.RELAY:
             transport = way.make(rung, True)
-            making = _Making(rung, number, transport, True, why, self.incarnation)
+            making = Making(rung, number, transport, True, why, self.incarnation)
             self._watch(making)
             self._do(making, self._offer(making, transport))
         elif way.make_relayed is not None:
@@ -262,31 +207,31 @@ class PeerLink:
         self._drop_making(Rung.RELAY)
         transport = make()
         self._relayed.add(transport)
-        self._watch(_Making(Rung.RELAY, 0, transport, is_ours, why, self.incarnation))
+        self._watch(Making(Rung.RELAY, 0, transport, is_ours, why, self.incarnation))
         return transport
 
-    def _watch(self, making: _Making) -> None:
+    def _watch(self, making: Making) -> None:
         self._makings[making.rung] = making
         making.transport.wakeup = lambda: self._look_at(making)
 
-    async def _offer(self, making: _Making, transport: NegotiatedTransport) -> None:
+    async def _offer(self, making: Making, transport: NegotiatedTransport) -> None:
         made = await transport.make_offer()
         await self._say(making, Description(type="offer", sdp=made["sdp"]))
 
-    async def _accept_offer(self, making: _Making, transport: NegotiatedTransport, offer: Description) -> None:
+    async def _accept_offer(self, making: Making, transport: NegotiatedTransport, offer: Description) -> None:
         made = await transport.accept_offer({"type": offer.type, "sdp": offer.sdp})
         await self._say(making, Description(type="answer", sdp=made["sdp"]))
 
-    async def _accept_answer(self, making: _Making, answer: Description) -> None:
+    async def _accept_answer(self, making: Making, answer: Description) -> None:
         assert isinstance(making.transport, NegotiatedTransport)
         await making.transport.accept_answer({"type": answer.type, "sdp": answer.sdp})
 
-    async def _say(self, making: _Making, description: Description) -> None:
+    async def _say(self, making: Making, description: Description) -> None:
         assert self._way is not None
         making.said = description
         await self._way.say(description, making.rung, making.number)
 
-    def _do(self, making: _Making, step: Coroutine[Any, Any, None]) -> None:
+    def _do(self, making: Making, step: Coroutine[Any, Any, None]) -> None:
         """Carry out a step of an attempt under way; if it fails, so does the attempt."""
 
         async def carry_out() -> None:
@@ -307,7 +252,7 @@ class PeerLink:
         if not task.cancelled() and task.exception() is not None:
             self._loop.call_exception_handler({"message": "bug in a link", "exception": task.exception()})
 
-    def _fail(self, making: _Making, reason: str) -> None:
+    def _fail(self, making: Making, reason: str) -> None:
         if making is self._makings.get(making.rung):
             log.info("attempt %d (%s) failed: %s", making.number, making.rung.word, reason)
             self._drop_making(making.rung)
@@ -326,7 +271,7 @@ class PeerLink:
 
     # -- what the transports report -----------------------------------------------------------------------------------
 
-    def _look_at(self, making: _Making) -> None:
+    def _look_at(self, making: Making) -> None:
         """Look at a transport that is being made."""
         if making is not self._makings.get(making.rung):
             return
@@ -338,12 +283,12 @@ class PeerLink:
                     making.incarnation = making.transport.peer_incarnation
                 self._change_incarnation(making)
                 key = self._policy.key(making.number, is_ours=making.is_ours, rung=making.rung)
-                self._add(key, _Path(making.transport, making.number, making.why))
+                self._add(key, Path(making.transport, making.number, making.why))
                 self._wake()
                 return
             self._fail(making, event.reason if isinstance(event, Failed) else "the other side ended it")
 
-    def _change_incarnation(self, making: _Making) -> None:
+    def _change_incarnation(self, making: Making) -> None:
         if making.incarnation == self.incarnation:
             return
         is_known, old = bool(self.incarnation), self.incarnation
@@ -355,7 +300,7 @@ class PeerLink:
             making.why = "returned"
             self._events.append(Returned(making.incarnation))
 
-    def _add(self, key: Key, path: _Path) -> None:
+    def _add(self, key: Key, path: Path) -> None:
         self._paths[key] = path
         path.transport.wakeup = lambda: self._path_woke(key)
         self._policy.opened(key, now=self._loop.time())
