@@ -13,9 +13,9 @@ no longer fits a datagram and nothing is acknowledged any more. Here one message
 are given up.
 
 Coming back. What was lost is sent again once per RTO, 1 s at the least, so that after an outage control would wait for
-up to a second; and where a lost datagram was given up meanwhile, aiortc takes the whole outage for a round trip, by which
-the RTO grows to as long as the outage was (after 20 s: 22 s). Here the first packet after a silence has everything sent
-again at once, and the RTO is bounded.
+up to a second; and where a lost datagram was given up meanwhile, aiortc takes the whole outage for a round trip, by
+which the RTO grows to as long as the outage was (after 20 s: 22 s). Here the first packet after a silence has
+everything sent again at once, and the RTO is bounded.
 
 Receiving. Packets come from an authenticated peer, whose program may be hostile. Any exception would end aiortc's
 receiving task without anyone being told, and some packets cost it seconds or memory without bound.
