@@ -20,7 +20,7 @@ GROUP = "they know it"
 
 EVENTS = (
     "join", "watch", "signal", "leave", "finished", "ready", "confirm", "decline", "report", "done", "screened", "echo",
-    "probe-signal", "probe-result", "relay", "ask-ice-servers",
+    "probe-signal", "probe-result", "ask-ice-servers", "relay",
 )  # fmt: skip
 ODD_EVENTS = ("", "welcome", "matched", "command", "disconnect", "connect", "*", "!oversized", "x" * 500, "__class__")
 NASTY: tuple[Any, ...] = (
