@@ -164,6 +164,13 @@ def test_old_doubled_and_too_many_offers_are_not_taken() -> None:
     assert made.takes_offer(6, now=4.5)
 
 
+def test_offers_of_a_kind_of_path_that_is_not_used_here_are_not_taken() -> None:
+    made = policy()
+    assert not made.takes_offer(1, now=1.0, rung=Rung.TURN)
+    assert not made.takes_call(now=1.0)
+    assert policy(rungs=(Rung.TURN, Rung.RELAY)).takes_offer(1, now=1.0, rung=Rung.TURN)
+
+
 def test_both_sides_order_paths_alike() -> None:
     leader, other = policy(leads=True), policy(leads=False)
     for number in range(3):
