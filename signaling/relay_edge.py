@@ -20,6 +20,9 @@ _log = logging.getLogger("tandem.signaling")
 
 REFUSALS_PER_SECOND = 1.0
 
+_HONEST = frozenset({"peer-away", "rate-limited"})
+"""Refusals of what a client may go on sending for a while: it passes."""
+
 
 class RelayOutlet:
     """The way out to one client: what waits, and who sends it.
@@ -79,19 +82,20 @@ class RelayEdge:
         self._links = links
         self._dropped = 0
 
-    def take(self, client: str, relay: Relay) -> None:
-        """A client wants something to be relayed. Never fails."""
+    def take(self, client: str, relay: Relay) -> bool:
+        """A client wants something to be relayed. Never fails; False for what no honest client goes on sending."""
         now = perf_counter()
         try:
             to = self._room.relay(client, relay, now=now)
         except SignalingError as error:
             if client in self._links:
                 self._links[client].relays.refuse(error.code, now=now)
-            return
+            return error.code in _HONEST
         sender = self._room.participant_of(client) or ""
         frame = _frame(Relayed(match_id=relay.match_id, peer=sender, data=relay.data))
         if to in self._links:
             self._links[to].relays.push(sender, relay.lane, frame)
+        return True
 
     def forget(self, side: RelaySide) -> None:
         """A connection has ended."""

@@ -51,6 +51,7 @@ from signaling.effects import Disconnect, Effect, Noted, Send
 from signaling.hiring import Hiring
 from signaling.identity import Entropy
 from signaling.keeping import Keeping, KeptRoom
+from signaling.matching.base import Round
 from signaling.orders import Orders
 from signaling.pairing import Pairing
 from signaling.probing import Probing
@@ -282,6 +283,11 @@ class Room:
         """What came of :class:`AskHook`: a message, or None; or why there is no answer."""
         effects = self._admission.hook_answered(request, message, error, now=now)
         return [*effects, *self._conduct.hook_answered(request, message, error, now=now), *self._settle(now)]
+
+    @_keeps
+    def matcher_answered(self, request: int, found: Round, *, now: float) -> list[Effect]:
+        """What came of :class:`AskMatcher`. Those who cannot be matched any more are left out."""
+        return [*self._pairing.answered(request, found, now=now), *self._settle(now)]
 
     @_keeps
     def ready(self, connection: str, ready: Ready, *, now: float) -> list[Effect]:

@@ -28,6 +28,7 @@ from signaling.console.desk import RoomDesk
 from signaling.decisions import DecisionLog
 from signaling.durable import read_room
 from signaling.identity import Entropy
+from signaling.pauses import short_pauses
 from signaling.room_state import Limits, Rules
 from signaling.screening_hooks import ScreeningHook
 from signaling.sockets import STUDY, Keepalive, SignalingServer
@@ -126,6 +127,7 @@ async def serve(
             bots = BotStarter(functools.partial(bot_command, urls[-1]))
             rules = replace(rules or Rules(), starts_bots=True)
         store = None if data is None else await _open_store(data, stack)
+        decisions = None if data is None else stack.enter_context(contextlib.closing(DecisionLog(data)))
         server = SignalingServer(
             settings,
             entropy=await _entropy(seed, store),
@@ -133,7 +135,7 @@ async def serve(
             limits=limits,
             keepalive=keepalive,
             server_version=server_version,
-            decisions=None if data is None else DecisionLog(data),
+            decisions=decisions,
             bots=bots,
             store=store,
             hooks=hooks,
@@ -215,7 +217,8 @@ def _codes(announcer: Announcer | None, port: int) -> tuple[str, ...]:
 
 def run(host: str, port: int, settings: MatchSettings, **options: Any) -> None:
     """Run :func:`serve` as a process of its own, until Ctrl-C or SIGTERM."""
-    asyncio.run(serve(host, port, settings, handle_signals=True, **options))
+    with short_pauses():
+        asyncio.run(serve(host, port, settings, handle_signals=True, **options))
 
 
 def _config(app: WebApp) -> uvicorn.Config:

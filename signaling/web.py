@@ -54,8 +54,8 @@ class Link:
         self._pinged_at: float | None = None
         self.on_rtt: Callable[[float], None] = lambda rtt_ms: None
         """Told of the round trip of each ping, in milliseconds."""
-        self.on_relay: Callable[[Relay], None] = lambda relay: None
-        """Told what is to be relayed, which the library does not see."""
+        self.on_relay: Callable[[Relay], bool] = lambda relay: False
+        """Told what is to be relayed, which the library does not see; False if that was no business of the client's."""
         self.relays = RelayOutlet(send)
 
     def close(self) -> None:
@@ -101,10 +101,11 @@ class Link:
     def _took_relay(self, message: Message) -> bool:
         if message["type"] != "websocket.receive" or not _is_relay(message):
             return False
-        relay = self._gate.admit_relay(message["text"], now=perf_counter())
+        now = perf_counter()
+        relay = self._gate.admit_relay(message["text"], now=now)
         if isinstance(relay, Relay):
-            self.on_relay(relay)
-        elif not relay:
+            relay = self.on_relay(relay) or self._gate.forgives(now=now)
+        if not relay:
             self.ended = True
             self.close()
         return True

@@ -68,7 +68,7 @@ class ShownMatch(VirtualMatch):
         super().__init__(**{"render": True, **plan})
         for side in self.sides:
             side.host = DrawingHost(side.host.seats)
-        self.presenter = MatchPresenter(self.window, self.sides[0].match, title="Toy", connection="direct")
+        self.presenter = MatchPresenter(self.window, self.sides[0].match, title="Toy", connections={1: "direct"})
 
     def _carry_out(self, own: int, out: Outbox) -> None:
         super()._carry_out(own, out)

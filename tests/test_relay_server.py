@@ -19,6 +19,7 @@ from p2pclient.common.lobby_messages import Leave, Matched
 from p2pclient.common.path_messages import MAX_RELAYED_BYTES, Relay
 from p2pclient.transport.base import CONTROL
 from p2pclient.transport.conformance import CHECKS, Listener, close_pair
+from signaling.effects import Effect, Noted
 from signaling.frames import FLOOD, RELAY_CAPACITY, RELAY_HEAD, FrameGate
 from signaling.relaying import (
     BYTES_AT_ONCE,
@@ -214,9 +215,20 @@ async def test_a_refusal_is_told_once_a_second_and_partners_hear_nothing() -> No
         assert 1 <= len(clients.refused) < 10
 
 
-async def test_nothing_relayed_waits_for_a_store_that_hangs() -> None:
-    async with relayed_clients() as clients, clients.server._sending:  # as while a slow disk is waited for
+async def test_nothing_relayed_waits_for_what_is_carried_out_slowly() -> None:
+    async with relayed_clients() as clients:
+        goes_on = asyncio.Event()
+
+        async def hang(effect: Effect) -> None:
+            await goes_on.wait()
+
+        delivery = clients.server._delivery
+        carry_out, delivery._carry_out = delivery._carry_out, hang
+        delivery.put([Noted("something that takes its time", {})])
         await proves_to_work(clients)
+        assert not delivery.is_idle
+        delivery._carry_out = carry_out
+        goes_on.set()
 
 
 async def test_what_the_study_forbids_is_refused_with_its_code() -> None:

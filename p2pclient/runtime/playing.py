@@ -147,9 +147,9 @@ async def play(table: Table) -> Played:
 
 
 def _make_runner(table: Table, match: Match, writer: RunWriter) -> MatchRunner:
-    kinds = sorted({transport.stats().connection for transport in table.transports.values()})
+    kinds = {peer: transport.stats().connection for peer, transport in table.transports.items()}
     keys = table.keys if table.human_seats else None
-    presenter = MatchPresenter(table.window, match, title=table.title, connection=", ".join(kinds), keys=keys)
+    presenter = MatchPresenter(table.window, match, title=table.title, connections=kinds, keys=keys)
     table.person.on_shown = match.shown
 
     def before_tick() -> None:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from p2pclient.common.presentation import Hud, Intent, Presentation, Screen, View
 from p2pclient.match.match import Match
-from p2pclient.match.plan import Desync, Ended, MatchEvent, MatchPlan, Phase, PhaseChanged, ViewReady
+from p2pclient.match.plan import ConnectionChanged, Desync, Ended, MatchEvent, MatchPlan, Phase, PhaseChanged, ViewReady
 
 _DEPTH_SECONDS = 1.0
 _LEFT_SECONDS = 12.0
@@ -146,17 +146,23 @@ class MatchPresenter:
 
     Args:
         title: what is played, for people.
-        connection: kind of path to the others.
+        connections: kind of path to each peer.
         keys: which keys the person at this window plays with, see ``KeyboardSource``; None if nobody does.
     """
 
     def __init__(
-        self, window: WindowLink, match: Match, *, title: str, connection: str, keys: str | None = "all"
+        self,
+        window: WindowLink,
+        match: Match,
+        *,
+        title: str,
+        connections: Mapping[int, str],
+        keys: str | None = "all",
     ) -> None:
         self._window = window
         self._match = match
         self._title = title
-        self._connection = connection
+        self._connections = dict(connections)
         self._keys = () if keys is None else key_help(match.plan.env["controls"], keys)
         self._needs_focus = keys == "all"
         self._view: View | None = None
@@ -182,6 +188,9 @@ class MatchPresenter:
         """Note an event; a new view is published at once."""
         if isinstance(event, ViewReady):
             self._take_view(event)
+            self.publish()
+        elif isinstance(event, ConnectionChanged):
+            self._connections[event.peer] = event.connection
             self.publish()
         elif isinstance(event, PhaseChanged | Ended | Desync):
             self.publish()
@@ -295,7 +304,7 @@ class MatchPresenter:
             episode=match.number,
             episodes=plan.episodes,
             ping_ms=None if rtt is None else round(rtt * 1000),
-            connection=self._connection,
+            connection=", ".join(sorted(set(self._connections.values()))),
             rollback_depth=max((depth for _, depth in self._depths), default=0),
             predicted_frames=ahead,
             stalled=match.stalled,

@@ -12,7 +12,7 @@ import logging
 import math
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -49,7 +49,7 @@ class IceServer:
     url: str
     """``stun:host[:port]``, ``turn:host[:port][?transport=udp|tcp]`` or ``turns:host[:port][?transport=tcp]``."""
     username: str | None = None
-    credential: str | None = None
+    credential: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if not self.url.startswith(_SCHEMES) or not self.url.partition(":")[2]:

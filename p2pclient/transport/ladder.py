@@ -28,6 +28,8 @@ FIRST_WORD = 5.0
 """The same before anything was heard: a peer begins to speak when it is connected to everybody."""
 YIELD = 0.6
 """Seconds by which the other side is later, where one of the two has to begin."""
+HEAD_START = 0.4
+"""Seconds by which the relay is later than a TURN server, which costs our own server nothing."""
 HEARD_WITHIN = 0.5
 """Seconds within which a rung was heard that is good to send over. A side that lives is heard every 0.2 s."""
 SETTLE = 2.0
@@ -215,8 +217,11 @@ class Ladder:
             return best < rung and not self.is_good(rung, now=now) and self._is_probe_due(rung, state, now)
         if now < state.failed_at + min(state.rest, LONGEST_PAUSE) * state.chance:
             return False
-        # Where a hello is enough, neither side has to begin.
-        late = 0.0 if self._leads or rung is Rung.RELAY else YIELD
+        if rung is Rung.RELAY:
+            # Neither side has to begin where a hello is enough. It is so quick that others get a head start.
+            late = HEAD_START if Rung.TURN in self._states else 0.0
+        else:
+            late = 0.0 if self._leads else YIELD
         if not self._has_worked:
             return now - self._began >= self._first_after(rung) + late
         patience = FIRST_TRY if self._has_heard else FIRST_WORD
