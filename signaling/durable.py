@@ -127,4 +127,5 @@ async def read_room(store: Store, study: str) -> KeptRoom:
         matches=await store.matches(study),
         starts=counters.get(STARTS, 0),
         is_held=counters.get(HELD, 0) > 0,
+        used_links=await store.used_links(),
     )
