@@ -114,7 +114,6 @@ def play(arguments: argparse.Namespace, wanted: Wanted, *, stays: bool = False) 
         from p2pclient.runtime.participant_settings import ParticipantSettings
         from p2pclient.transport.impairment import ImpairmentSpec
 
-        fault = json.loads(arguments.fault) if arguments.fault else None
         settings = ParticipantSettings(
             url=url,
             trust=trust,
@@ -135,7 +134,7 @@ def play(arguments: argparse.Namespace, wanted: Wanted, *, stays: bool = False) 
             share_keys=arguments.sibling,
             headless=arguments.headless,
             trace=arguments.trace,
-            fault=fault,
+            fault=json.loads(arguments.fault) if arguments.fault else None,
             host_options={**host_options(arguments), **process, **_load_faults(arguments)},
             allowed_envs=tuple(arguments.allow_env),
         )
