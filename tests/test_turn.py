@@ -16,6 +16,7 @@ from signaling_rig import callers, listening_server
 from transport_pairs import still_works
 from virtual_loop import VirtualLoop
 
+from p2pclient.cli.doctor_turn import check_turn
 from p2pclient.common.errors import SignalingError, TransportError
 from p2pclient.common.lobby_messages import Matched
 from p2pclient.common.path_messages import AskIceServers, IceServerOffer, IceServers
@@ -212,6 +213,9 @@ async def test_coturn_takes_the_credentials_and_carries(tmp_path: Path) -> None:
         with pytest.raises(TransportError):
             await wrong.make_offer()
         await wrong.close()
+        assert [each.level.value for each in await check_turn(rules)] == ["good", "good"]
+        (found,) = await check_turn(IceRules(turn=rules.turn[:1], turn_secret="another one"))
+        assert (found.level.value, found.text) == ("problem", f"{rules.turn[0]} gives no address")
     finally:
         coturn.kill()
         await coturn.wait()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,20 +47,25 @@ def add_path_flags(parser: argparse.ArgumentParser) -> None:
 
 def ice_rules_of(arguments: argparse.Namespace) -> IceRules:
     """Return what clients are told of STUN and TURN servers. Raises ConfigurationError for what cannot be used."""
+    return ice_rules(turn=arguments.turn, secret_file=arguments.turn_secret_file, stun=arguments.stun)
+
+
+def ice_rules(*, turn: Sequence[str], secret_file: Path | None, stun: Sequence[str] = ()) -> IceRules:
+    """Return the rules for these URLs. Raises ConfigurationError for what cannot be used."""
     from signaling.turn import IceRules
 
-    turn = tuple(check_ice_url("--turn", each) for each in arguments.turn)
-    stun = tuple(check_ice_url("--stun", each) for each in arguments.stun)
+    turn = tuple(check_ice_url("--turn", each) for each in turn)
+    stun = tuple(check_ice_url("--stun", each) for each in stun)
     for flag, urls, schemes in (("--turn", turn, ("turn:", "turns:")), ("--stun", stun, ("stun:",))):
         for url in urls:
             if not url.startswith(schemes):
                 raise ConfigurationError(flag, url, f"a URL that begins with {' or '.join(schemes)}")
     if len(turn) + len(stun) > MAX_ICE_SERVERS:
         raise ConfigurationError("--turn, --stun", len(turn) + len(stun), f"at most {MAX_ICE_SERVERS} of them")
-    if bool(turn) != (arguments.turn_secret_file is not None):
+    if bool(turn) != (secret_file is not None):
         given = "only --turn" if turn else "only --turn-secret-file"
         raise ConfigurationError("--turn, --turn-secret-file", given, "both or none")
-    return IceRules(stun=stun, turn=turn, turn_secret=_secret_in(arguments.turn_secret_file) if turn else "")
+    return IceRules(stun=stun, turn=turn, turn_secret="" if secret_file is None else _secret_in(secret_file))
 
 
 def _secret_in(file: Path) -> str:

@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from p2pclient.common.errors import SignalingError, TransportError
+from p2pclient.common.errors import ConfigurationError, SignalingError, TransportError
 from p2pclient.common.lobby_messages import REFUSALS, Admitted, Description, Matched, Peer, Signal
 from p2pclient.common.path_messages import IceServers, PathMessage, RelayRefused
 from p2pclient.runtime.addresses import AddressWatch
@@ -52,10 +52,10 @@ _NO_PATH = (
     "Check that both computers are in the same network and that no firewall blocks UDP between them."
 )
 
-_NOT_USABLE = {
-    "direct": "the server is started with --relay always.",
-    "turn": "the server names no TURN server (tandem serve --turn), or is started with --relay always.",
-    "relay": "the server is started with --relay never.",
+_USABLE_IF = {
+    "direct": "another kind, or none, as the server is started with --relay always",
+    "turn": "this kind only if the server names a TURN server (tandem serve --turn) and does not relay always",
+    "relay": "another kind, or none, as the server is started with --relay never",
 }
 
 
@@ -106,14 +106,14 @@ class Connector:
         self.links: dict[int, PeerLink] = {}
         self._links_by_client: dict[str, PeerLink] = {}
         self._ice = IceBook(matched.match_id, signaling.tell)
-        self._cannot = ""
-        """Why no connection can be made at all."""
+        self._unusable = ""
+        """The kind of path that is wanted and cannot be had."""
         self._firsts: set[asyncio.Task[None]] = set()
         """First attempts, some of which go on while another path is used already."""
         if isinstance(matched, Matched):
             self._ice.take(matched.ice)
             rungs = usable_rungs(matched.settings.relay, has_turn=self._ice.has_turn, path=path)
-            self._cannot = "" if rungs else f"There is no path of the kind {path!r}: {_NOT_USABLE[path or 'direct']}"
+            self._unusable = "" if rungs else path or ""
             for peer in matched.peers:
                 link = PeerLink(leads=peer.make_offer, way=self._way_to(peer, rungs) if rungs else None)
                 self.links[peer.seats[0]] = self._links_by_client[peer.client_id] = link
@@ -229,9 +229,10 @@ class Connector:
             PartnerLeft: one went away meanwhile.
             TransportError: a connection cannot be made; says what to check.
             SignalingError: the server refused to relay.
+            ConfigurationError: the only kind of path that is to be used cannot be had.
         """
-        if self._cannot:
-            raise TransportError(self._cannot)
+        if self._unusable:
+            raise ConfigurationError("--path", self._unusable, _USABLE_IF[self._unusable])
         self._addresses = AddressWatch(self._addresses_are) if self._matched.peers else None
         tasks = [asyncio.create_task(self._connect_one(peer)) for peer in self._matched.peers]
         gone = asyncio.create_task(self._gone.wait())
