@@ -125,6 +125,8 @@ class Participant:
     """Its computer was found fit: it is not measured again."""
     locked: bool = False
     """It was excluded or removed."""
+    barred: str = ""
+    """It was excluded from a match and may not come back; what it was told."""
     is_signed: bool = False
     """It came with a personal link: label and attributes are the link's."""
     link_id: str = ""
