@@ -181,6 +181,7 @@ class Room:
         effects = self._keeping.start_records(kept, self.settings, now)
         self._keeping.was_held = kept.is_held
         self._membership.restore(kept)
+        self._conduct.restore(kept)
         Restoring(self._state, self._attendance, self._keeping.epoch).restore(kept, now=now)
         return [*effects, *self._keeping.changes()]
 

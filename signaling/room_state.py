@@ -69,6 +69,8 @@ class Rules:
     screening: ScreeningRules = field(default_factory=ScreeningRules)
     ice: IceRules = field(default_factory=IceRules)
     """What helps clients to find paths to each other."""
+    title: str = ""
+    """How people call the study; empty for a server without one."""
     starts_bots: bool = False
     """Can the edge start bots."""
     join: JoinPolicy = field(default_factory=JoinPolicy)
@@ -126,6 +128,8 @@ class Participant:
     """Its computer was found fit: it is not measured again."""
     locked: bool = False
     """It was excluded or removed."""
+    barred: str = ""
+    """It was excluded from a match and may not come back; what it was told."""
     is_signed: bool = False
     """It came with a personal link: label and attributes are the link's."""
     link_id: str = ""

@@ -31,6 +31,7 @@ from p2pclient.common.lobby_messages import (
     encode_event,
     refusal,
 )
+from p2pclient.common.match_settings import DEFAULT_STUDY
 from p2pclient.common.path_messages import AskIceServers, Relay
 from p2pclient.common.probe_messages import ProbeResult, ProbeSignal
 from p2pclient.common.room_messages import Confirm, Decline, Done, Ready, Report
@@ -64,9 +65,6 @@ CONNECT_TIMEOUT_S = 10.0
 MAX_BACKLOG = 200
 """Packets queued for one client. Who reads nothing but keeps asking is disconnected."""
 
-
-STUDY = "study"
-"""Under which everything of a server is kept: there is one study in a data folder."""
 
 _EVENT = "2"
 """Socket.IO's packet of an event in the default namespace, without an acknowledgement."""
@@ -116,6 +114,7 @@ class SignalingServer:
         limits, rules = limits or Limits(), rules or Rules()
         self._matching = MatchingHook(rules.matcher) if isinstance(rules.matcher, Hook) else None
         rules = replace(rules, matcher_is_aside=self._matching is not None)
+        study = self._study = settings.study or DEFAULT_STUDY
         # Not from ``entropy``, which may have a fixed seed: who can guess a token is somebody else.
         secrets = random.SystemRandom()
         self.room = Room(
@@ -125,7 +124,7 @@ class SignalingServer:
             rules=rules,
             limits=limits,
             server_version=server_version,
-            study=None if store is None else STUDY,
+            study=None if store is None else study,
             epoch=time() - perf_counter(),
             link_secret=link_secret,
         )
@@ -133,7 +132,7 @@ class SignalingServer:
         self.on_change: Callable[[], None] = lambda: None
         """Called after decisions were carried out: what is shown of the room may have changed."""
         self._store = store
-        self._durable = None if store is None else DurableEffects(store, STUDY, on_trouble=self._note_trouble)
+        self._durable = None if store is None else DurableEffects(store, study, on_trouble=self._note_trouble)
         self._bots = bots
         self._hooks = hooks or {}
         self._asking: set[asyncio.Task[None]] = set()
@@ -164,7 +163,7 @@ class SignalingServer:
         """
         if self._store is None:
             return
-        kept = await read_room(self._store, STUDY)
+        kept = await read_room(self._store, self._study)
         effects = self.room.restore(kept, now=perf_counter())
         await self._store.write([each.record for each in effects if isinstance(each, Kept)])
 
