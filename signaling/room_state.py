@@ -12,7 +12,7 @@ from p2pclient.common.lobby_messages import MatchSettings, ServerMessage, Waitin
 from p2pclient.common.room_messages import Health
 from p2pclient.common.stages import Stage
 from signaling.effects import Decided, Effect, Send
-from signaling.identity import Entropy
+from signaling.identity import Entropy, JoinPolicy
 from signaling.lifecycle import MATCH_STEPS, PARTICIPANT_STEPS, PRESENCE_STEPS, MatchState, Presence, step
 from signaling.line_budget import LineBudget
 from signaling.matching.base import Matcher
@@ -38,6 +38,8 @@ class Limits:
     """Bounds on what one server takes on."""
 
     clients: int = 2000
+    per_address: int = 200
+    """Clients from one address at a time; see :mod:`signaling.per_address`."""
     matches: int = 500
     spectators: int = 8
     """Of one match at a time."""
@@ -67,8 +69,11 @@ class Rules:
     screening: ScreeningRules = field(default_factory=ScreeningRules)
     ice: IceRules = field(default_factory=IceRules)
     """What helps clients to find paths to each other."""
+    title: str = ""
+    """How people call the study; empty for a server without one."""
     starts_bots: bool = False
     """Can the edge start bots."""
+    join: JoinPolicy = field(default_factory=JoinPolicy)
 
 
 @dataclass(slots=True, eq=False)
@@ -123,6 +128,12 @@ class Participant:
     """Its computer was found fit: it is not measured again."""
     locked: bool = False
     """It was excluded or removed."""
+    barred: str = ""
+    """It was excluded from a match and may not come back; what it was told."""
+    is_signed: bool = False
+    """It came with a personal link: label and attributes are the link's."""
+    link_id: str = ""
+    """Of the link for one use that it has used."""
     kept_label: str = ""
     """How it was called, once it is gone and the name is free."""
     kept: store.Participant | None = field(default=None, repr=False)

@@ -31,6 +31,7 @@ from p2pclient.common.lobby_messages import (
     encode_event,
     refusal,
 )
+from p2pclient.common.match_settings import DEFAULT_STUDY
 from p2pclient.common.path_messages import AskIceServers, Relay
 from p2pclient.common.probe_messages import ProbeResult, ProbeSignal
 from p2pclient.common.room_messages import Confirm, Decline, Done, Ready, Report
@@ -44,11 +45,13 @@ from signaling.frames import REFUSAL_MARK
 from signaling.identity import Entropy
 from signaling.matching.hook import Hook
 from signaling.matching_hook import MatchingHook
+from signaling.per_address import AddressLimits
 from signaling.relay_edge import RelayEdge
 from signaling.room import Room
 from signaling.room_state import Limits, Rules
 from signaling.screening_hooks import HookAnswer, ScreeningHook
 from signaling.store.interface import Store
+from signaling.strangers import calm_socketio
 from signaling.web import LINK_KEY, Link, WebApp
 
 _log = logging.getLogger("tandem.signaling")
@@ -62,9 +65,6 @@ CONNECT_TIMEOUT_S = 10.0
 MAX_BACKLOG = 200
 """Packets queued for one client. Who reads nothing but keeps asking is disconnected."""
 
-
-STUDY = "study"
-"""Under which everything of a server is kept: there is one study in a data folder."""
 
 _EVENT = "2"
 """Socket.IO's packet of an event in the default namespace, without an acknowledgement."""
@@ -93,7 +93,7 @@ class SignalingServer:
 
     ``entropy`` gives match ids and seeds; ``server_version`` is told to clients and by ``/healthz``. With a ``store``,
     what changes is in it before anybody is told, and :meth:`restore` is to be called first of all. ``hooks`` are the
-    functions of a researcher's own that screen: on ``entry`` and while ``playing``.
+    functions of a researcher's own that screen: on ``entry`` and while ``playing``. ``link_secret`` signs the links.
     """
 
     def __init__(
@@ -109,10 +109,12 @@ class SignalingServer:
         bots: BotStarter | None = None,
         store: Store | None = None,
         hooks: Mapping[str, ScreeningHook] | None = None,
+        link_secret: bytes | None = None,
     ) -> None:
         limits, rules = limits or Limits(), rules or Rules()
         self._matching = MatchingHook(rules.matcher) if isinstance(rules.matcher, Hook) else None
         rules = replace(rules, matcher_is_aside=self._matching is not None)
+        study = self._study = settings.study or DEFAULT_STUDY
         # Not from ``entropy``, which may have a fixed seed: who can guess a token is somebody else.
         secrets = random.SystemRandom()
         self.room = Room(
@@ -122,14 +124,15 @@ class SignalingServer:
             rules=rules,
             limits=limits,
             server_version=server_version,
-            study=None if store is None else STUDY,
+            study=None if store is None else study,
             epoch=time() - perf_counter(),
+            link_secret=link_secret,
         )
         """The one place that knows the truth. What it decides is carried out by :meth:`carry_out`."""
         self.on_change: Callable[[], None] = lambda: None
         """Called after decisions were carried out: what is shown of the room may have changed."""
         self._store = store
-        self._durable = None if store is None else DurableEffects(store, STUDY, on_trouble=self._note_trouble)
+        self._durable = None if store is None else DurableEffects(store, study, on_trouble=self._note_trouble)
         self._bots = bots
         self._hooks = hooks or {}
         self._asking: set[asyncio.Task[None]] = set()
@@ -146,7 +149,11 @@ class SignalingServer:
         self._sio.on("connect", self._on_connect)
         self._sio.on("disconnect", self._on_disconnect)
         self._sio.on("*", self._on_event)
-        self.app = WebApp(self._sio.handle_request, health=self._health, max_links=limits.clients + 100)
+        self._limits = AddressLimits(limits.per_address)
+        self._addresses: dict[str, str] = {}
+        self.app = WebApp(
+            self._sio.handle_request, health=self._health, max_links=limits.clients + 100, addresses=self._limits
+        )
 
     async def restore(self) -> None:
         """Go on with what an earlier server kept.
@@ -156,7 +163,7 @@ class SignalingServer:
         """
         if self._store is None:
             return
-        kept = await read_room(self._store, STUDY)
+        kept = await read_room(self._store, self._study)
         effects = self.room.restore(kept, now=perf_counter())
         await self._store.write([each.record for each in effects if isinstance(each, Kept)])
 
@@ -178,6 +185,7 @@ class SignalingServer:
             raise socketio.exceptions.ConnectionRefusedError(str(error), error.code) from None
         link.in_room = True
         self._sids[client], self._clients[sid], self._links[client] = sid, client, link
+        self._addresses[client] = address
         link.on_rtt = lambda rtt_ms: self.room.measured(client, rtt_ms)
         link.on_relay = lambda relay: self._relay.take(client, relay)
         await self.carry_out(effects)
@@ -189,6 +197,7 @@ class SignalingServer:
         del self._sids[client]
         link = self._links.pop(client)
         self._relay.forget(link)
+        del self._addresses[client]
         link.abort()
         # Not the library's reason: it calls a client that has said nothing for too long closed, too.
         why: GoneReason = "disconnected" if link.ended else "silent"
@@ -232,6 +241,8 @@ class SignalingServer:
         room = self.room
         match message:
             case Join():
+                if not self._limits.join(self._addresses[client], now=now):
+                    raise refusal("rate-limited")
                 return room.join(client, message, now=now)
             case Watch():
                 return room.watch(client, message, now=now)
@@ -291,7 +302,7 @@ class SignalingServer:
                 if client in self._links:
                     self._links[client].close()
             case Noted(what, facts):
-                _log.info("%s %s", what, facts)
+                _log.info("%s %s", what, facts, extra={"fields": facts})
             case StartBot() as bot:
                 await self._start_bot(bot)
             case AskHook() as question:
@@ -402,7 +413,7 @@ class SignalingServer:
 
 def _make_socketio(keepalive: Keepalive) -> Any:
     library_log = logging.getLogger("tandem.signaling.socketio")
-    library_log.setLevel(logging.ERROR)
+    calm_socketio(library_log)
     return socketio.AsyncServer(
         async_mode="asgi",
         transports=["websocket"],

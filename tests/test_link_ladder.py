@@ -44,7 +44,7 @@ def test_a_match_goes_down_the_ladder_and_up_again_and_nothing_is_lost() -> None
 
     a, b = play(during, rungs=ALL, frames=LONG)
     assert [kind for kind, _ in changes(b)] == [kind for kind, _ in changes(a)]
-    paths = a.runner.paths.as_data(now=0.0)
+    paths = a.runner.paths.as_data()
     assert [each["connection"] for each in paths] == ["loopback", *(kind for kind, _ in changes(a))]
     assert all(one["to"] == other["from"] for one, other in pairwise(paths))
 

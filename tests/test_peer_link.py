@@ -74,7 +74,7 @@ def test_a_connection_that_is_lost_for_good_is_replaced_and_nothing_is_lost() ->
     (recorded,) = [each for each in a.records if isinstance(each, EventRecorded) and each.name == "connection"]
     assert recorded.details == {"peer": 1, "connection": "loopback", "why": "silence"}
     assert 0 < recorded.frame < 120
-    first, second = a.runner.paths.as_data(now=0.0)
+    first, second = a.runner.paths.as_data()
     assert (first["why"], first["attempt"], first["from"]) == ("first", 0, [0, 0])
     assert (second["why"], second["attempt"], second["to"]) == ("silence", 1, None)
     assert first["to"] == second["from"] == [recorded.episode, recorded.frame]

@@ -7,12 +7,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from spectator_rig import Studio
 from test_match_desync import slip, slip_next
 from test_match_drops import LINK, play_until
 from virtual import HostFailure, Link, Side, ToyHost, VirtualMatch, finished, toy_env
 
 from p2pclient.common.presentation import Intent, Presentation, Screen
+from p2pclient.match.match import Match
 from p2pclient.match.plan import Outbox, Phase
+from p2pclient.match.watching import Watching
+from p2pclient.runtime.onlooker import PAUSED, Outlook, WatchPresenter
 from p2pclient.runtime.presenter import MatchPresenter
 
 MISSED = "Your partner has not been heard for a moment."
@@ -417,3 +421,29 @@ def test_a_pause_is_shown_with_its_reason_until_play_goes_on() -> None:
     assert finished(match)
     assert match.window.course()[-1][0] is Screen.PLAYING
     assert len(match.window.frames(8.0, match.now)) > 100
+
+
+def test_a_spectator_reads_that_the_players_have_paused_when_it_has_seen_their_last_frame() -> None:
+    studio, window = Studio(), RecordingWindow()
+    spectator = studio.watch(delay=5, env={**studio.plan.env, "title": "Toy"})
+    watched, player = spectator.match, studio.players[0].match
+    assert isinstance(watched, Watching)
+    assert isinstance(player, Match)
+    presenter = WatchPresenter(window, watched, Outlook())
+
+    def run(ticks: int) -> None:
+        for _ in range(ticks):
+            spectator.events.clear()
+            studio.run(1)
+            for event in spectator.events:
+                presenter.take_event(event)
+
+    run(30)
+    player.changes.wish("pause")
+    run(20)
+    assert window.shown[-1][1].screen is Screen.PAUSED
+    assert window.shown[-1][1].message == PAUSED
+    player.changes.wish("resume")
+    run(20)
+    assert window.shown[-1][1].screen is Screen.PLAYING
+    assert [key for key, _ in groupby(shown.screen for _, shown in window.shown)].count(Screen.PAUSED) == 1

@@ -43,6 +43,8 @@ class MatchSettings(msgspec.Struct, frozen=True, kw_only=True):
         ConfigurationError: a value is out of range; names the setting.
     """
 
+    study: str = ""
+    """Name of the study; empty for a server that was started without one."""
     env: str
     """Registered name of the environment. Never a path or a factory: what is loaded is decided where it is loaded."""
     env_args: dict[str, Any] = {}
@@ -79,6 +81,8 @@ class MatchSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Let machines with another Python, NumPy or system play together, as long as their numeric probes agree."""
 
     def __post_init__(self) -> None:
+        if self.study and not STUDY_NAME.match(self.study):
+            raise ConfigurationError("study", self.study, "1 to 64 letters, digits and -")
         _check_env(self.env, self.env_args)
         _check_range("seats", self.seats, 1, MAX_SEATS)
         _check_range("rate_hz", self.rate_hz, 1, MAX_RATE_HZ)
@@ -102,6 +106,9 @@ class MatchSettings(msgspec.Struct, frozen=True, kw_only=True):
         _check_range("drop_after_s", self.drop_after_s, 1, 3600)
 
 
+DEFAULT_STUDY = "study"
+"""What is kept without a study's file is kept under this name."""
+STUDY_NAME = re.compile(r"[A-Za-z0-9-]{1,64}\Z")
 _PREDICTOR = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 _ENV_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/@-]{0,199}\Z")
 

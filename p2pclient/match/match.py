@@ -217,7 +217,7 @@ class Match:
             self._wait_for_goodbye(now)
         self._drops.tell()
         self.peers.send(core.out, self.telemetry, now=now, idle=phase not in _IN_TOUCH)
-        self.feeds.tick(now=now)
+        self.feeds.tick(now=now, is_paused=self.changes.is_paused)
         return core.take_outbox()
 
     def batch_done(self, results: Sequence[Any], *, now: float, costs_us: Sequence[int] = ()) -> Outbox:
@@ -268,7 +268,7 @@ class Match:
     def _answer(self, now: float) -> Outbox:
         self.peers.send_control(self._core.out, self.telemetry)
         if self.ended is not None:
-            self.feeds.tick(now=now)
+            self.feeds.tick(now=now, is_paused=self.changes.is_paused)
         return self._core.take_outbox()
 
     def batch_failed(self, cause: str, *, now: float) -> Outbox:

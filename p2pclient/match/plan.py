@@ -232,8 +232,8 @@ class Ended:
 
     reason: str
     """``finished``, ``ended-by-researcher``, ``left``, ``partner-left``, ``partner-gone``, ``partition``, ``desync``,
-    ``refused``, ``environment`` or ``error``. Where the server says more, a client records ``excluded`` in place of
-    ``left``, and ``partner-excluded`` in place of ``partner-left`` and ``partner-gone``."""
+    ``refused``, ``environment`` or ``error``. Where the server says more, a client records ``excluded`` or ``removed``
+    in place of ``left``, and ``partner-excluded`` in place of ``partner-left`` and ``partner-gone``."""
     text: str
     unverified: int
     """Recorded frames that not every peer has verified."""

@@ -204,6 +204,12 @@ class FeedStart(Message, frozen=True, tag="feed-start"):
     """The state follows in :class:`StatePart` messages; else the spectator has it, or resets for frame 0."""
 
 
+class FeedPause(Message, frozen=True, tag="feed-pause"):
+    """To a spectator that asked for the match: play stands still, or goes on. Answers to requests begin unpaused."""
+
+    paused: bool
+
+
 class FeedEnd(Message, frozen=True, tag="feed-end"):
     """To a spectator: this player feeds it no more, for a reason from :data:`FEED_END_REASONS`."""
 
@@ -238,6 +244,7 @@ AnyMessage = (
     | Watch
     | Unwatch
     | FeedStart
+    | FeedPause
     | FeedEnd
     | Leave
 )

@@ -83,7 +83,9 @@ class MatchRunner:
         self.final_view: Mapping[str, Any] | None = None
         """The newest view of all; after the end, what the player last saw."""
         self._first_stats = {peer: transport.stats() for peer, transport in transports.items()}
-        self.paths = PathLog({peer: link for peer, link in transports.items() if isinstance(link, PeerLink)})
+        self.paths = PathLog(
+            {peer: link for peer, link in transports.items() if isinstance(link, PeerLink)}, began=self._loop.time()
+        )
         """Which paths led to the peers, from when to when."""
         self.seconds = 0.0
         """How long the match took, the goodbye not counted."""

@@ -9,6 +9,7 @@ from typing import Any
 from p2pclient import __version__
 from p2pclient.common.errors import ConfigurationError
 from p2pclient.common.lobby_messages import Admitted, Matched, MatchResult
+from p2pclient.common.presentation import FocusChange, KeyChange
 from p2pclient.common.seeds import derive_seed
 from p2pclient.match.plan import (
     PREDICTIONS,
@@ -146,3 +147,10 @@ def played_report(played: Played) -> dict[str, Any]:
         "unverified": played.ended.unverified,
         "outcome": played.outcome,
     }
+
+
+def intent_report(intent: KeyChange | FocusChange) -> dict[str, Any]:
+    """Return what is reported of a key or focus change, for a second window at the same keyboard."""
+    if isinstance(intent, KeyChange):
+        return {"event": "key", "code": intent.code, "pressed": intent.pressed}
+    return {"event": "focus", "focused": intent.focused}
