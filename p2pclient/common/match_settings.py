@@ -17,6 +17,7 @@ MAX_RATE_HZ = 240
 MAX_FRAMES = 1_000_000_000
 ON_DESYNC = ("end", "resimulate")
 ON_DROP = ("end", "go-on")
+RELAY = ("allowed", "never", "always")
 
 
 def match_frames(seconds: float | None, rate_hz: float) -> int:
@@ -72,6 +73,9 @@ class MatchSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What a lost player means while others are left: ``end`` the match, or ``go-on`` without."""
     spectators: bool = True
     """May others watch the match while it runs."""
+    relay: str = "allowed"
+    """May what clients say to each other go by way of the server: ``allowed`` when nothing better works, ``never``, or
+    ``always``, which is for trying it out."""
     record_observations: bool = False
     allow_mixed_hosts: bool = False
     """Let machines with another Python, NumPy or system play together, as long as their numeric probes agree."""
@@ -93,6 +97,8 @@ class MatchSettings(msgspec.Struct, frozen=True, kw_only=True):
             raise ConfigurationError("prediction", self.prediction, "one name for all seats, or one for each")
         if self.on_drop not in ON_DROP:
             raise ConfigurationError("on_drop", self.on_drop, " or ".join(ON_DROP))
+        if self.relay not in RELAY:
+            raise ConfigurationError("relay", self.relay, ", ".join(RELAY))
         if self.on_desync not in ON_DESYNC:
             raise ConfigurationError("on_desync", self.on_desync, " or ".join(ON_DESYNC))
         _check_range("frames", self.frames, 0, MAX_FRAMES)

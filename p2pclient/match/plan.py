@@ -272,7 +272,16 @@ class SpectatorGone:
     reason: str
 
 
-MatchEvent = PhaseChanged | PeerSilence | Desync | Ended | ViewReady | SpectatorGone | MatchChanged
+@dataclass(frozen=True, slots=True)
+class ConnectionChanged:
+    """Another path leads to a peer. ``connection`` is its kind; ``why`` a short stable word."""
+
+    peer: int
+    connection: str
+    why: str
+
+
+MatchEvent = PhaseChanged | PeerSilence | Desync | Ended | ViewReady | SpectatorGone | MatchChanged | ConnectionChanged
 
 
 class Outbox(msgspec.Struct):
