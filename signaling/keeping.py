@@ -76,6 +76,8 @@ class MatchFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds that its players had waited."""
     spectators: int = 0
     """So many were let in: no id is given twice."""
+    through: tuple[str, ...] = ()
+    granted: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +192,8 @@ class Keeping:
             condition=_text(match.condition),
             waited=match.waited,
             spectators=match.let_in,
+            through=tuple(sorted(match.through)),
+            granted=tuple(tuple(sorted(side)) for side in match.sides.granted),
         )
         return store.Match(
             id=match.id,

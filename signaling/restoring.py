@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from p2pclient.common.lobby_messages import MatchSettings
+from p2pclient.common.sides import Sides
 from p2pclient.common.stages import Stage
 from signaling.actions import (
     DONE_AT_ONCE,
@@ -144,6 +145,11 @@ class Restoring:
             told=[dict(told) for told in each.results],
             let_in=facts.spectators,
             gone=set(facts.gone),
+            through=set(facts.through),
+            sides=Sides(
+                {who: len(seats) for who, seats in facts.seats.items()},
+                granted=tuple(frozenset(side) for side in facts.granted),
+            ),
             waited=facts.waited,
             reason=each.reason,
             kept=each,

@@ -40,7 +40,7 @@ from p2pclient.common.lobby_messages import (
 )
 from p2pclient.common.path_messages import AskIceServers, Relay
 from p2pclient.common.probe_messages import ProbeResult, ProbeSignal
-from p2pclient.common.room_messages import Confirm, Decline, Done, Ready, Report
+from p2pclient.common.room_messages import Confirm, Decline, Done, GoOn, Ready, Report
 from p2pclient.common.screening_messages import Screened
 from p2pclient.common.stages import Stage
 from signaling.actions import Action
@@ -372,6 +372,15 @@ class Room:
         effects = self._running.report(known, report, now=now)
         conduct = self._conduct.report(known, report, now=now)
         return [*effects, *conduct, *self._settle(now)] if conduct else effects
+
+    @_keeps
+    def go_on(self, connection: str, wish: GoOn) -> list[Effect]:
+        """A part of a match's players asks whether it may go on without the others.
+
+        Raises:
+            SignalingError: ``not-matched`` or ``other-side``.
+        """
+        return self._running.go_on(self._known(connection), wish)
 
     @_keeps
     def probe_signal(self, connection: str, signal: ProbeSignal, *, now: float) -> list[Effect]:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from p2pclient.common.lobby_messages import MatchSettings, ServerMessage, Waiting
 from p2pclient.common.room_messages import Health
+from p2pclient.common.sides import Sides
 from p2pclient.common.stages import Stage
 from signaling.effects import Decided, Effect, Send
 from signaling.identity import Entropy, JoinPolicy
@@ -211,6 +212,8 @@ class RunningMatch:
     settings: MatchSettings
     open: set[str]
     """Who has neither finished nor left nor gone."""
+    sides: Sides
+    """Parts of its players that were let go on without the others."""
     condition: str = ""
     results: list[str] = field(default_factory=list)
     spectators: dict[str, Spectator] = field(default_factory=dict)
@@ -219,6 +222,8 @@ class RunningMatch:
     """Spectators so far."""
     gone: set[str] = field(default_factory=set)
     """Players who went without finishing it."""
+    through: set[str] = field(default_factory=set)
+    """Players who finished it or said that they leave: none of them plays on."""
     health: dict[str, tuple[Health, float]] = field(default_factory=dict)
     """What each told last, and when."""
     extended: int = 0

@@ -34,7 +34,7 @@ from p2pclient.common.lobby_messages import (
 from p2pclient.common.match_settings import DEFAULT_STUDY
 from p2pclient.common.path_messages import AskIceServers, Relay
 from p2pclient.common.probe_messages import ProbeResult, ProbeSignal
-from p2pclient.common.room_messages import Confirm, Decline, Done, Ready, Report
+from p2pclient.common.room_messages import Confirm, Decline, Done, GoOn, Ready, Report
 from p2pclient.common.screening_messages import Echo, Screened
 from signaling.bots import BotStarter
 from signaling.decisions import DecisionLog
@@ -260,6 +260,8 @@ class SignalingServer:
                 return room.decline(client, message, now=now)
             case Report():
                 return room.report(client, message, now=now)
+            case GoOn():
+                return room.go_on(client, message)
             case ProbeSignal():
                 return room.probe_signal(client, message, now=now)
             case ProbeResult():

@@ -226,6 +226,64 @@ def test_a_game_that_goes_on_without_a_player_is_shown_again_with_a_word_about_i
     assert match.sides[0].ended.reason == "finished"
 
 
+def countdown(match: ShownMatch, since: float) -> list[tuple[tuple[str, str], ...]]:
+    """The lines of the screen on which somebody is waited for, each once."""
+    told = [p.lines for at, p in match.window.shown if at >= since and p.screen is Screen.PARTNER_LOST]
+    return [lines for lines, _ in groupby(told)]
+
+
+@pytest.mark.parametrize(
+    ("policy", "then", "words"),
+    [
+        ("end", "The game ends. Everything up to here is kept.", ""),
+        ("go-on", "The game goes on without your partner.", "Your partner has left. The game goes on."),
+        (
+            "bot:greedy:disclosed",
+            "A computer player takes the place, and the game goes on.",
+            "Your partner has left. A computer player takes that place, and the game goes on.",
+        ),
+        ("bot:greedy:hidden", "The game goes on.", ""),
+    ],
+)
+def test_who_waits_sees_the_seconds_that_are_left_and_what_follows(policy: str, then: str, words: str) -> None:
+    match = ShownMatch(
+        link=Link(delay=0.05), env=toy_env(max_steps=400), drop_after=6.0, on_drop=policy, has_arbiter=True
+    )
+    play_until(match, 30)
+    began = match.now
+    match.sides[1].dead_from = began
+    match.run(began + 6.5)
+    lines = countdown(match, began)
+    assert [dict(each)["Time left to come back"] for each in lines] == ["4 s", "3 s", "2 s", "1 s"]
+    assert {dict(each)["After that"] for each in lines} == {then}
+    match.sides[0].match.drops.answer([0], is_granted=True, now=match.now)
+    match.run(match.now + 1.0)
+    assert (match.sides[0].ended is not None) is (policy == "end")
+    if policy != "end":
+        assert match.window.course()[-1] == (Screen.PLAYING, words)
+        assert len(match.window.frames(began + 6.5, match.now)) > 5
+    if policy == "bot:greedy:hidden":
+        said = " ".join([p.message + p.title + p.hud.notice + str(p.lines) for _, p in match.window.shown])
+        assert not any(word in said.lower() for word in ("bot", "computer player", "left.", "without"))
+
+
+def test_that_a_bot_takes_a_seat_is_told_where_that_is_disclosed_only() -> None:
+    match = three(on_drop="bot:greedy:disclosed 1=bot:greedy:hidden 2=go-on", players=5, env=toy_env(5, max_steps=900))
+    play_until(match, 40)
+    for peer in (1, 2, 3):
+        match._carry_out(peer, match.sides[peer].match.leave(now=match.now))
+        match.run(match.now + 1.0)
+    assert match.window.course()[-3:] == [
+        (Screen.PLAYING, ""),
+        (Screen.PLAYING, "Player 3 has left. The game goes on."),
+        (
+            Screen.PLAYING,
+            "Player 3 has left. The game goes on. Player 4 has left. A computer player takes that place, "
+            "and the game goes on.",
+        ),
+    ]
+
+
 def test_who_says_goodbye_is_told_to_have_left_without_any_waiting() -> None:
     match = three(on_drop="go-on", players=5, env=toy_env(5, max_steps=900))
     play_until(match, 40)

@@ -109,6 +109,10 @@ def _in_play() -> dict[str, tuple[Presentation, Local]]:
         title="Waiting for your partner",
         message="The connection to the other computer is lost, and is being made anew. Please wait: the game goes on "
         "by itself as soon as it is back.",
+        lines=(
+            ("Time left to come back", "12 s"),
+            ("After that", "A computer player takes the place, and the game goes on."),
+        ),
     )
     paused = replace(
         playing,

@@ -26,6 +26,7 @@ from p2pclient.common.room_messages import (
     Count,
     Decline,
     Done,
+    GoOn,
     Name,
     Proposed,
     Ready,
@@ -174,6 +175,8 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True):
     seats: Seats
     make_offer: bool
     """True if the receiver of this message makes the offer to this peer; the lower seat does."""
+    bot: bool = False
+    """Is it a bot's client. For the recording only: people are not told."""
 
 
 class Matched(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="matched"):
@@ -259,6 +262,7 @@ ClientMessage = (
     | Confirm
     | Decline
     | Report
+    | GoOn
     | Done
     | Screened
     | Echo
@@ -301,6 +305,7 @@ CLIENT_EVENTS: dict[str, type[ClientMessage]] = {
     "confirm": Confirm,
     "decline": Decline,
     "report": Report,
+    "go-on": GoOn,
     "done": Done,
     "screened": Screened,
     "echo": Echo,
@@ -346,6 +351,7 @@ REFUSALS: Mapping[str, str] = {
     "match-ends": "A match of this server ends when one of its players is lost.",
     "not-gone": "No client of that name has gone from that match unfinished.",
     "not-matched": "This client is not in that match.",
+    "other-side": "Others of this match may go on, so that this part of it cannot.",
     "not-your-partner": "Descriptions go to partners in the same match only.",
     "no-relay": "This server relays nothing in this match.",
     "peer-away": "The partner is not connected to the server at the moment.",

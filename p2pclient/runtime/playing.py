@@ -195,6 +195,7 @@ async def _finish(table: Table, runner: MatchRunner, writer: RunWriter, ended: E
         "played_seconds": runner.seconds,
         "memory_mb": round(psutil.Process().memory_info().rss / 2**20, 1),
         "changes": list(match.changes.done),
+        "sittings": match.sittings.as_data(),
         "totals": [list(t) for t in match.totals],
         "shown_totals": None if view is None else [float(t) for t in view["totals"]],
         "transports": {str(peer): asdict(stats) for peer, stats in runner.transport_stats().items()},

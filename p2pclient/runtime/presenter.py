@@ -8,7 +8,8 @@ from typing import Any, Protocol
 
 from p2pclient.common.presentation import Hud, Intent, Presentation, Screen, View
 from p2pclient.match.match import Match
-from p2pclient.match.plan import ConnectionChanged, Desync, Ended, MatchEvent, MatchPlan, Phase, PhaseChanged, ViewReady
+from p2pclient.match.plan import ConnectionChanged, Desync, Ended, MatchEvent, Phase, PhaseChanged, ViewReady
+from p2pclient.runtime.loss_words import LossWords
 
 _DEPTH_SECONDS = 1.0
 _LEFT_SECONDS = 12.0
@@ -65,6 +66,8 @@ class _Standing:
     """Peers that have not been heard for so long that nobody can play on for now."""
     is_back: bool = False
     """Was somebody lost, and is here again since a short while."""
+    countdown: tuple[tuple[str, str], ...] = ()
+    """How long those are waited for, and what follows, as lines."""
     left: tuple[int, ...] = ()
     """Peers without which the match went on a short while ago."""
     restarting: tuple[int, ...] = ()
@@ -77,19 +80,11 @@ class _Standing:
     """Empty unless states that differ are looked into; ``short``, then ``long`` if that takes its time."""
 
 
-class _Words:
-    """What a person is told about the others. They are called as beside their scores."""
-
-    def __init__(self, plan: MatchPlan) -> None:
-        self._seats = plan.peers
-        self._is_pair = plan.seats == 2
-        self._goes_on = plan.on_drop == "go-on"
-
-    def missed(self, peers: Sequence[int]) -> str:
-        return f"{self._have(peers)} not been heard for a moment."
+class _Words(LossWords):
+    """What a person is told about the others."""
 
     def restarting(self, peers: Sequence[int]) -> str:
-        whose = "your partner's game" if self._is_pair else f"the game of {self._names(peers)}"
+        whose = "your partner's game" if self._is_pair else f"the game of {self.names(peers)}"
         return f"Waiting for {whose}, which is being restarted."
 
     def turn(self, seat: int, own: Sequence[int]) -> str:
@@ -97,34 +92,6 @@ class _Words:
         if seat in own[:1]:
             return "It is your turn."
         return "It is your partner's turn." if self._is_pair and own else f"It is Player {seat + 1}'s turn."
-
-    def left(self, peers: Sequence[int]) -> str:
-        return f"{self._have(peers)} left. The game goes on."
-
-    def lost(self, peers: Sequence[int]) -> tuple[str, str]:
-        """Title and message."""
-        names, one = self._names(peers), len(peers) == 1
-        who = "the other computer" if self._is_pair else f"the computer{'' if one else 's'} of {names}"
-        # Only those who still hear somebody can go on without the others.
-        may_do_without = self._goes_on and len(peers) < len(self._seats)
-        without = f", or after a short wait without {'it' if one else 'them'}" if may_do_without else ""
-        back = f"as soon as {'it is' if one else 'they are'} back"
-        message = f"The connection to {who} is lost, and is being made anew."
-        return f"Waiting for {names}", f"{message} Please wait: the game goes on by itself {back}{without}."
-
-    def back(self) -> str:
-        return "The connection is back. The game goes on."
-
-    def _names(self, peers: Sequence[int]) -> str:
-        if self._is_pair:
-            return "your partner"
-        *first, last = [f"Player {seat + 1}" for peer in peers for seat in self._seats[peer]]
-        return f"{', '.join(first)} and {last}" if first else last
-
-    def _have(self, peers: Sequence[int]) -> str:
-        names = self._names(peers)
-        is_one = sum(len(self._seats[peer]) for peer in peers) == 1
-        return f"{names[0].upper()}{names[1:]} {'has' if is_one else 'have'}"
 
 
 def _paused(reason: str) -> str:
@@ -241,6 +208,7 @@ class MatchPresenter:
             missed=tuple(peer.id for peer in here if peer.endpoint.silence == "notice"),
             lost=lost,
             is_back=now < self._back_until,
+            countdown=self._words.countdown(lost, match, now) if lost else (),
             left=gone if self._played - self._gone_at < _LEFT_SECONDS else (),
             restarting=tuple(peer.id for peer in here if peer.recovering is not None),
             restarted=None if match.recovered is None else int(100 * match.recovered),
@@ -261,7 +229,8 @@ class MatchPresenter:
         common: dict[str, Any] = {"title": self._title, "view": self._view, "hud": self._hud()}
         if self._standing.lost:
             title, message = self._words.lost(self._standing.lost)
-            return Presentation(Screen.PARTNER_LOST, message=message, **{**common, "title": title})
+            lines = self._standing.countdown
+            return Presentation(Screen.PARTNER_LOST, message=message, lines=lines, **{**common, "title": title})
         if self._standing.comparing == "long":
             title = "One moment, please"
             return Presentation(Screen.COMPARING, message=_COMPARING, **{**common, "title": title})

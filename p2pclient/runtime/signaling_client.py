@@ -47,7 +47,7 @@ from p2pclient.common.lobby_messages import (
 )
 from p2pclient.common.path_messages import IceServers, Lane, PathMessage, Relay, Relayed, RelayRefused
 from p2pclient.common.probe_messages import ProbeResult, ProbeSignal
-from p2pclient.common.room_messages import Confirm, Proposed, Ready, Removed, Withdrawn
+from p2pclient.common.room_messages import Confirm, GoOn, Proposed, Ready, Removed, Withdrawn
 from p2pclient.common.screening_messages import Echo
 from p2pclient.runtime.signaling_link import SignalingLink, signaling_error
 
@@ -235,6 +235,14 @@ class SignalingClient:
                 incarnation=incarnation,
             )
         )
+
+    async def ask_to_go_on(self, seats: tuple[int, ...]) -> None:
+        """Ask whether the players at these seats may go on with the match without the others; returns if they may.
+
+        Raises:
+            SignalingError: ``other-side``: they may not; else it was not heard, or not understood.
+        """
+        await self._request(GoOn(match_id=self._match_id, seats=seats))
 
     async def probe(self, message: ProbeSignal | ProbeResult) -> None:
         """Say something about a probe that the server asked for.

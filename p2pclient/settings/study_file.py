@@ -149,7 +149,7 @@ KEYS: Mapping[tuple[str, ...], Key] = {
     ("match", "seconds"): Key("seconds", _number),
     ("match", "seed"): Key("seed", _whole),
     ("match", "on_desync"): Key("on_desync", _text),
-    ("match", "on_drop"): Key("on_drop", _text),
+    ("match", "if_lost"): Key("if_lost", _text),
     ("match", "drop_after"): Key("drop_after", _number),
     ("match", "spectators"): Key("spectators", _switch),
     ("match", "observations"): Key("observations", _switch),
@@ -170,7 +170,13 @@ KEYS: Mapping[tuple[str, ...], Key] = {
 _TABLES = tuple(dict.fromkeys(path[0] for path in KEYS if len(path) > 1))
 _TOP = ("name", "title", *dict.fromkeys(path[0] for path in KEYS), "screening")
 
-_OTHER_WORDS = {"env_args": "env_arg", "rate_hz": "rate", "frames": "seconds", "drop_after_s": "drop_after"}
+_OTHER_WORDS = {
+    "env_args": "env_arg",
+    "rate_hz": "rate",
+    "frames": "seconds",
+    "drop_after_s": "drop_after",
+    "on_drop": "if_lost",
+}
 """How checks that know no flags call them."""
 
 

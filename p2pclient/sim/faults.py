@@ -19,7 +19,7 @@ def plan_faults(scenario: Scenario) -> Scenario:
     or goes wrong in a match, so that what must follow is known; two where the others go on without them. Every third
     match is watched, and a peer that crashes may come back as a spectator. In others environments fail.
     """
-    draw = Random(f"faults/{scenario.seed}")
+    draw, asked = Random(f"faults/{scenario.seed}"), scenario.plan
     scenario = _vary_match(draw, scenario)
     spells = [_draw_spell(draw, scenario) for _ in range(draw.randint(0, _MOST_SPELLS))]
     last = _draw_last(draw, scenario)
@@ -30,6 +30,8 @@ def plan_faults(scenario: Scenario) -> Scenario:
         at = round(last.at + look.uniform(0.1, 5.0), 3)
         faults = (*faults, Fault("return", at=at, peer=last.peer, amount=look.choice((0, 30))))
     scenario, more = _vary_kind(Random(f"kinds/{scenario.seed}"), scenario, last)
+    if "on_drop" not in asked:
+        scenario = _vary_losses(Random(f"losses/{scenario.seed}"), scenario, last)
     faults = (*faults, *more)
     spectators = scenario.spectators
     if not spectators and look.random() < 1 / 3:
@@ -133,6 +135,19 @@ def _vary_kind(draw: Random, scenario: Scenario, last: Fault | None) -> tuple[Sc
             at = round(draw.uniform(0.0, scenario.seconds), 3)
             more.append(Fault(draw.choice(("leave", "crash")), at=at, peer=peer, amount=draw.choice((0.5, 3.0))))
     return replace(scenario, plan={**plan, **scenario.plan}), more
+
+
+def _vary_losses(draw: Random, scenario: Scenario, last: Fault | None) -> Scenario:
+    """Return the scenario with bots that take the seats of the lost, or with single seats that have another policy.
+
+    So also two players go on, as far as the server lets them. Where nobody is lost, nothing is changed.
+    """
+    if last is None or last.kind not in TERMINAL or draw.random() < 0.4:
+        return scenario
+    usual = draw.choice(("bot:sim:hidden", "bot:sim:disclosed", "bot:sim:hidden@2.5", "go-on"))
+    if draw.random() < 0.3:
+        usual += f" {draw.randrange(scenario.seats)}={draw.choice(('go-on', 'bot:sim:hidden@4', 'bot:sim:hidden'))}"
+    return replace(scenario, plan={**scenario.plan, "on_drop": usual})
 
 
 def _vary_plan(draw: Random) -> dict[str, object]:

@@ -10,7 +10,8 @@ import msgspec
 
 from p2pclient.common.errors import ConfigurationError
 from p2pclient.common.frames import MAX_JOINED_BYTES, MAX_SEATS
-from p2pclient.common.match_settings import MAX_INPUT_DELAY, ON_DESYNC, ON_DROP
+from p2pclient.common.if_lost import LossPolicy
+from p2pclient.common.match_settings import MAX_INPUT_DELAY, ON_DESYNC
 from p2pclient.sim.network import LinkSpec
 
 SPELLS = ("outage", "hold", "loss", "delay")
@@ -178,6 +179,11 @@ class Scenario:
         """Return how fast a peer's clock runs."""
         return 1.0 + self.skew_ppm * 1e-6 * peer / (self.players - 1)
 
+    @property
+    def losses(self) -> LossPolicy:
+        """What follows when a player is gone."""
+        return LossPolicy.parse(self.plan.get("on_drop", "end"))
+
     def to_json(self) -> str:
         """Return what differs from the defaults, as JSON on one line."""
         plain = msgspec.to_builtins(self)
@@ -201,6 +207,9 @@ def _check_numbers(owner: Any, bounds: _Bounds, prefix: str = "") -> None:
 def _check_plan(plan: dict[str, Any]) -> None:
     """Raise ConfigurationError unless these are settings that a simulated match takes."""
     for name, value in plan.items():
+        if name == "on_drop":
+            LossPolicy.parse(value, setting="plan: on_drop")
+            continue
         if name in _CHOICES:
             good, allowed = value in _CHOICES[name], " or ".join(_CHOICES[name])
         elif name == "delay_range":
@@ -211,12 +220,12 @@ def _check_plan(plan: dict[str, Any]) -> None:
             good = isinstance(value, list | tuple) and bool(value) and all(isinstance(each, str) for each in value)
             allowed = "a list of names"
         else:
-            raise ConfigurationError("plan", name, ", ".join([*_CHOICES, "delay_range", "prediction"]))
+            raise ConfigurationError("plan", name, ", ".join([*_CHOICES, "on_drop", "delay_range", "prediction"]))
         if not good:
             raise ConfigurationError(f"plan: {name}", value, allowed)
 
 
-_CHOICES = {"on_desync": ON_DESYNC, "on_drop": ON_DROP}
+_CHOICES = {"on_desync": ON_DESYNC}
 
 
 def scenario_from_json(text: str) -> Scenario:

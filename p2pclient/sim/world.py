@@ -17,7 +17,8 @@ from struct import Struct
 from typing import Any
 
 from p2pclient.common.errors import LocalMisuseError
-from p2pclient.match.plan import Desync, Ended, Outbox, Phase, PhaseChanged
+from p2pclient.common.sides import Sides
+from p2pclient.match.plan import Desync, Ended, GrantWanted, Outbox, Phase, PhaseChanged
 from p2pclient.protocol.control import ChangeKind
 from p2pclient.recorder.records import (
     EpisodeEnded,
@@ -40,6 +41,8 @@ GOODBYE_SECONDS = 1.0
 STANDSTILL_SECONDS = 20.0
 """A side that moves by nothing for this long beyond ``drop_after`` hangs: no fault lasts as long."""
 _SAMPLE_SECONDS = 0.1
+_ANSWER_SECONDS = 0.05
+"""Until the server answers whether a part of the players may go on."""
 _MOST_OWED = 4096
 _CALM_SECONDS = 2.0
 """A fault counts as healed if no other begins this soon after it."""
@@ -79,6 +82,7 @@ class World:
         self._clients: dict[int, SimulatedPeer | SimulatedSpectator] = {peer.own: peer for peer in self.peers}
         self._pack_rewards = Struct(f"<{scenario.seats}d").pack
         self._trace, self._digest = bytearray(), blake2b(digest_size=16)
+        self._sides = Sides({str(peer.own): scenario.seats_per_peer for peer in self.peers})
         self._waiting_for_start = scenario.start_offset_frames is not None
         for peer in self.peers:
             self._push(peer.begins_at, _TICK, peer.own)
@@ -410,6 +414,15 @@ class World:
             peer.desyncs.append(event)
         elif isinstance(event, Ended):
             peer.moved_at = self.now
+        elif isinstance(event, GrantWanted):
+            self._call(self.now + _ANSWER_SECONDS, partial(self._answer_grant, peer, event.living))
+
+    def _answer_grant(self, peer: SimulatedPeer, living: tuple[int, ...]) -> None:
+        """Decide as the server does: it knows who is through, and of who has crashed nothing."""
+        through = frozenset(str(each.own) for each in self.peers if each.match.ended is not None)
+        is_granted = self._sides.ask(str(peer.own), frozenset(map(str, living)), through)
+        if not peer.is_done:
+            peer.match.drops.answer(living, is_granted=is_granted, now=peer.local_time(self.now))
 
     def _hold_start(self, peer: SimulatedPeer) -> None:
         """Let the others begin their share of the offset after the first one, whatever the barrier's order was."""
