@@ -82,6 +82,7 @@ class RunningMatches:
         state.matches[match_id] = match
         if pending.condition:
             state.conditions[pending.condition] = state.conditions.get(pending.condition, 0) + 1
+        ice = state.rules.ice.offer(match_id, epoch=now + state.epoch)
         effects: list[Effect] = [Noted("matched", {"match": match_id, "seed": seed, "waited_s": waited})]
         for each in members:
             each.enter(Stage.CONNECTING, now=now)
@@ -96,6 +97,7 @@ class RunningMatches:
                 peers=peers,
                 settings=state.settings,
                 condition=pending.condition,
+                ice=ice if ice.servers else None,
             )
             effects += state.send(each.id, matched)
         state.remember(each.key for each in members)
@@ -126,7 +128,7 @@ class RunningMatches:
         if signal.peer not in partners:
             raise refusal("not-your-partner")
         to = signal.peer if signal.peer in players else match.spectators[signal.peer].participant
-        return self._state.send(to, Signal(match_id=match.id, peer=own, description=signal.description))
+        return self._state.send(to, msgspec.structs.replace(signal, peer=own))
 
     def report(self, sender: Participant | None, report: Report, *, now: float) -> list[Effect]:
         """Take in how a match goes. Does nothing for a match that the sender is not in."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from p2pclient import __version__
 from p2pclient.cli.parent import end_with_parent
+from p2pclient.cli.serve_paths import add_path_flags
 from p2pclient.cli.serve_room import add_room_flags, bot_command, rules_of
 from p2pclient.cli.serve_study import add_study_flags, print_study, with_study
 from p2pclient.common.discovery_messages import DEFAULT_ROOM
@@ -83,6 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="let different Python, NumPy or systems play",
     )
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    add_path_flags(parser)
     add_study_flags(parser)
     add_room_flags(parser)
     add_environment_flags(parser)
@@ -104,6 +106,7 @@ def settings_of(arguments: argparse.Namespace) -> MatchSettings:
         input_delay=arguments.input_delay.frames,
         delay_range=arguments.input_delay.range,
         on_desync=arguments.on_desync,
+        relay=arguments.relay,
         on_drop=arguments.if_lost or "end",
         prediction=tuple(arguments.prediction.split(",")),
         episodes=episodes,

@@ -18,6 +18,7 @@ from p2pclient.common.errors import ConfigurationError, SignalingError
 from p2pclient.common.frames import MAX_SEATS
 from p2pclient.common.join_link import MAX_LINK_CHARS
 from p2pclient.common.match_settings import MatchSettings as MatchSettings  # part of what is said
+from p2pclient.common.path_messages import AskIceServers, IceServers, Relay, Relayed, RelayRefused
 from p2pclient.common.probe_messages import ProbeCancel, ProbeResult, ProbeSignal, ProbeStart
 from p2pclient.common.room_messages import (
     Command,
@@ -102,6 +103,12 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="
     match_id: Name
     peer: Name
     description: Description
+    path: Literal["direct", "turn"] = "direct"
+    """Which kind of path it is for."""
+    attempt: Count = 0
+    """Which connection between the two it is for: 0 for the first; an answer has the number of its offer."""
+    incarnation: Count = 0
+    """Number of the sender's program, drawn when it was seated: another one means that it was started again."""
 
 
 class Leave(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="leave"):
@@ -184,6 +191,8 @@ class Matched(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag=
     settings: MatchSettings
     condition: Short = ""
     """Of the study, if the matches are balanced over conditions."""
+    ice: IceServers | None = None
+    """What helps to find paths to the others; None: nothing does."""
 
 
 class Admitted(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="admitted"):
@@ -259,6 +268,8 @@ ClientMessage = (
     | Echo
     | ProbeSignal
     | ProbeResult
+    | AskIceServers
+    | Relay
 )
 ServerMessage = (
     Welcome
@@ -277,6 +288,9 @@ ServerMessage = (
     | ProbeSignal
     | Command
     | Removed
+    | IceServers
+    | Relayed
+    | RelayRefused
     | Refused
     | Closing
 )
@@ -297,6 +311,8 @@ CLIENT_EVENTS: dict[str, type[ClientMessage]] = {
     "echo": Echo,
     "probe-signal": ProbeSignal,
     "probe-result": ProbeResult,
+    "ask-ice-servers": AskIceServers,
+    "relay": Relay,
 }
 SERVER_EVENTS: dict[str, type[ServerMessage]] = {
     "welcome": Welcome,
@@ -315,6 +331,9 @@ SERVER_EVENTS: dict[str, type[ServerMessage]] = {
     "probe-signal": ProbeSignal,
     "command": Command,
     "removed": Removed,
+    "ice-servers": IceServers,
+    "relayed": Relayed,
+    "relay-refused": RelayRefused,
     "refused": Refused,
     "closing": Closing,
 }
@@ -334,6 +353,8 @@ REFUSALS: Mapping[str, str] = {
     "not-matched": "This client is not in that match.",
     "other-side": "Others of this match may go on, so that this part of it cannot.",
     "not-your-partner": "Descriptions go to partners in the same match only.",
+    "no-relay": "This server relays nothing in this match.",
+    "peer-away": "The partner is not connected to the server at the moment.",
     "full": "The server is full. Try again later.",
     "no-probe": "This client is in no such probe.",
     "probe-out-of-turn": "That does not come next in this probe.",

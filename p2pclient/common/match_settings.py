@@ -17,6 +17,7 @@ MAX_INPUT_DELAY = 30
 MAX_RATE_HZ = 240
 MAX_FRAMES = 1_000_000_000
 ON_DESYNC = ("end", "resimulate")
+RELAY = ("allowed", "never", "always")
 
 
 def match_frames(seconds: float | None, rate_hz: float) -> int:
@@ -72,6 +73,9 @@ class MatchSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What follows when a player is gone, for all seats or for single ones: :mod:`p2pclient.common.if_lost`."""
     spectators: bool = True
     """May others watch the match while it runs."""
+    relay: str = "allowed"
+    """May what clients say to each other go by way of the server: ``allowed`` when nothing better works, ``never``, or
+    ``always``, which is for trying it out."""
     record_observations: bool = False
     allow_mixed_hosts: bool = False
     """Let machines with another Python, NumPy or system play together, as long as their numeric probes agree."""
@@ -91,6 +95,8 @@ class MatchSettings(msgspec.Struct, frozen=True, kw_only=True):
             _check_range("input_delay", self.input_delay, lowest, highest)
         if len(self.prediction) not in (1, self.seats) or not all(_PREDICTOR.match(name) for name in self.prediction):
             raise ConfigurationError("prediction", self.prediction, "one name for all seats, or one for each")
+        if self.relay not in RELAY:
+            raise ConfigurationError("relay", self.relay, ", ".join(RELAY))
         LossPolicy.parse(self.on_drop, seats=self.seats)
         if self.on_desync not in ON_DESYNC:
             raise ConfigurationError("on_desync", self.on_desync, " or ".join(ON_DESYNC))

@@ -294,6 +294,15 @@ class SpectatorGone:
 
 
 @dataclass(frozen=True, slots=True)
+class ConnectionChanged:
+    """Another path leads to a peer. ``connection`` is its kind; ``why`` a short stable word."""
+
+    peer: int
+    connection: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class GrantWanted:
     """This part of the players has given up all others, and asks whoever made the match whether it may go on.
 
@@ -304,7 +313,17 @@ class GrantWanted:
     """Ids of the peers of this side, our own included, in order."""
 
 
-MatchEvent = GrantWanted | PhaseChanged | PeerSilence | Desync | Ended | ViewReady | SpectatorGone | MatchChanged
+MatchEvent = (
+    GrantWanted
+    | PhaseChanged
+    | PeerSilence
+    | Desync
+    | Ended
+    | ViewReady
+    | SpectatorGone
+    | MatchChanged
+    | ConnectionChanged
+)
 
 
 class Outbox(msgspec.Struct):

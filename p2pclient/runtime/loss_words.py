@@ -45,8 +45,13 @@ class LossWords:
         names, one = self.names(peers), len(peers) == 1
         who = "the other computer" if self._is_pair else f"the computer{'' if one else 's'} of {names}"
         back = f"as soon as {'it is' if one else 'they are'} back"
-        goes_on = f"the game goes on {back}{self._or_else(peers)}"
-        return f"Waiting for {names}", f"Nothing is heard from {who}. Please wait: {goes_on}."
+        goes_on = f"the game goes on by itself {back}{self._or_else(peers)}"
+        message = f"The connection to {who} is lost, and is being made anew."
+        return f"Waiting for {names}", f"{message} Please wait: {goes_on}."
+
+    def back(self) -> str:
+        """After some were waited for."""
+        return "The connection is back. The game goes on."
 
     def countdown(self, peers: Sequence[int], match: Match, now: float) -> tuple[tuple[str, str], ...]:
         """Lines with the time that is left until something else follows, and what that is."""

@@ -421,8 +421,9 @@ class Participant(PlayingClient):
         elif isinstance(message, Matched):
             self._prober.stop()
             self._obedience.match_id = message.match_id
+            settings = self._settings
             self._connector = Connector(
-                message, self._signaling, impairment=self._settings.impairment, seed=self._settings.seed
+                message, self._signaling, impairment=settings.impairment, seed=settings.seed, path=settings.path
             )
             self._door = SpectatorDoor(self._signaling)
             self._seats_of = {peer.client_id: peer.seats[0] for peer in message.peers}

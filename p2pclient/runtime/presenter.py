@@ -8,12 +8,14 @@ from typing import Any, Protocol
 
 from p2pclient.common.presentation import Hud, Intent, Presentation, Screen, View
 from p2pclient.match.match import Match
-from p2pclient.match.plan import Desync, Ended, MatchEvent, Phase, PhaseChanged, ViewReady
+from p2pclient.match.plan import ConnectionChanged, Desync, Ended, MatchEvent, Phase, PhaseChanged, ViewReady
 from p2pclient.runtime.loss_words import LossWords
 
 _DEPTH_SECONDS = 1.0
 _LEFT_SECONDS = 12.0
 """Seconds of play for which it is said that somebody has left; then the place is free for other words."""
+_BACK_SECONDS = 3.0
+"""Seconds for which it is said that a connection is back."""
 _LONG_COMPARING = 0.8
 """Seconds after which comparing gets a screen of its own; a shorter one would only flash."""
 _RESTARTING = "The game is being restarted. Please wait a moment."
@@ -62,6 +64,8 @@ class _Standing:
     """Peers that have not been heard for a moment."""
     lost: tuple[int, ...] = ()
     """Peers that have not been heard for so long that nobody can play on for now."""
+    is_back: bool = False
+    """Was somebody lost, and is here again since a short while."""
     countdown: tuple[tuple[str, str], ...] = ()
     """How long those are waited for, and what follows, as lines."""
     left: tuple[int, ...] = ()
@@ -109,17 +113,23 @@ class MatchPresenter:
 
     Args:
         title: what is played, for people.
-        connection: kind of path to the others.
+        connections: kind of path to each peer.
         keys: which keys the person at this window plays with, see ``KeyboardSource``; None if nobody does.
     """
 
     def __init__(
-        self, window: WindowLink, match: Match, *, title: str, connection: str, keys: str | None = "all"
+        self,
+        window: WindowLink,
+        match: Match,
+        *,
+        title: str,
+        connections: Mapping[int, str],
+        keys: str | None = "all",
     ) -> None:
         self._window = window
         self._match = match
         self._title = title
-        self._connection = connection
+        self._connections = dict(connections)
         self._keys = () if keys is None else key_help(match.plan.env["controls"], keys)
         self._needs_focus = keys == "all"
         self._view: View | None = None
@@ -131,6 +141,7 @@ class MatchPresenter:
         self._words = _Words(match.plan)
         self._standing = _Standing()
         self._gone: tuple[int, ...] = ()
+        self._back_until = 0.0
         self._gone_at = 0.0
         """Seconds of play at which the newest of them was gone."""
         self._played = 0.0
@@ -144,6 +155,9 @@ class MatchPresenter:
         """Note an event; a new view is published at once."""
         if isinstance(event, ViewReady):
             self._take_view(event)
+            self.publish()
+        elif isinstance(event, ConnectionChanged):
+            self._connections[event.peer] = event.connection
             self.publish()
         elif isinstance(event, PhaseChanged | Ended | Desync):
             self.publish()
@@ -188,9 +202,12 @@ class MatchPresenter:
             self._gone, self._gone_at = gone, self._played
         here = [peer for peer in match.peers if peer.left is None]
         lost = tuple(peer.id for peer in here if peer.endpoint.silence == "lost")
+        if set(self._standing.lost) & {peer.id for peer in here} - set(lost):
+            self._back_until = now + _BACK_SECONDS
         return _Standing(
             missed=tuple(peer.id for peer in here if peer.endpoint.silence == "notice"),
             lost=lost,
+            is_back=now < self._back_until,
             countdown=self._words.countdown(lost, match, now) if lost else (),
             left=gone if self._played - self._gone_at < _LEFT_SECONDS else (),
             restarting=tuple(peer.id for peer in here if peer.recovering is not None),
@@ -233,6 +250,8 @@ class MatchPresenter:
             return self._words.restarting(standing.restarting)
         if standing.missed:
             return self._words.missed(standing.missed)
+        if standing.is_back:
+            return self._words.back()
         if standing.left:
             return self._words.left(standing.left)
         return ""
@@ -254,7 +273,7 @@ class MatchPresenter:
             episode=match.number,
             episodes=plan.episodes,
             ping_ms=None if rtt is None else round(rtt * 1000),
-            connection=self._connection,
+            connection=", ".join(sorted(set(self._connections.values()))),
             rollback_depth=max((depth for _, depth in self._depths), default=0),
             predicted_frames=ahead,
             stalled=match.stalled,

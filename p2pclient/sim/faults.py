@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 
 from p2pclient.common.frames import MAX_SEATS
-from p2pclient.sim.scenario import HOST_FAULTS, TERMINAL, Fault, Scenario, SpectatorSpec
+from p2pclient.sim.scenario import HOST_FAULTS, RECONNECT, TERMINAL, Fault, Scenario, SpectatorSpec
 
 _MOST_SPELLS = 4
 
@@ -38,7 +38,15 @@ def plan_faults(scenario: Scenario) -> Scenario:
         spectators = tuple(_draw_spectator(look, scenario) for _ in range(look.randint(1, 3)))
     scenario = replace(scenario, faults=faults, spectators=spectators)
     scenario = _vary_hosts(Random(f"hosts/{scenario.seed}"), scenario)
+    scenario = replace(scenario, faults=(*scenario.faults, *_draw_reconnects(scenario)))
     return replace(scenario, faults=(*scenario.faults, *_draw_changes(Random(f"changes/{scenario.seed}"), scenario)))
+
+
+def _draw_reconnects(scenario: Scenario) -> list[Fault]:
+    """Return connections that are replaced by others, in a third of the matches."""
+    draw = Random(f"connections/{scenario.seed}")
+    count = draw.randint(1, 3) if draw.random() < 1 / 3 else 0
+    return [replace(_draw_spell(draw, scenario), kind=RECONNECT, amount=0.0) for _ in range(count)]
 
 
 def _draw_changes(draw: Random, scenario: Scenario) -> list[Fault]:

@@ -16,12 +16,14 @@ from p2pclient.sim.network import LinkSpec
 
 SPELLS = ("outage", "hold", "loss", "delay")
 """Kinds of fault that happen to paths, see :class:`~p2pclient.sim.network.Spell`."""
+RECONNECT = "reconnect"
+"""As an outage, after which another connection takes the place of the old one."""
 HOST_FAULTS = ("host-dies", "host-hangs", "host-raises")
 """Kinds that happen to a peer's environment, which is started again."""
 ASKS = ("ask-pause", "ask-end", "ask-extend")
 """Kinds that are no faults: somebody asks for a change of the match."""
 FAULTS = (
-    *(*SPELLS, *HOST_FAULTS, *ASKS, "pause", "slow", "leave", "crash", "return"),
+    *(*SPELLS, RECONNECT, *HOST_FAULTS, *ASKS, "pause", "slow", "leave", "crash", "return"),
     *("corrupt-step", "corrupt-once", "corrupt-load"),
 )
 TERMINAL = frozenset({"leave", "crash"})
@@ -33,7 +35,9 @@ class Fault:
     """Something that goes wrong on purpose.
 
     ``outage``, ``hold``, ``loss`` (share), ``delay`` (ms): the path from ``peer`` to ``other`` for ``seconds``; with
-    ``other`` -1 every path of the peer in both directions. ``pause``: the peer's program stands still for ``seconds``.
+    ``other`` -1 every path of the peer in both directions. ``reconnect``: as ``outage``, but then both sides use
+    another connection: control messages that were under way over the old one never arrive. ``pause``: the peer's
+    program stands still for ``seconds``.
     ``slow``: its host takes ``amount`` times as long. ``leave``: it says goodbye. ``crash``: it is gone without a word;
     the server tells the others ``amount`` seconds later, never if 0. ``return``: it is back as a spectator, ``amount``
     frames behind, if it had crashed and others play. ``corrupt-step``, ``corrupt-once``,

@@ -33,7 +33,7 @@ from p2pclient.rollback.session import RollbackSession
 from p2pclient.sim.audience import FIRST_SPECTATOR, SimulatedSpectator, begin_watching
 from p2pclient.sim.network import Link, Spell
 from p2pclient.sim.peer import FOREVER, SimulatedPeer
-from p2pclient.sim.scenario import ASKS, HOST_FAULTS, SPELLS, TERMINAL, Fault, Scenario, SpectatorSpec
+from p2pclient.sim.scenario import ASKS, HOST_FAULTS, RECONNECT, SPELLS, TERMINAL, Fault, Scenario, SpectatorSpec
 from p2pclient.telemetry.chrome import chrome_trace
 
 GOODBYE_SECONDS = 1.0
@@ -116,7 +116,12 @@ class World:
     def _make_link(self, a: int, b: int) -> Link:
         scenario = self.scenario
         spec = scenario.link if a < b or scenario.back is None else scenario.back
-        spells = tuple(Spell(f.kind, f.at, f.at + f.seconds, f.amount) for f in scenario.faults if _concerns(f, a, b))
+        kinds = {RECONNECT: "outage"}
+        spells = tuple(
+            Spell(kinds.get(f.kind, f.kind), f.at, f.at + f.seconds, f.amount)
+            for f in scenario.faults
+            if _concerns(f, a, b)
+        )
         return Link(spec, seed=f"{scenario.seed}/{a}/{b}", spells=spells)
 
     def _begin_spectator(self, spec: SpectatorSpec) -> None:
@@ -133,8 +138,11 @@ class World:
 
     def _plan_fault(self, fault: Fault) -> None:
         peer, end = self.peers[fault.peer], fault.at + fault.seconds
-        if fault.kind in ("outage", "hold", "pause"):
+        if fault.kind in ("outage", "hold", "pause", RECONNECT):
             self._call(end, lambda: self._heal(end))
+        if fault.kind == RECONNECT:
+            self._call(end, lambda: self._reconnect(fault))
+            return
         if fault.kind in SPELLS:
             return
         if fault.kind == "pause":
@@ -156,6 +164,20 @@ class World:
             self._call(fault.at, lambda: self._return(peer, SpectatorSpec(fault.at, int(fault.amount))))
         else:
             peer.corrupt(fault.kind, int(fault.amount))
+
+    def _reconnect(self, fault: Fault) -> None:
+        """Another connection takes the place of the one between two players, or of all of a player's."""
+        players = range(self.scenario.players)
+        pairs = {frozenset((a, b)) for a in players for b in players if a != b and _concerns(fault, a, b)}
+        self._heap[:] = [
+            event for event in self._heap if event[2] != _CONTROL or frozenset((event[3], event[4])) not in pairs
+        ]
+        heapq.heapify(self._heap)
+        for a, b in ((a, b) for a in players for b in players if frozenset((a, b)) in pairs):
+            self._links[a, b].replace()
+            other = self.peers[a].match.peers.get(b)
+            if other is not None:
+                other.endpoint.resend_control()
 
     def _plan_change(self, peer: SimulatedPeer, fault: Fault) -> None:
         if fault.kind == "ask-pause":
@@ -453,6 +475,6 @@ def _ask(peer: SimulatedPeer, kind: ChangeKind, *, reason: str = "", frames: int
 
 
 def _concerns(fault: Fault, a: int, b: int) -> bool:
-    if fault.kind not in SPELLS:
+    if fault.kind not in SPELLS and fault.kind != RECONNECT:
         return False
     return (fault.peer, fault.other) == (a, b) if fault.other >= 0 else fault.peer in (a, b)
