@@ -159,8 +159,10 @@ def test_no_barrier_is_passed_while_nobody_has_said_who_may_go_on() -> None:
     match = JudgedMatch(link=LINK, on_drop=BOT, is_away=True, env=toy_env(max_steps=60), episodes=3)
     play_until(match, 50)
     side = match.sides[0].match
-    while side.number == 0:
-        match.run(match.now + 0.005)
+    for step in range(round(match.now * 200), 4_000):
+        match.run(step / 200)
+        if side.number:
+            break
     match.links[1, 0] = Link(delay=0.03, outages=((match.now, 1e9),))
     crash(match, 1)
     assert side.phase in (Phase.RESETTING, Phase.BARRIER)

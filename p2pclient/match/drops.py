@@ -50,6 +50,8 @@ class DropCourse:
             self._agreement = Agreement(plan.own_id, seats, is_valid=core.peers.is_valid, patience=patience)
         self._asked: tuple[frozenset[int], float] | None = None
         """For which side we asked whether it may go on, and until when we wait for the answer."""
+        self._is_answered = False
+        """Were we let go on since that was looked at last."""
         self._told_side = frozenset(core.plan.peers) | {core.plan.own_id}
         """Who goes on, as it was told to whoever made the match."""
         self._untold: dict[int, list[PeersLost]] = {}
@@ -122,6 +124,11 @@ class DropCourse:
         for peer_id in sorted(agreement.peers_to_lose(now=now)):
             self.lose(peers[peer_id], "on another side", now=now)
 
+    def take_answer(self) -> bool:
+        """Return whether we were let go on since the last call: then nobody at a barrier is waited for any more."""
+        is_answered, self._is_answered = self._is_answered, False
+        return is_answered
+
     def answer(self, peers: Iterable[int], *, is_granted: bool, now: float) -> None:
         """Whoever made the match says whether a side with these peers, ours included, may go on.
 
@@ -131,6 +138,7 @@ class DropCourse:
         if agreement is None or self._core.phase not in _GOING_ON:
             return
         if is_granted and self._asked is not None:
+            self._is_answered = True
             self._core.note("granted", {"peers": sorted(side)})
             agreement.grant(side)
             self._carry_out(now)

@@ -34,7 +34,7 @@ class Patience:
         Args:
             is_stalled: play stands still because inputs are missing, and for no reason of ours.
         """
-        core, goes_on = self._core, False
+        core, goes_on = self._core, self._drops.take_answer()
         for peer in core.peers.all:
             # Whoever has named the last frame of the last episode owes nothing any more.
             if core.ended is not None or core.phase is Phase.FINISHING or peer.left == "finished":
