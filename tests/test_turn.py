@@ -155,6 +155,9 @@ def test_credentials_are_renewed_before_they_expire_also_while_the_server_is_awa
         await asyncio.sleep(1200)
         assert book.next_turn()[0].username == "user4"
         book.close()
+        book.take(offer_of("turn:late:1"))
+        await asyncio.sleep(1200)
+        assert len(asked) == 4
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         runner.run(scenario())
