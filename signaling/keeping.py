@@ -56,6 +56,8 @@ class ParticipantFacts(msgspec.Struct, frozen=True, kw_only=True):
     match_id: str = ""
     waiting_since: float | None = None
     reserved: Reserved | None = None
+    barred: str = ""
+    """What it was told when it was excluded for good."""
     signed: bool = False
     """Label and attributes are those of a personal link."""
     link: str = ""
@@ -74,6 +76,8 @@ class MatchFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds that its players had waited."""
     spectators: int = 0
     """So many were let in: no id is given twice."""
+    through: tuple[str, ...] = ()
+    granted: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +153,7 @@ class Keeping:
             match_id=known.match_id if stage in (Stage.CONNECTING, Stage.PLAYING) else "",
             reserved=self._reserved(known),
             waiting_since=None if known.ready_since is None or not waits else self.time(known.ready_since),
+            barred=_text(known.barred),
             signed=known.is_signed,
             link=known.link_id,
         )
@@ -187,6 +192,8 @@ class Keeping:
             condition=_text(match.condition),
             waited=match.waited,
             spectators=match.let_in,
+            through=tuple(sorted(match.through)),
+            granted=tuple(tuple(sorted(side)) for side in match.sides.granted),
         )
         return store.Match(
             id=match.id,

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from p2pclient.common.lobby_messages import MatchSettings
+from p2pclient.common.sides import Sides
 from p2pclient.common.stages import Stage
 from signaling.actions import (
     DONE_AT_ONCE,
@@ -104,7 +105,7 @@ class Restoring:
         known.attributes = {name: str(value) for name, value in one.attributes.items()}
         known.finished, known.locked, known.reason, known.ready = one.finished, one.locked, one.reason, facts.ready
         known.was_let_in = facts.let_in
-        known.is_signed, known.link_id = facts.signed, facts.link
+        known.barred, known.is_signed, known.link_id = facts.barred, facts.signed, facts.link
         if facts.ours or not one.token_hash:
             known.stage = Stage.GONE
             known.touch()
@@ -144,6 +145,11 @@ class Restoring:
             told=[dict(told) for told in each.results],
             let_in=facts.spectators,
             gone=set(facts.gone),
+            through=set(facts.through),
+            sides=Sides(
+                {who: len(seats) for who, seats in facts.seats.items()},
+                granted=tuple(frozenset(side) for side in facts.granted),
+            ),
             waited=facts.waited,
             reason=each.reason,
             kept=each,

@@ -32,8 +32,9 @@ from p2pclient.common.lobby_messages import (
     refusal,
 )
 from p2pclient.common.match_settings import DEFAULT_STUDY
+from p2pclient.common.path_messages import AskIceServers, Relay
 from p2pclient.common.probe_messages import ProbeResult, ProbeSignal
-from p2pclient.common.room_messages import Confirm, Decline, Done, Ready, Report
+from p2pclient.common.room_messages import Confirm, Decline, Done, GoOn, Ready, Report
 from p2pclient.common.screening_messages import Echo, Screened
 from signaling.bots import BotStarter
 from signaling.decisions import DecisionLog
@@ -45,6 +46,7 @@ from signaling.identity import Entropy
 from signaling.matching.hook import Hook
 from signaling.matching_hook import MatchingHook
 from signaling.per_address import AddressLimits
+from signaling.relay_edge import RelayEdge
 from signaling.room import Room
 from signaling.room_state import Limits, Rules
 from signaling.screening_hooks import HookAnswer, ScreeningHook
@@ -67,7 +69,7 @@ MAX_BACKLOG = 200
 _EVENT = "2"
 """Socket.IO's packet of an event in the default namespace, without an acknowledgement."""
 
-_NEEDS_NO_RECORD = (Signal, Report, Done, Echo, ProbeSignal, ProbeResult)
+_NEEDS_NO_RECORD = (Signal, Report, Done, Echo, ProbeSignal, ProbeResult, AskIceServers, Relay)
 """What clients say that goes on while the store cannot write: matches that run are not to notice."""
 
 
@@ -140,6 +142,7 @@ class SignalingServer:
         self._sids: dict[str, str] = {}
         self._clients: dict[str, str] = {}
         self._links: dict[str, Link] = {}
+        self._relay = RelayEdge(self.room, self._links)
         self._arrivals = 0
         self._delivery = Delivery(self._carry_out, durable=self._durable, log=decisions)
         self._sio = _make_socketio(keepalive or Keepalive())
@@ -184,6 +187,7 @@ class SignalingServer:
         self._sids[client], self._clients[sid], self._links[client] = sid, client, link
         self._addresses[client] = address
         link.on_rtt = lambda rtt_ms: self.room.measured(client, rtt_ms)
+        link.on_relay = lambda relay: self._relay.take(client, relay)
         await self.carry_out(effects)
 
     async def _on_disconnect(self, sid: str, reason: str) -> None:
@@ -192,6 +196,7 @@ class SignalingServer:
             return
         del self._sids[client]
         link = self._links.pop(client)
+        self._relay.forget(link)
         del self._addresses[client]
         link.abort()
         # Not the library's reason: it calls a client that has said nothing for too long closed, too.
@@ -255,6 +260,8 @@ class SignalingServer:
                 return room.decline(client, message, now=now)
             case Report():
                 return room.report(client, message, now=now)
+            case GoOn():
+                return room.go_on(client, message)
             case ProbeSignal():
                 return room.probe_signal(client, message, now=now)
             case ProbeResult():
@@ -263,6 +270,11 @@ class SignalingServer:
                 return room.done(client, message)
             case Screened():
                 return room.screened(client, message, now=now)
+            case AskIceServers():
+                return room.ice_servers(client, message, now=now)
+            case Relay():
+                self._relay.take(client, message)
+                return []
             case Echo():
                 return []
 
@@ -397,6 +409,7 @@ class SignalingServer:
             "waiting": len(room.waiting),
             "matches": len(room.matches),
             "matches_made": room.matches_made,
+            "relay": self._relay.counts(),
         }
 
 

@@ -19,6 +19,7 @@ from p2pclient.common.lobby_messages import (
     MatchSettings,
     PeerGone,
     Signal,
+    Welcome,
 )
 from p2pclient.common.room_messages import Confirm, Health, Proposed, Ready, Report, Token
 from p2pclient.common.stages import Stage
@@ -30,6 +31,7 @@ from signaling.matching.history import NewPartners
 from signaling.room import Room
 from signaling.room_state import Rules
 from signaling.rows import MatchRow
+from signaling.screening_file import parse_rules
 from signaling.store.interface import AuditLine, Count, Match, Participant, Record, Study
 
 EPOCH = 1_700_000_000.0
@@ -465,3 +467,24 @@ def test_actions_of_before_are_shown_and_their_answers_are_unknown() -> None:
     assert room.row(now=100.0, epoch=EPOCH + 100.0).actions[0].state == "unknown"
     asked, _ = room.act(Hold(), by="eva", now=101.0)
     assert asked not in {each.id for each in rows}
+
+
+def test_who_was_excluded_for_good_stays_out_unless_the_rules_are_others_now() -> None:
+    focus = {"warn_after_s": 2, "exclude_after_s": 4, "message": "Out."}
+    rules = {"grace_s": 0, "focus": focus}
+    disk = Disk()
+    room = disk.start(screening=parse_rules({"playing": rules}))
+    effects = disk.keep([*come(room, "a", label="label-a"), *come(room, "b")])
+    match = match_of(disk.keep(confirm(room, effects, "a", "b")), "a")
+    for second in range(1, 12):
+        health = Health(phase="playing", rate_hz=30.0, frame=second, focused=False)
+        disk.keep(room.report("a", Report(match_id=match, health=health), now=float(second)))
+    assert room.stage_of("a") is Stage.EXCLUDED
+    room = disk.start(now=10.0, screening=parse_rules({"playing": rules}))
+    for label in ("label-a", "LABEL-A"):
+        with pytest.raises(SignalingError, match="Out\\.") as caught:
+            back(room, f"again-{label}", now=11.0, label=label)
+        assert caught.value.code == "removed"
+    assert sent(back(room, "other", now=12.0, label="label-c"), "other")
+    room = disk.start(now=20.0, screening=parse_rules({"playing": {**rules, "come_back": True}}))
+    assert isinstance(sent(back(room, "at last", now=21.0, label="label-a"), "at last")[0], Welcome)

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 from p2pclient import __version__
 from p2pclient.cli.parent import end_with_parent
+from p2pclient.cli.serve_paths import add_path_flags
 from p2pclient.cli.serve_room import add_room_flags, bot_command, rules_of
 from p2pclient.cli.serve_study import add_study_flags, print_study, with_study
 from p2pclient.common.discovery_messages import DEFAULT_ROOM
 from p2pclient.common.errors import ConfigurationError
+from p2pclient.common.if_lost import CHOICES
 from p2pclient.common.lobby_messages import DEFAULT_PORT, MatchSettings
-from p2pclient.common.match_settings import ON_DROP
 from p2pclient.runtime.logs import start_logging
 from p2pclient.settings.flags import (
     DEFAULT_ENV,
@@ -53,15 +54,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tls-key", type=Path, metavar="FILE", help="its private key (PEM, without a password)")
     parser.add_argument("--seats", type=int, default=2, help="players in one match (default: 2)")
     parser.add_argument("--seed", type=int, default=None, help="fixes match ids and seeds")
-    parser.add_argument("--drop-after", type=number, default=15.0, metavar="S", help="silence until a player is gone")
+    parser.add_argument(
+        "--drop-after",
+        type=number,
+        default=15.0,
+        metavar="S",
+        help="seconds to wait for a player of whom nothing is heard",
+    )
     parser.add_argument(
         "--observations", action=argparse.BooleanOptionalAction, default=False, help="record observations too"
     )
     parser.add_argument(
-        "--on-drop",
-        choices=ON_DROP,
-        default="end",
-        help="when one of three or more players is lost: end the match, or go on without (default: end)",
+        "--if-lost",
+        metavar="POLICY",
+        help="what follows when a player left or was waited for in vain; must be given: end (the match ends), go-on "
+        "(its seat stays, and does nothing), bot:NAME:disclosed or bot:NAME:hidden (a bot takes its seat, and the "
+        "others are told so or not); for single seats: 'go-on 1=end@30', with other seconds to wait behind @",
     )
     parser.add_argument(
         "--spectators",
@@ -76,6 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="let different Python, NumPy or systems play",
     )
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    add_path_flags(parser)
     add_study_flags(parser)
     add_room_flags(parser)
     add_environment_flags(parser)
@@ -97,7 +106,8 @@ def settings_of(arguments: argparse.Namespace) -> MatchSettings:
         input_delay=arguments.input_delay.frames,
         delay_range=arguments.input_delay.range,
         on_desync=arguments.on_desync,
-        on_drop=arguments.on_drop,
+        relay=arguments.relay,
+        on_drop=arguments.if_lost or "end",
         prediction=tuple(arguments.prediction.split(",")),
         episodes=episodes,
         frames=frames,
@@ -162,6 +172,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.child:
         end_with_parent()
     arguments, settings, rules, hooks = _what_holds(arguments)
+    if arguments.if_lost is None and settings.seats > 1:
+        raise ConfigurationError("--if-lost (what follows when a player is gone)", None, CHOICES)
     if arguments.print_study:
         print_study(arguments, add_arguments)
         return 0

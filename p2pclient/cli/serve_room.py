@@ -80,6 +80,7 @@ def add_room_flags(parser: argparse.ArgumentParser) -> None:
 
 def rules_of(arguments: argparse.Namespace) -> Rules:
     """Return the rules of the room. Raises ConfigurationError for a value out of range."""
+    from p2pclient.cli.serve_paths import ice_rules_of
     from p2pclient.cli.serve_screening import read_screening
     from signaling.hooks import load_function
     from signaling.identity import JoinPolicy
@@ -97,6 +98,7 @@ def rules_of(arguments: argparse.Namespace) -> Rules:
     plain = Rules()
     return Rules(
         screening=read_screening(arguments.screening),
+        ice=ice_rules_of(arguments),
         matcher=choose_matcher(arguments.matching, functools.partial(load_function, folder=arguments.study_folder)),
         grace_s=arguments.grace,
         restart_grace_s=arguments.restart_grace,

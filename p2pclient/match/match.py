@@ -97,10 +97,12 @@ class Match:
         """What this side counted so far."""
         self._desync = DesyncCourse(self._core)
         self.delays = DelayCourse(self._core)
-        self._drops = DropCourse(self._core)
-        self.changes = ChangeCourse(self._core, self._drops)
-        self._barriers = Barriers(self._core, self._desync, self.delays, self._drops, self.changes)
-        self._patience = Patience(self._core, self._drops, now=now)
+        self.drops = DropCourse(self._core)
+        self.sittings = self._core.sittings
+        """Who sat in the seats of those who were gone."""
+        self.changes = ChangeCourse(self._core, self.drops)
+        self._barriers = Barriers(self._core, self._desync, self.delays, self.drops, self.changes)
+        self._patience = Patience(self._core, self.drops, now=now)
         self._recovery = RecoveryCourse(self._core)
         self.feeds = Feeds(self._core, self._facts())
         """The spectators; :meth:`~p2pclient.match.feed.Feeds.add` lets one in."""
@@ -200,7 +202,7 @@ class Match:
             is_stalled = core.phase is _PLAYING and self.stalled and not self._recovery.is_open
             if self._patience.look(is_stalled=is_stalled, now=now):
                 self._submit(self._barriers.look(now))
-            self._drops.tick(now=now)
+            self.drops.tick(now=now)
         else:
             self._patience.forgive()
         self._ticked_at = now
@@ -215,7 +217,7 @@ class Match:
             self._resume_after_desync(now)
         elif phase is _FINISHING:
             self._wait_for_goodbye(now)
-        self._drops.tell()
+        self.drops.tell()
         self.peers.send(core.out, self.telemetry, now=now, idle=phase not in _IN_TOUCH)
         self.feeds.tick(now=now, is_paused=self.changes.is_paused)
         return core.take_outbox()
@@ -359,7 +361,7 @@ class Match:
         elif isinstance(message, ChangeWish | MatchChange):
             self.changes.receive(peer, message, now)
         elif isinstance(message, PeersLost):
-            self._drops.receive(peer, message, now=now)
+            self.drops.receive(peer, message, now=now)
         elif isinstance(message, Recovering | Recovered):
             if peer.take_recovery(message):
                 core.note("peer-recovered" if peer.recovering is None else "peer-recovering", {"peer": peer.id})
@@ -473,8 +475,7 @@ class Match:
         records, mismatches = episode.settle(settled, now=now, rtt=rtt)
         core.out.records += records
         if episode.recorded != NULL_FRAME:
-            for peer in self.peers.all:
-                peer.endpoint.set_chain(episode.chain.frame, episode.chain.value)
+            self.peers.set_chain(episode.chain.frame, episode.chain.value)
         self._compare(mismatches, now)
         core.mark_verified(episode)
         core.out.records += episode.clock.take_complete(now)

@@ -142,6 +142,11 @@ class Peers:
         for peer in self:
             peer.endpoint.limit = MAX_AHEAD
 
+    def set_chain(self, frame: int, value: bytes) -> None:
+        """Tell everyone the newest chain value of ours, from the next datagram on."""
+        for peer in self.all:
+            peer.endpoint.set_chain(frame, value)
+
     def time_frames(self, clock: FrameClock, *, now: float) -> None:
         """Tell the clock of the frames what arrived when, and how far the others' clocks are from ours."""
         for peer in self.all:

@@ -150,12 +150,14 @@ class LostInputs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Joined inputs of its seats, from ``first_frame`` on."""
 
 
-class PeersLost(Message, frozen=True, tag="peers-lost"):
+class PeersLost(Message, frozen=True, omit_defaults=True, tag="peers-lost"):
     """The sender gave up these peers; their inputs that it has are frozen and count as written here."""
 
     episode: Number
     lost: Annotated[list[Number], msgspec.Meta(min_length=1, max_length=MAX_LOST_PEERS)]
     inputs: Annotated[list[LostInputs], msgspec.Meta(max_length=MAX_LOST_PEERS)]
+    left: Annotated[list[Number], msgspec.Meta(max_length=MAX_LOST_PEERS)] = []
+    """Those of the lost who said goodbye to somebody, as far as the sender knows."""
 
 
 class Recovering(Message, frozen=True, tag="recovering"):

@@ -13,6 +13,7 @@ from p2pclient.common.errors import RecordingError
 from p2pclient.common.frames import MAX_INPUT_BYTES, MAX_SEATS
 from p2pclient.envhost.values import CannotSendError, MalformedValueError, decode, encode
 from p2pclient.recorder.records import (
+    HOLDERS,
     EpisodeEnded,
     EpisodeStarted,
     EventRecorded,
@@ -86,6 +87,10 @@ def _is_observations(value: Any) -> bool:
     return value is None or (type(value) is tuple and len(value) <= MAX_SEATS)
 
 
+def _is_holder(value: Any) -> bool:
+    return value is None or value in HOLDERS
+
+
 _ANY_BY_SEAT, _BOOL_BY_SEAT, _OPTIONAL_BOOL_BY_SEAT = map(_by_seat, (_is_anything, _is_bool, _is_optional_bool))
 
 _OPTIONAL_TIME_BY_SEAT = _by_seat(_is_optional_time)
@@ -106,29 +111,31 @@ _TIMED: tuple[Check, ...] = (
 _TRAVELLED = 9
 """Kind of a timing that tells when inputs left and arrived."""
 
+_FRAME: tuple[Check, ...] = (
+    _is_index,
+    _is_index,
+    _by_seat(_is_input),
+    _ANY_BY_SEAT,
+    _ANY_BY_SEAT,
+    _OPTIONAL_BOOL_BY_SEAT,
+    _OPTIONAL_BOOL_BY_SEAT,
+    _ANY_BY_SEAT,
+    _BOOL_BY_SEAT,
+    _is_checksum,
+    _is_observations,
+)
+_HELD_FRAME = 8
+"""Kind of a frame in which a seat was not held by the player to whom it was given."""
+
 _KINDS: dict[int, tuple[type[LogRecord], tuple[Check, ...]]] = {
     1: (EpisodeStarted, (_is_index, _is_int, _is_checksum)),
-    2: (
-        FrameRecorded,
-        (
-            _is_index,
-            _is_index,
-            _by_seat(_is_input),
-            _ANY_BY_SEAT,
-            _ANY_BY_SEAT,
-            _OPTIONAL_BOOL_BY_SEAT,
-            _OPTIONAL_BOOL_BY_SEAT,
-            _ANY_BY_SEAT,
-            _BOOL_BY_SEAT,
-            _is_checksum,
-            _is_observations,
-        ),
-    ),
+    2: (FrameRecorded, _FRAME),
     3: (FramesVerified, (_is_index, _is_position)),
     4: (FrameTimed, _TIMED),
     5: (EpisodeEnded, (_is_index, _is_position, _by_seat(_is_anything), _is_text)),
     6: (EventRecorded, (_is_text, _is_position, _is_position, _is_details)),
     7: (FramesWithdrawn, (_is_index, _is_index)),
+    _HELD_FRAME: (FrameRecorded, (*_FRAME, _by_seat(_is_holder))),
     _TRAVELLED: (FrameTimed, (*_TIMED, _is_optional_time, *[_OPTIONAL_TIME_BY_SEAT] * 3)),
 }
 """Kind byte -> class and one check per field. A kind's fields never change: a new shape gets a new number."""
@@ -136,7 +143,7 @@ _KINDS: dict[int, tuple[type[LogRecord], tuple[Check, ...]]] = {
 _SHAPES = {
     kind: (bytes((kind,)), cls.__struct_fields__[: len(checks)], checks) for kind, (cls, checks) in _KINDS.items()
 }
-_KIND_OF = {cls: kind for kind, (cls, _) in _KINDS.items() if kind != _TRAVELLED}
+_KIND_OF = {cls: kind for kind, (cls, _) in _KINDS.items() if kind not in (_HELD_FRAME, _TRAVELLED)}
 
 
 def encode_record(record: LogRecord) -> bytes:
@@ -145,7 +152,7 @@ def encode_record(record: LogRecord) -> bytes:
     Raises:
         RecordingError: a value in it cannot be stored, or read back. The message names it.
     """
-    kind, names, checks = _SHAPES[_TRAVELLED if _has_travelled(record) else _KIND_OF[type(record)]]
+    kind, names, checks = _SHAPES[_kind_of(record)]
     fields = [getattr(record, name) for name in names]
     if type(record) is FrameRecorded:
         # Environments return NumPy's bools here as well as Python's; there is nothing to keep apart.
@@ -178,10 +185,12 @@ def decode_record(payload: bytes) -> LogRecord:
     return cls(*fields)
 
 
-def _has_travelled(record: LogRecord) -> bool:
-    if type(record) is not FrameTimed:
-        return False
-    return record.sent_at is not None or bool(record.received_at or record.clock_offset or record.clock_bound)
+def _kind_of(record: LogRecord) -> int:
+    if type(record) is FrameRecorded and record.by is not None:
+        return _HELD_FRAME
+    if type(record) is FrameTimed and (record.sent_at is not None or record.received_at or record.clock_offset):
+        return _TRAVELLED
+    return _KIND_OF[type(record)]
 
 
 def _check(cls: type[LogRecord], names: tuple[str, ...], checks: tuple[Check, ...], fields: list[Any]) -> None:

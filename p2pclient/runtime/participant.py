@@ -41,13 +41,14 @@ from p2pclient.common.room_messages import Proposed, Removed, Withdrawn
 from p2pclient.common.screening_messages import Screen as ScreeningAsked
 from p2pclient.common.stages import SCREENS, Stage
 from p2pclient.envhost.client import EnvHost
-from p2pclient.match.plan import MatchEvent, SpectatorGone
+from p2pclient.match.plan import GrantWanted, MatchEvent, SpectatorGone
 from p2pclient.recorder.run import check_folder
 from p2pclient.runtime.announcing import Announcer
 from p2pclient.runtime.bookmark import Bookmark, Command, link_mark
 from p2pclient.runtime.client import PlayingClient, Report
 from p2pclient.runtime.connecting import Connector
 from p2pclient.runtime.entrance import Entrance
+from p2pclient.runtime.granting import GrantAsker
 from p2pclient.runtime.joining import join_patiently
 from p2pclient.runtime.match_runner import MatchRunner
 from p2pclient.runtime.obeying import Obedience
@@ -109,6 +110,7 @@ class Participant(PlayingClient):
             impairment=settings.impairment,
             seed=settings.seed,
         )
+        self._grants = GrantAsker(self._signaling.ask_to_go_on)
         self._door: SpectatorDoor | None = None
         self._onlooker: Onlooker | None = None
         command = Command(url=settings.url, label=settings.label, bot=settings.bot, link=link_mark(settings.link))
@@ -344,6 +346,7 @@ class Participant(PlayingClient):
         finally:
             self._runner = None
             self._obedience.match_over()
+            self._grants.stop()
             self._connector = None
             await connector.close()
             await self._close_door()
@@ -365,6 +368,8 @@ class Participant(PlayingClient):
 
     def _report_event(self, event: MatchEvent) -> None:
         self._obedience.note(event)
+        if isinstance(event, GrantWanted) and self._runner is not None:
+            self._grants.take(event, self._runner)
         if isinstance(event, SpectatorGone) and self._door is not None:
             self._door.dismiss(event.spectator)
         report = event_report(event)
@@ -416,8 +421,9 @@ class Participant(PlayingClient):
         elif isinstance(message, Matched):
             self._prober.stop()
             self._obedience.match_id = message.match_id
+            settings = self._settings
             self._connector = Connector(
-                message, self._signaling, impairment=self._settings.impairment, seed=self._settings.seed
+                message, self._signaling, impairment=settings.impairment, seed=settings.seed, path=settings.path
             )
             self._door = SpectatorDoor(self._signaling)
             self._seats_of = {peer.client_id: peer.seats[0] for peer in message.peers}

@@ -29,7 +29,7 @@ LINKS = ("optional", "required")
 
 MACHINE_FLAGS = (
     "host", "port", "room", "interface", "hidden", "data", "per_address", "tls_cert", "tls_key",
-    "log_level", "log_format",
+    "log_level", "log_format", "turn", "turn_secret_file", "stun",
 )  # fmt: skip
 """What is said about the machine that serves, and not about the study."""
 
@@ -149,8 +149,9 @@ KEYS: Mapping[tuple[str, ...], Key] = {
     ("match", "seconds"): Key("seconds", _number),
     ("match", "seed"): Key("seed", _whole),
     ("match", "on_desync"): Key("on_desync", _text),
-    ("match", "on_drop"): Key("on_drop", _text),
+    ("match", "if_lost"): Key("if_lost", _text),
     ("match", "drop_after"): Key("drop_after", _number),
+    ("match", "relay"): Key("relay", _text),
     ("match", "spectators"): Key("spectators", _switch),
     ("match", "observations"): Key("observations", _switch),
     ("match", "allow_mixed_hosts"): Key("allow_mixed_hosts", _switch),
@@ -170,7 +171,13 @@ KEYS: Mapping[tuple[str, ...], Key] = {
 _TABLES = tuple(dict.fromkeys(path[0] for path in KEYS if len(path) > 1))
 _TOP = ("name", "title", *dict.fromkeys(path[0] for path in KEYS), "screening")
 
-_OTHER_WORDS = {"env_args": "env_arg", "rate_hz": "rate", "frames": "seconds", "drop_after_s": "drop_after"}
+_OTHER_WORDS = {
+    "env_args": "env_arg",
+    "rate_hz": "rate",
+    "frames": "seconds",
+    "drop_after_s": "drop_after",
+    "on_drop": "if_lost",
+}
 """How checks that know no flags call them."""
 
 
