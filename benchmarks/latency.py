@@ -26,7 +26,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ from benchmarks._namespaces import two_machines
 from benchmarks._table import Summary, format_table, summarize
 from p2pclient.recorder.clocks import compare_clocks
 from p2pclient.recorder.latency import Side, Way, measure, read_side
-from p2pclient.recorder.latency_report import describe
+from p2pclient.recorder.latency_report import describe, draw
 from p2pclient.recorder.reading import RunReader
 from p2pclient.recorder.records import FrameTimed
 
@@ -126,7 +126,20 @@ class Bench:
     def two_windows(self, rate: int, delay_ms: int) -> list[Side]:
         """``tandem join`` twice, each with a window; the keys are the first one's."""
         outs = [self._folder / f"both-{rate}-{delay_ms}-{number}" for number in (0, 1)]
-        serve = ("serve", ENV, "--max-steps", "1000000", "--rate", str(rate), "--host", "127.0.0.1", "--port", "0")
+        serve = (
+            "serve",
+            ENV,
+            "--if-lost",
+            "end",
+            "--max-steps",
+            "1000000",
+            "--rate",
+            str(rate),
+            "--host",
+            "127.0.0.1",
+            "--port",
+            "0",
+        )
         with ExitStack() as stack:
             url = _url_of(stack.enter_context(self._process("p2pclient.cli", *serve)))
             clients = []
@@ -147,7 +160,20 @@ class Bench:
         outs = [self._folder / f"bots-{delay_ms}-{number}" for number in (0, 1)]
         with ExitStack() as stack:
             address, prefixes = stack.enter_context(two_machines())
-            serve = ("serve", ENV, "--max-steps", "1000000", "--rate", "60", "--host", address, "--port", "0")
+            serve = (
+                "serve",
+                ENV,
+                "--if-lost",
+                "end",
+                "--max-steps",
+                "1000000",
+                "--rate",
+                "60",
+                "--host",
+                address,
+                "--port",
+                "0",
+            )
             url = _url_of(stack.enter_context(self._process("p2pclient.cli", *serve, prefix=prefixes[0])))
             clients = []
             for out, prefix in zip(outs, prefixes, strict=True):
@@ -333,6 +359,8 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="dev.py bench latency", description="From key press to picture.")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--presses", type=int, default=120, help="key presses in each case (default 120)")
+    parser.add_argument("--rates", type=int, nargs="+", default=RATES, help="frames a second (default 15 and 60)")
+    parser.add_argument("--picture", type=Path, help="draw the ways between the two windows to this file (SVG)")
     parser.add_argument("--seed", type=int, default=1, help="of the moments at which keys are pressed")
     options = parser.parse_args(argv)
     lack = missing()
@@ -343,22 +371,24 @@ def main(argv: list[str]) -> int:
     try:
         with tempfile.TemporaryDirectory(prefix="bench-latency-") as folder:
             bench = Bench(desk, options.presses, options.seed, Path(folder))
-            return _run(bench, as_json=options.json)
+            return _run(bench, options)
     finally:
         desk.close()
 
 
-def _run(bench: Bench, *, as_json: bool) -> int:
+def _run(bench: Bench, options: argparse.Namespace) -> int:
+    as_json = options.json
     bare = bench.bare_window()
-    cases, partners, clocks = [], [], []
-    for rate in RATES:
+    cases, partners, clocks, ways = [], [], [], []
+    for rate in options.rates:
         for name, play in (("alone", bench.alone), ("two clients", bench.two_clients)):
             cases.append(report(name, rate, play(rate)))
             if not as_json:
                 print(format_report(cases[-1], bare), end="\n\n", flush=True)
-    for rate, delay_ms in itertools.product(RATES, DELAYS_MS):
+    for rate, delay_ms in itertools.product(options.rates, DELAYS_MS):
         sides = bench.two_windows(rate, delay_ms)
         way = measure(sides)[0]
+        ways.append(replace(way, sender=f"{rate} Hz, {delay_ms} ms", receiver="the partner"))
         partners.append(report_partner(rate, delay_ms, way))
         clocks.append(report_clocks(f"two processes, {rate} frames a second", delay_ms, sides))
         if not as_json:
@@ -374,6 +404,8 @@ def _run(bench: Bench, *, as_json: bool) -> int:
             break
         if not as_json:
             print(format_clocks(clocks[-1]), flush=True)
+    if options.picture is not None:
+        options.picture.write_text(draw(ways), encoding="utf-8")
     if as_json:
         told = {"bare_window": bare.to_json(), "cases": cases, "partners": partners, "clocks": clocks}
         print(json.dumps({"benchmark": "latency", "env": ENV, **told}))

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from recorder_runs import write_run
+from recorder_runs import make_timing, write_run
 from virtual import Link, VirtualMatch, finished, toy_env
 
 from p2pclient.cli.main import main
@@ -24,7 +24,7 @@ from p2pclient.match.plan import Outbox, ViewReady
 from p2pclient.match.sources import Sample
 from p2pclient.protocol.clock import CLOCK_RANGE, DRIFT
 from p2pclient.protocol.datagram import decode_datagram
-from p2pclient.recorder.clocks import ClockSample, ClockTrack
+from p2pclient.recorder.clocks import ClockSample, ClockTrack, compare_clocks
 from p2pclient.recorder.latency import STAGES, Side, follow, measure, read_side
 from p2pclient.recorder.latency_report import describe, draw
 from p2pclient.recorder.reading import RunReader
@@ -398,9 +398,24 @@ def test_whatever_a_log_claims_there_is_a_table_and_a_picture(
 
 
 def test_later_samples_mend_earlier_ones_but_not_over_a_jump() -> None:
-    track = ClockTrack([ClockSample(0.0, 5.0, 0.4), ClockSample(10.0, 5.1, 0.01), ClockSample(20.0, 9.0, 0.001)])
-    assert track.to_ours(0.0) == (pytest.approx(-5.1), pytest.approx(0.02))
-    assert track.to_ours(10.0) == (pytest.approx(4.9), pytest.approx(0.01))
+    track = ClockTrack([ClockSample(0.0, 5.0, 0.4), ClockSample(10.0, 5.1, 0.05), ClockSample(20.0, 9.0, 0.001)])
+    assert track.to_ours(0.0) == (pytest.approx(-5.1), pytest.approx(0.06))
+    assert track.to_ours(10.0) == (pytest.approx(4.9), pytest.approx(0.05))
     assert track.to_ours(25.0) == (pytest.approx(16.0), pytest.approx(0.006))
     with pytest.raises(ValueError, match="other clock"):
         ClockTrack([]).to_ours(1.0)
+
+
+@pytest.mark.parametrize(("way", "known"), [(0.5, 1), (8.5, 0)])
+def test_a_frame_whose_inputs_were_held_up_tells_nothing_of_the_clocks(way: float, known: int) -> None:
+    # Their clock is 100 s ahead; what is told is that modulo the range.
+    told = 100.0 - CLOCK_RANGE * round(100.0 / CLOCK_RANGE)
+    row = make_timing(0, 3)
+    ours = msgspec.structs.replace(
+        row, sent_at=1.0, received_at=(None, 1.0 + way), clock_offset=(None, told), clock_bound=(None, way)
+    )
+    theirs = msgspec.structs.replace(row, sent_at=101.0, received_at=(101.0 + way, None))
+    track = compare_clocks([(ours, theirs)], ours=0, theirs=1)
+    assert len(track) == known
+    if known:
+        assert track.to_ours(row.recorded_at + 100.0) == (pytest.approx(row.recorded_at), pytest.approx(way))
