@@ -137,7 +137,7 @@ def _legend(bars: Sequence[_Bar]) -> dict[str, str]:
     titles: dict[str, str] = {}
     for _, stages, _ in bars:
         for figures in stages:
-            titles.setdefault(_colour(figures), figures.stage.title)
+            titles.setdefault(_colour(figures), figures.stage.title.replace(" here", ""))  # one colour for both
     return titles
 
 
