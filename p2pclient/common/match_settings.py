@@ -80,6 +80,11 @@ class MatchSettings(msgspec.Struct, frozen=True, kw_only=True):
     allow_mixed_hosts: bool = False
     """Let machines with another Python, NumPy or system play together, as long as their numeric probes agree."""
 
+    @property
+    def longest_wait_s(self) -> float:
+        """Seconds for which a player that is silent may be waited for."""
+        return LossPolicy.parse(self.on_drop).longest_wait(self.drop_after_s)
+
     def __post_init__(self) -> None:
         if self.study and not STUDY_NAME.match(self.study):
             raise ConfigurationError("study", self.study, "1 to 64 letters, digits and -")
