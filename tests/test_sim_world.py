@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from statistics import median
 from typing import Any
 
 import pytest
@@ -191,9 +192,9 @@ def test_a_hitch_of_400_ms_is_made_good_in_2_seconds(peer: int) -> None:
 @pytest.mark.parametrize(("there", "back"), [(10, 100), (100, 10)])
 def test_routes_that_differ_share_the_work_all_the_same(there: float, back: float) -> None:
     link, other = LinkSpec(delay_ms=there), LinkSpec(delay_ms=back)
-    result = simulate(link=link, back=other, seconds=30.0)
-    assert resimulated_apart(result) < 3.0
-    assert total(result, "stalls") == 0
+    results = [simulate(link=link, back=other, seconds=30.0, seed=seed) for seed in (1, 2, 3)]
+    assert median(resimulated_apart(result) for result in results) < 3.0  # who begins first is left to chance
+    assert sum(total(result, "stalls") for result in results) == 0
 
 
 @pytest.mark.parametrize("ppm", [10_000, 50_000])

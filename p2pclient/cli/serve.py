@@ -6,6 +6,7 @@ import argparse
 
 from p2pclient import __version__
 from p2pclient.cli.parent import end_with_parent
+from p2pclient.cli.serve_presence import add_presence_flags, presence_of
 from p2pclient.cli.serve_room import add_room_flags, bot_command, rules_of
 from p2pclient.common.discovery_messages import DEFAULT_ROOM
 from p2pclient.common.lobby_messages import DEFAULT_PORT, MatchSettings
@@ -48,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--allow-mixed-hosts", action="store_true", help="let different Python, NumPy or systems play")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    add_presence_flags(parser)
     add_room_flags(parser)
     add_environment_flags(parser)
     add_match_flags(parser)
@@ -74,6 +76,7 @@ def settings_of(arguments: argparse.Namespace) -> MatchSettings:
         spectators=arguments.spectators,
         record_observations=arguments.observations,
         allow_mixed_hosts=arguments.allow_mixed_hosts,
+        **presence_of(arguments),
     )
 
 

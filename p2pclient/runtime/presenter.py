@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Any, Protocol
 
 from p2pclient.common.presentation import Hud, Intent, Presentation, Screen, View
@@ -71,6 +72,16 @@ class _Standing:
     """Why play stands still, in the words of who asked for that; None if it does not."""
     comparing: str = ""
     """Empty unless states that differ are looked into; ``short``, then ``long`` if that takes its time."""
+    away: tuple[int, ...] = ()
+    """Seats of others whose windows are not in front, as far as that is told."""
+    waited_for: tuple[int, int] | None = None
+    """For whose absence the match is paused, and the seconds that this lasts at most."""
+    checking: tuple[int, int, int | None] | None = None
+    """Try, tries, and seconds until the next try, while the links take long to be found sound."""
+
+
+_LONG_CHECKING = 0.8
+"""Seconds after which checking the links gets a screen of its own; healthy ones take less than a tenth."""
 
 
 class _Words:
@@ -80,6 +91,7 @@ class _Words:
         self._seats = plan.peers
         self._is_pair = plan.seats == 2
         self._goes_on = plan.on_drop == "go-on"
+        self._own, self._tells_away = plan.own_id, plan.tell_away
 
     def missed(self, peers: Sequence[int]) -> str:
         return f"{self._have(peers)} not been heard for a moment."
@@ -87,6 +99,42 @@ class _Words:
     def restarting(self, peers: Sequence[int]) -> str:
         whose = "your partner's game" if self._is_pair else f"the game of {self._names(peers)}"
         return f"Waiting for {whose}, which is being restarted."
+
+    def away(self, seats: Sequence[int]) -> str:
+        """Somebody does not look at the game."""
+        who = "Your partner" if self._is_pair else _names([f"Player {seat + 1}" for seat in seats])
+        is_one = self._is_pair or len(seats) == 1
+        return f"{who} {'is' if is_one else 'are'} not at the game for a moment."
+
+    def waited_for(self, peer: int, seconds: int) -> tuple[str, str]:
+        """Title and message of a pause for somebody's absence."""
+        limit = f"in {seconds} second{'' if seconds == 1 else 's'} at the latest"
+        if peer == self._own:
+            return (
+                "Paused for you",
+                f"The game waits for you. Click on this window to go on; it goes on by itself {limit}.",
+            )
+        if not self._tells_away:
+            return "Paused", f"The game stands still for a moment. It goes on by itself, {limit}."
+        names = self._names([peer])
+        title = f"{names[0].upper()}{names[1:]} will be right back"
+        return title, f"The game waits, and goes on by itself as soon as they are back, {limit}."
+
+    def checking(self, attempt: int, attempts: int, retry_in: int | None) -> tuple[str, str]:
+        """Title and message while the links are checked for longer than usual."""
+        title = "Checking the connection"
+        whose = "your partner's computer" if self._is_pair else "the other computers"
+        if retry_in is None:
+            nth = f" This is try {attempt} of {attempts}." if attempt > 1 else ""
+            return (
+                title,
+                f"The game begins as soon as the connection to {whose} is good.{nth} Nothing to do until then.",
+            )
+        when = "now" if retry_in == 0 else f"in {retry_in} second{'' if retry_in == 1 else 's'}"
+        return title, (
+            f"The connection to {whose} is not good enough at the moment. "
+            f"It is tried again {when} (try {attempt + 1} of {attempts}). Please leave this window open."
+        )
 
     def turn(self, seat: int, own: Sequence[int]) -> str:
         """Whose turn it is. ``own`` begins with the seat of the person at this window."""
@@ -110,13 +158,17 @@ class _Words:
     def _names(self, peers: Sequence[int]) -> str:
         if self._is_pair:
             return "your partner"
-        *first, last = [f"Player {seat + 1}" for peer in peers for seat in self._seats[peer]]
-        return f"{', '.join(first)} and {last}" if first else last
+        return _names([f"Player {seat + 1}" for peer in peers for seat in self._seats[peer]])
 
     def _have(self, peers: Sequence[int]) -> str:
         names = self._names(peers)
         is_one = sum(len(self._seats[peer]) for peer in peers) == 1
         return f"{names[0].upper()}{names[1:]} {'has' if is_one else 'have'}"
+
+
+def _names(each: Sequence[str]) -> str:
+    *first, last = each
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _paused(reason: str) -> str:
@@ -224,7 +276,21 @@ class MatchPresenter:
             restarted=None if match.recovered is None else int(100 * match.recovered),
             paused=match.changes.pause_reason if match.changes.is_paused else None,
             comparing=self._comparing(now),
+            away=match.absences.away_seats(now) if match.plan.tell_away else (),
+            waited_for=self._waited_for(now),
+            checking=self._checking(now),
         )
+
+    def _waited_for(self, now: float) -> tuple[int, int] | None:
+        absences, peer = self._match.absences, self._match.absences.waited_for
+        return None if peer is None else (peer, ceil(absences.wait_left(now)))
+
+    def _checking(self, now: float) -> tuple[int, int, int | None] | None:
+        standing = self._match.link_check(now)
+        if standing is None or standing.seconds < _LONG_CHECKING:
+            return None
+        retry_in = None if standing.retry_in is None else ceil(standing.retry_in)
+        return standing.attempt, standing.attempts, retry_in
 
     def _comparing(self, now: float) -> str:
         if self._match.phase is not Phase.DIVERGED:
@@ -243,6 +309,13 @@ class MatchPresenter:
         if self._standing.comparing == "long":
             title = "One moment, please"
             return Presentation(Screen.COMPARING, message=_COMPARING, **{**common, "title": title})
+        if self._standing.checking is not None:
+            title, message = self._words.checking(*self._standing.checking)
+            common = {**common, "title": title, "view": None}
+            return Presentation(Screen.CONNECTING, message=message, **common)
+        if self._standing.paused is not None and self._standing.waited_for is not None:
+            title, message = self._words.waited_for(*self._standing.waited_for)
+            return Presentation(Screen.PAUSED, message=message, **{**common, "title": title})
         if self._standing.paused is not None:
             return Presentation(Screen.PAUSED, message=_paused(self._standing.paused), **{**common, "title": "Paused"})
         if match.phase in (Phase.HANDSHAKING, Phase.RESETTING, Phase.BARRIER) and match.number == 0:
@@ -261,6 +334,8 @@ class MatchPresenter:
             return self._words.missed(standing.missed)
         if standing.left:
             return self._words.left(standing.left)
+        if standing.away:
+            return self._words.away(standing.away)
         return ""
 
     def _hud(self) -> Hud:
