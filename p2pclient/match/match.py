@@ -213,7 +213,6 @@ class Match:
         self._ticked_at = now
         self._recovery.tick(now)
         self.changes.tick(now)
-        self.absences.tick(now)
         if core.phase in WAITING:
             self._submit(self._barriers.look(now))
         phase = core.phase
@@ -225,6 +224,7 @@ class Match:
             self._resume_after_desync(now)
         elif phase is _FINISHING:
             self._wait_for_goodbye(now)
+        self.absences.tick(now)
         self._drops.tell()
         self.peers.send(core.out, self.telemetry, now=now, idle=phase not in _IN_TOUCH)
         self.feeds.tick(now=now)
