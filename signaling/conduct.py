@@ -10,6 +10,7 @@ from p2pclient.common.stages import Stage
 from signaling.admission import Admission
 from signaling.effects import AskHook, Decided, Effect, Noted
 from signaling.exclusion import Calmed, Excluded, Outcome, Oversight, Warned
+from signaling.identity import label_key
 from signaling.room_state import Participant, RoomState
 from signaling.running import RunningMatches
 
@@ -39,8 +40,8 @@ class Conduct:
 
     def check(self, label: str) -> None:
         """Raise :class:`SignalingError` (``removed``) for the name of somebody who was excluded from a match."""
-        if label and label in self._labels:
-            raise refusal("removed", self._labels[label])
+        if label and label_key(label) in self._labels:
+            raise refusal("removed", self._labels[label_key(label)])
 
     def report(self, known: Participant | None, report: Report, *, now: float) -> list[Effect]:
         """Take in how a match goes for somebody."""
@@ -142,7 +143,7 @@ class Conduct:
         known.enter(Stage.EXCLUDED, now=now)
         known.reason = reason
         if known.label and not self._rules.come_back:
-            self._labels[known.label] = outcome.message
+            self._labels[label_key(known.label)] = outcome.message
             while len(self._labels) > KEPT_LABELS:
                 del self._labels[next(iter(self._labels))]
         return effects

@@ -10,8 +10,8 @@ What lasts for seconds is not kept: proposals (who was proposed waits on), reser
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -44,6 +44,10 @@ class ParticipantFacts(msgspec.Struct, frozen=True, kw_only=True):
     """In the queue: who has the lowest is next."""
     match_id: str = ""
     waiting_since: float | None = None
+    signed: bool = False
+    """Label and attributes are those of a personal link."""
+    link: str = ""
+    """The id of the link for one use that it has used."""
 
 
 class MatchFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,6 +74,8 @@ class KeptRoom:
     starts: int = 0
     """Of the server, before this one."""
     is_held: bool = False
+    used_links: Mapping[str, str] = field(default_factory=dict)
+    """Who used each link for one use, by the link's id."""
 
 
 class Keeping:
@@ -117,7 +123,7 @@ class Keeping:
         if stage is Stage.GONE:
             state = "excluded" if known.locked else "finished" if known.finished else "idle"
         waits = stage is Stage.WAITING
-        since = self._time(known.since)
+        since = self.time(known.since)
         if waits and known.kept is not None and known.kept.state == state:
             since = known.kept.changed_at  # a proposal that came to nothing is no change
         facts = ParticipantFacts(
@@ -127,7 +133,9 @@ class Keeping:
             ours=known.is_ours,
             place=known.place if waits else 0,
             match_id=known.match_id if stage in (Stage.CONNECTING, Stage.PLAYING) else "",
-            waiting_since=None if known.ready_since is None or not waits else self._time(known.ready_since),
+            waiting_since=None if known.ready_since is None or not waits else self.time(known.ready_since),
+            signed=known.is_signed,
+            link=known.link_id,
         )
         return store.Participant(
             id=known.id,
@@ -142,7 +150,7 @@ class Keeping:
             reason="" if waits else _text(known.reason),
             finished=known.finished,
             locked=known.locked,
-            created_at=self._time(known.came),
+            created_at=self.time(known.came),
             changed_at=since,
             room=msgspec.to_builtins(facts),
         )
@@ -166,9 +174,9 @@ class Keeping:
             seats=tuple(match.seats),
             state=match.state.value,
             reason=_text(match.reason),
-            created_at=self._time(match.began),
-            started_at=self._time(match.began),
-            ended_at=self._time(match.ended) if match.ended else None,
+            created_at=self.time(match.began),
+            started_at=self.time(match.began),
+            ended_at=self.time(match.ended) if match.ended else None,
             results=tuple(clean(each) for each in match.told),
             room=msgspec.to_builtins(facts),
         )
@@ -177,13 +185,14 @@ class Keeping:
         """Return what is kept of the start of a server on what an earlier one has kept."""
         if self.study is None:
             return []
-        created = self._time(now) if kept.study is None else kept.study.created_at
+        created = self.time(now) if kept.study is None else kept.study.created_at
         name = settings.env if kept.study is None else kept.study.name
         plain = clean(msgspec.to_builtins(settings))
         study = store.Study(id=self.study, name=_text(name), settings=plain, created_at=created)
         return [Kept(study), Kept(store.Count(study_id=self.study, name=STARTS))]
 
-    def _time(self, moment: float) -> float:
+    def time(self, moment: float) -> float:
+        """Return a moment of the room's clock in seconds since 1970."""
         return round(moment + self.epoch, 3)
 
 

@@ -84,6 +84,7 @@ class Restoring:
         known.attributes = {name: str(value) for name, value in one.attributes.items()}
         known.finished, known.locked, known.reason, known.ready = one.finished, one.locked, one.reason, facts.ready
         known.was_let_in = facts.let_in
+        known.is_signed, known.link_id = facts.signed, facts.link
         if facts.ours or not one.token_hash:
             known.stage = Stage.GONE
             known.touch()

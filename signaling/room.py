@@ -50,6 +50,8 @@ from signaling.effects import Disconnect, Effect, Noted, Send
 from signaling.hiring import Hiring
 from signaling.identity import Entropy
 from signaling.keeping import Keeping, KeptRoom
+from signaling.matching.base import Round
+from signaling.membership import Membership
 from signaling.orders import Orders
 from signaling.pairing import Pairing
 from signaling.probing import Probing
@@ -71,7 +73,7 @@ def _keeps(method: Callable[Concatenate[Room, _P], list[Effect]]) -> Callable[Co
     @functools.wraps(method)
     def keeping(self: Room, /, *args: _P.args, **named: _P.kwargs) -> list[Effect]:
         effects = method(self, *args, **named)
-        return [*self._keeping.changes(), *effects]
+        return [*self._changes(), *effects]
 
     return keeping
 
@@ -85,6 +87,7 @@ class Room:
         server_version: told to clients.
         study: under which what changes is to be kept, as :class:`~signaling.effects.Kept`; None keeps nothing.
         epoch: seconds since 1970 at second 0 of the clock by which this room is told the time.
+        link_secret: signs personal links; None: every link is refused.
     """
 
     def __init__(
@@ -98,6 +101,7 @@ class Room:
         server_version: str = "",
         study: str | None = None,
         epoch: float = 0.0,
+        link_secret: bytes | None = None,
     ) -> None:
         self.settings = settings
         self._state = RoomState(
@@ -112,6 +116,7 @@ class Room:
         self._conduct = Conduct(self._state, self._running, self._admission)
         self._orders = Orders(self._state, self._pairing, self._running, self._hiring, self._probing)
         self._keeping = Keeping(self._state, study, epoch)
+        self._membership = Membership(self._state, self._keeping, link_secret)
 
     # -- what can be asked --------------------------------------------------------------------------------------------
 
@@ -166,6 +171,7 @@ class Room:
         """
         effects = self._keeping.start_records(kept, self.settings, now)
         self._keeping.was_held = kept.is_held
+        self._membership.restore(kept)
         Restoring(self._state, self._attendance, self._keeping.epoch).restore(kept, now=now)
         return [*effects, *self._keeping.changes()]
 
@@ -191,16 +197,20 @@ class Room:
         If its last match goes on without it, it is told to watch that, and stays idle.
 
         Raises:
-            SignalingError: ``protocol-version``, ``already-matched``, ``label-in-use``, ``removed`` or ``full``.
+            SignalingError: ``protocol-version``, ``already-matched``, ``label-in-use``, ``removed``, ``full``, or what
+                :mod:`~signaling.membership` says.
         """
         check_protocol(join.protocol)
         self._check_open(connection)
+        entry = self._membership.admit(connection, join, now=now)
+        join = replace(join, label=entry.label, attributes=dict(entry.attributes), link=None)
         self._conduct.check(join.label)
         current = self._state.connections[connection]
         is_elsewhere = current is not None and (current.stage is Stage.WATCHING or join.match_id != current.match_id)
         if current is not None and current.stage in _BUSY and is_elsewhere:
             raise refusal("already-matched")
         known, effects = self._attendance.recognise(connection, join, now=now)
+        effects = [*self._membership.enter(known, entry, now=now), *effects]
         if known.stage in _BUSY:
             regained = self._regain(known, join) if join.match_id is not None else None
             if regained is not None:
@@ -218,7 +228,13 @@ class Room:
 
     def _greeting(self, known: Participant) -> Welcome:
         state = self._state
-        return Welcome(client_id=known.id, settings=state.settings, server_version=state.version, token=known.token)
+        return Welcome(
+            client_id=known.id,
+            settings=state.settings,
+            server_version=state.version,
+            token=known.token,
+            label=known.label,
+        )
 
     def _welcome(self, known: Participant, join: Join, now: float) -> list[Effect]:
         welcome, known.told = self._greeting(known), None
@@ -273,6 +289,11 @@ class Room:
         """What came of :class:`AskHook`: a message, or None; or why there is no answer."""
         effects = self._admission.hook_answered(request, message, error, now=now)
         return [*effects, *self._conduct.hook_answered(request, message, error, now=now), *self._settle(now)]
+
+    @_keeps
+    def matcher_answered(self, request: int, found: Round, *, now: float) -> list[Effect]:
+        """What came of :class:`AskMatcher`. Those who cannot be matched any more are left out."""
+        return [*self._pairing.answered(request, found, now=now), *self._settle(now)]
 
     @_keeps
     def ready(self, connection: str, ready: Ready, *, now: float) -> list[Effect]:
@@ -359,7 +380,7 @@ class Room:
         """
         action_id, effects = self._orders.act(action, by=by, now=now)
         effects += self._settle(now)
-        return action_id, [*self._keeping.changes(), *effects]
+        return action_id, [*self._changes(), *effects]
 
     def done(self, connection: str, done: Done) -> list[Effect]:
         """A client acknowledges what it was asked for."""
@@ -399,6 +420,10 @@ class Room:
         state.queue.clear()
         state.bookings.clear()
         return effects
+
+    def _changes(self) -> list[Effect]:
+        self._membership.note_finished(self._state.touched.values())
+        return self._keeping.changes()
 
     def _known(self, connection: str) -> Participant | None:
         return self._state.connections.get(connection)

@@ -70,6 +70,7 @@ def room_row(state: RoomState, *, now: float, epoch: float) -> RoomRow:
             for each in state.asks
         ),
         probes=state.probes.rows(now=now, epoch=epoch),
+        matching_problem=state.matching_problem,
         paused=state.is_held,
     )
 

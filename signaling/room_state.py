@@ -11,9 +11,10 @@ from typing import Any, Literal
 from p2pclient.common.lobby_messages import MatchSettings, ServerMessage, Waiting
 from p2pclient.common.room_messages import Health
 from p2pclient.common.stages import Stage
-from signaling.effects import Effect, Send
-from signaling.identity import Entropy
+from signaling.effects import Decided, Effect, Send
+from signaling.identity import Entropy, JoinPolicy
 from signaling.lifecycle import MATCH_STEPS, PARTICIPANT_STEPS, PRESENCE_STEPS, MatchState, Presence, step
+from signaling.line_budget import LineBudget
 from signaling.matching.base import Matcher
 from signaling.matching.simple import FirstCome
 from signaling.probes import Probes
@@ -36,6 +37,8 @@ class Limits:
     """Bounds on what one server takes on."""
 
     clients: int = 2000
+    per_address: int = 200
+    """Clients from one address at a time; see :mod:`signaling.per_address`."""
     matches: int = 500
     spectators: int = 8
     """Of one match at a time."""
@@ -48,6 +51,8 @@ class Rules:
     """What the person who starts the server decides."""
 
     matcher: Matcher = field(default_factory=FirstCome)
+    matcher_is_aside: bool = False
+    """The edge asks it (:class:`~signaling.effects.AskMatcher`), because it may take its time; it answers later."""
     grace_s: float = 15.0
     """How long a participant whose connection is lost keeps its place."""
     restart_grace_s: float = 60.0
@@ -63,6 +68,7 @@ class Rules:
     screening: ScreeningRules = field(default_factory=ScreeningRules)
     starts_bots: bool = False
     """Can the edge start bots."""
+    join: JoinPolicy = field(default_factory=JoinPolicy)
 
 
 @dataclass(slots=True, eq=False)
@@ -117,6 +123,10 @@ class Participant:
     """Its computer was found fit: it is not measured again."""
     locked: bool = False
     """It was excluded or removed."""
+    is_signed: bool = False
+    """It came with a personal link: label and attributes are the link's."""
+    link_id: str = ""
+    """Of the link for one use that it has used."""
     kept_label: str = ""
     """How it was called, once it is gone and the name is free."""
     kept: store.Participant | None = field(default=None, repr=False)
@@ -308,11 +318,21 @@ class RoomState:
         """Times are those of the room's clock until they are shown."""
         self.is_held = rules.starts_held
         self.probes = Probes()
+        self.lines = LineBudget()
+        self.matching_problem = ""
+        """What was wrong with the matcher when it was asked last."""
 
     def send(self, participant: str, message: ServerMessage) -> list[Effect]:
         """Return what tells a participant something; nothing while it is away."""
         known = self.participants.get(participant)
         return [Send(known.connection, message)] if known is not None and known.connection is not None else []
+
+    def decide(self, line: dict[str, object], *, causes: Iterable[tuple[str, str]], now: float) -> list[Effect]:
+        """Return what keeps a decision; nothing if those who caused it (participant and address) cause too many."""
+        if not self.lines.take(causes, now=now):
+            return []
+        left_out, self.lines.unwritten = self.lines.unwritten, 0
+        return [Decided({**line, "unwritten": left_out} if left_out else line)]
 
     def present(self, match: RunningMatch) -> list[str]:
         """Return who plays in a match and is connected, in the order of the seats."""

@@ -141,5 +141,7 @@ class RoomRow(msgspec.Struct, frozen=True, kw_only=True):
     """The newest last; a few dozen at most."""
     probes: tuple[ProbeRow, ...] = ()
     """Every pair of which anything is known, or that is being measured or waits for it; a few hundred at most."""
+    matching_problem: str = ""
+    """Why the matcher matches nobody at the moment, as a sentence; empty if it is well."""
     paused: bool = False
     """Nobody is matched until the researcher lets it go on."""

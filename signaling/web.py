@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterable
 from time import perf_counter, time
 from typing import Any, TypeVar
@@ -16,6 +17,9 @@ from starlette.types import Message, Receive, Scope, Send
 
 from p2pclient.common.discovery_messages import FACTS_PATH, ServerFacts
 from signaling.frames import FrameGate
+from signaling.per_address import AddressLimits
+
+_log = logging.getLogger("tandem.signaling")
 
 T = TypeVar("T")
 
@@ -131,14 +135,21 @@ class WebApp:
         sockets: handles a WebSocket scope (python-socketio's ``handle_request``).
         health: gives the content of ``/healthz``.
         max_links: WebSockets open at once; further ones are turned away before the handshake.
+        addresses: bounds them for each address; None: not at all.
     """
 
     def __init__(
-        self, sockets: Callable[..., Awaitable[Any]], *, health: Callable[[], dict[str, Any]], max_links: int
+        self,
+        sockets: Callable[..., Awaitable[Any]],
+        *,
+        health: Callable[[], dict[str, Any]],
+        max_links: int,
+        addresses: AddressLimits | None = None,
     ) -> None:
         self.links: set[Link] = set()
         self._sockets = sockets
         self._max_links = max_links
+        self._addresses = addresses
         self.facts: Callable[[], ServerFacts] | None = None
         """What clients that look for a server are told; None: it is found by its URL only."""
         self.join_codes: tuple[str, ...] = ()
@@ -157,11 +168,17 @@ class WebApp:
             answer = JSONResponse({"refused": {"code": "websocket-only", "message": "Connect by WebSocket."}}, 400)
             await answer(scope, receive, send)
         elif len(self.links) >= self._max_links:
-            await send({"type": "websocket.close", "code": 1013})
+            await _turn_away(scope, send, 503)
         else:
             await self._open(scope, receive, send)
 
     async def _open(self, scope: Scope, receive: Receive, send: Send) -> None:
+        address, limits = str((scope.get("client") or ("",))[0]), self._addresses
+        if limits is not None and not limits.open(address, now=perf_counter()):
+            if limits.is_to_be_said(address, now=perf_counter()):
+                _log.warning("too many connections from %s: some are turned away", address)
+            await _turn_away(scope, send, 429)
+            return
         # The first message ("websocket.connect") is the library's; the gate only looks at what comes after it.
         link = Link(receive, send)
         self.links.add(link)
@@ -169,6 +186,17 @@ class WebApp:
             await self._sockets({**scope, LINK_KEY: link}, link.receive, link.send)
         finally:
             self.links.discard(link)
+            if limits is not None:
+                limits.close(address)
+
+
+async def _turn_away(scope: Scope, send: Send, status: int) -> None:
+    """Answer a WebSocket's request with a status, where the server can; else with 403."""
+    if "websocket.http.response" not in scope.get("extensions", {}):
+        await send({"type": "websocket.close", "code": 1013})
+        return
+    await send({"type": "websocket.http.response.start", "status": status, "headers": []})
+    await send({"type": "websocket.http.response.body", "body": b""})
 
 
 def _pages(health: Callable[[], dict[str, Any]], app: WebApp) -> Starlette:

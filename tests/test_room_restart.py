@@ -352,8 +352,11 @@ def test_record_that_somebody_has_changed_is_left_out_and_said() -> None:
 def test_names_that_no_file_can_hold_are_kept_all_the_same() -> None:
     disk = Disk()
     room = disk.start()
-    disk.keep(come(room, "a", label="x\ud800y", attributes={"k": "\udfff"}))
-    assert disk.participants["a"].label == "x?y"
+    with pytest.raises(SignalingError) as caught:
+        come(room, "a", label="x\ud800y")
+    assert caught.value.code == "label-characters"
+    disk.keep(room.join("a", Join(station="x\ud800y", attributes={"k": "\udfff"}), now=0.0))
+    assert disk.participants["a"].station == "x?y"
     assert disk.participants["a"].attributes == {"k": "?"}
 
 

@@ -236,7 +236,7 @@ async def check_nothing_kept(listening: Listening, honest: int) -> None:
     assert len(state.ended) <= KEPT_MATCHES
     assert len(state.asks) <= KEPT_ACTIONS
     assert len(state.partners) <= KEPT_HISTORIES
-    assert not server._outbox
+    assert server._delivery.is_idle
 
 
 async def run(seed: int, folder: Path, log: LogKept, *, rounds: int, calls: int) -> tuple[Heard, Honest]:

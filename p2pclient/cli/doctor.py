@@ -12,6 +12,7 @@ from p2pclient.runtime.logs import start_logging
 from p2pclient.runtime.loop import fine_timers, make_loop
 from p2pclient.settings.flags import add_log_flags
 from p2pclient.settings.place import server_urls_of
+from p2pclient.settings.trust import add_trust_arguments, trust_of
 
 _EPILOG = "Exit code: 0 all is well, 1 there are warnings, 2 there are problems."
 
@@ -30,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--interface", metavar="NAME|ADDRESS", help="look at this network interface only")
     parser.add_argument("--out", type=Path, default=Path("runs"), help="folder for recordings (default: runs)")
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+    add_trust_arguments(parser)
     add_log_flags(parser)
 
 
@@ -63,7 +65,7 @@ async def _check(arguments: argparse.Namespace) -> list[Finding]:
     findings = check_machine(arguments.out)
     findings += await check_network(arguments.interface)
     if urls:
-        findings += await check_server(urls)
+        findings += await check_server(urls, trust_of(arguments))
     return findings
 
 

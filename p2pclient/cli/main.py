@@ -16,6 +16,7 @@ _COMMANDS = {
     "play": "play alone, or with a bot in the other seat; no server needed",
     "serve": "start the server at which players meet",
     "account": "say who may log in to the server's console",
+    "link": "make personal links by which participants join",
     "join": "join a server and play with whoever comes",
     "station": "be a station of a lab: stay, under a name, for one participant after the other",
     "doctor": "check this machine, the way to a server, or the way to another machine",

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from p2pclient import __version__
 from p2pclient.cli.parent import end_with_parent
 from p2pclient.cli.serve_presence import add_presence_flags, presence_of
 from p2pclient.cli.serve_room import add_room_flags, bot_command, rules_of
 from p2pclient.common.discovery_messages import DEFAULT_ROOM
+from p2pclient.common.errors import ConfigurationError
 from p2pclient.common.lobby_messages import DEFAULT_PORT, MatchSettings
 from p2pclient.common.match_settings import ON_DROP
 from p2pclient.runtime.logs import start_logging
@@ -16,11 +19,16 @@ from p2pclient.settings.flags import (
     DEFAULT_ENV,
     add_environment_flags,
     add_log_flags,
+    add_log_format_flag,
     add_match_flags,
     environment_arguments,
     match_length,
     number,
 )
+
+if TYPE_CHECKING:
+    from signaling.certificate import Certificate
+    from signaling.room_state import Limits
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,6 +39,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--room", default=DEFAULT_ROOM, metavar="NAME", help="how this server is called on the LAN")
     parser.add_argument("--interface", metavar="NAME|ADDRESS", help="announce it on this network interface only")
     parser.add_argument("--hidden", action="store_true", help="do not announce it: only codes and URLs lead to it")
+    parser.add_argument(
+        "--per-address", type=int, default=200, metavar="N", help="clients from one address at a time (default: 200)"
+    )
+    parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="certificate (PEM): players join with https")
+    parser.add_argument("--tls-key", type=Path, metavar="FILE", help="its private key (PEM, without a password)")
     parser.add_argument("--seats", type=int, default=2, help="players in one match (default: 2)")
     parser.add_argument("--seed", type=int, default=None, help="fixes match ids and seeds")
     parser.add_argument("--drop-after", type=number, default=15.0, metavar="S", help="silence until a player is gone")
@@ -54,6 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_environment_flags(parser)
     add_match_flags(parser)
     add_log_flags(parser)
+    add_log_format_flag(parser)
 
 
 def settings_of(arguments: argparse.Namespace) -> MatchSettings:
@@ -80,6 +94,27 @@ def settings_of(arguments: argparse.Namespace) -> MatchSettings:
     )
 
 
+def certificate_of(arguments: argparse.Namespace) -> Certificate | None:
+    """Return the certificate; None for plain HTTP. Raises ConfigurationError."""
+    from signaling.certificate import read_certificate, warn_of
+
+    if arguments.tls_cert is None and arguments.tls_key is None:
+        return None
+    if arguments.tls_cert is None or arguments.tls_key is None:
+        raise ConfigurationError("--tls-cert and --tls-key", "one of them", "both, or none of them")
+    certificate = read_certificate(arguments.tls_cert, arguments.tls_key)
+    warn_of(certificate)
+    return certificate
+
+
+def _limits(arguments: argparse.Namespace) -> Limits:
+    from signaling.room_state import Limits
+
+    if not 1 <= arguments.per_address <= Limits().clients:
+        raise ConfigurationError("--per-address", arguments.per_address, f"1 to {Limits().clients}")
+    return Limits(per_address=arguments.per_address)
+
+
 def _is_own(name: str) -> bool:
     """True if only whoever sits at a machine can let an environment of this name be loaded there."""
     from envs.registry import families, known_names
@@ -94,12 +129,14 @@ def run(arguments: argparse.Namespace) -> int:
     from signaling.server import Listening
     from signaling.server import run as run_server
 
-    start_logging(arguments.log_level)
+    start_logging(arguments.log_level, log_format=arguments.log_format)
     if arguments.child:
         end_with_parent()
     settings = settings_of(arguments)
     rules = rules_of(arguments)
     allowed = ("--allow-env", settings.env) if _is_own(settings.env) else ()
+    certificate = certificate_of(arguments)
+    pinned = () if certificate is None else ("--pinned", str(certificate.file.resolve()))
 
     def say(listening: Listening) -> None:
         print(f"Serving {settings.env}, {settings.seats} players a match. On each player's machine:", flush=True)
@@ -112,6 +149,8 @@ def run(arguments: argparse.Namespace) -> int:
             print(
                 f"or, as this is the room {arguments.room!r} on this network: tandem join {allow}".rstrip(), flush=True
             )
+        if certificate is not None:
+            print("with --ca FILE where that computer does not know who signed the certificate.", flush=True)
         if allow:
             print("That is code of your own: each is to start it in a folder that has the same.", flush=True)
         for url in listening.console_urls[:1]:
@@ -130,10 +169,12 @@ def run(arguments: argparse.Namespace) -> int:
         settings,
         seed=arguments.seed,
         rules=rules,
+        limits=_limits(arguments),
         hooks=screening_hooks(rules.screening),
         data=arguments.data,
-        bot_command=bot_command(arguments.data, *allowed),
+        bot_command=bot_command(arguments.data, *allowed, *pinned),
         server_version=__version__,
+        certificate=certificate,
         announcement=Announcement(arguments.room, arguments.interface, on_lan=not arguments.hidden),
         on_listening=say,
     )

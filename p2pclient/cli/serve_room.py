@@ -54,6 +54,17 @@ def add_room_flags(parser: argparse.ArgumentParser) -> None:
         "--screening", type=Path, metavar="FILE", help="rules for who may take part and go on playing, in TOML"
     )
     parser.add_argument(
+        "--links",
+        choices=("optional", "required"),
+        default="optional",
+        help="whether only who has a personal link (tandem link) may take part (default: optional)",
+    )
+    parser.add_argument(
+        "--lock-finished",
+        action="store_true",
+        help="let nobody in again who has played a match to its end under the same name or link",
+    )
+    parser.add_argument(
         "--data",
         type=Path,
         default=Path("tandem-data"),
@@ -66,6 +77,7 @@ def rules_of(arguments: argparse.Namespace) -> Rules:
     """Return the rules of the room. Raises ConfigurationError for a value out of range."""
     from p2pclient.cli.serve_screening import read_screening
     from signaling.hooks import load_function
+    from signaling.identity import JoinPolicy
     from signaling.matching.choice import choose_matcher
     from signaling.room_state import Rules
 
@@ -89,6 +101,7 @@ def rules_of(arguments: argparse.Namespace) -> Rules:
         wait_message=arguments.wait_message or plain.wait_message,
         wait_bot=bot,
         starts_held=arguments.hold,
+        join=JoinPolicy(links_only=arguments.links == "required", lock_finished=arguments.lock_finished),
     )
 
 

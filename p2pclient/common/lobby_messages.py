@@ -16,6 +16,7 @@ import msgspec
 from p2pclient.common.description import Description as Description  # part of what is said
 from p2pclient.common.errors import ConfigurationError, SignalingError
 from p2pclient.common.frames import MAX_SEATS
+from p2pclient.common.join_link import MAX_LINK_CHARS
 from p2pclient.common.match_settings import MatchSettings as MatchSettings  # part of what is said
 from p2pclient.common.probe_messages import ProbeCancel, ProbeResult, ProbeSignal, ProbeStart
 from p2pclient.common.room_messages import (
@@ -37,7 +38,7 @@ from p2pclient.common.room_messages import (
 )
 from p2pclient.common.screening_messages import Echo, Screen, Screened
 
-LOBBY_PROTOCOL = 2
+LOBBY_PROTOCOL = 3
 """Version of everything in this module and in :mod:`p2pclient.common.room_messages`. Both sides must be equal."""
 
 DEFAULT_PORT = 8765
@@ -80,7 +81,9 @@ class Join(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="jo
     station: Short = ""
     """The machine's name in the lab."""
     attributes: Annotated[dict[Short, Short], msgspec.Meta(max_length=16)] = {}
-    """What a matcher may look at, such as ``group``; never trusted."""
+    """What a matcher may look at, such as ``group``; never trusted, and of no account beside a link's."""
+    link: Annotated[str, msgspec.Meta(max_length=MAX_LINK_CHARS)] | None = None
+    """A personal link, signed by the server: label and attributes are what it says. Never shown, never logged."""
 
 
 class Watch(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="watch"):
@@ -140,6 +143,8 @@ class Welcome(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag=
     """To be kept, and sent with the next :class:`Join`: proves who this is. Never shown, never logged."""
     match: Name | None = None
     """The match in which the client has its seat again, as asked for with ``match_id``."""
+    label: Short = ""
+    """How the server knows this participant: what its personal link says, or what it called itself."""
     not_watched: Short = ""
     """Why its last match is not to be watched, one of ``REFUSALS``; empty if there is none, or if it is."""
 

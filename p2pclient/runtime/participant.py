@@ -45,7 +45,7 @@ from p2pclient.envhost.client import EnvHost
 from p2pclient.match.plan import MatchEvent, SpectatorGone
 from p2pclient.recorder.run import check_folder
 from p2pclient.runtime.announcing import Announcer
-from p2pclient.runtime.bookmark import Bookmark, Command
+from p2pclient.runtime.bookmark import Bookmark, Command, link_mark
 from p2pclient.runtime.client import PlayingClient, Report
 from p2pclient.runtime.connecting import Connector
 from p2pclient.runtime.entrance import Entrance
@@ -83,7 +83,7 @@ class Participant(PlayingClient):
         self._settings = settings
         if settings.share_keys:
             self._person.share = self._share
-        self._signaling = SignalingClient(wakeup=self._take_messages)
+        self._signaling = SignalingClient(wakeup=self._take_messages, trust=settings.trust)
         self._signaling.token = settings.token
         self._obedience = Obedience(
             self._signaling,
@@ -106,11 +106,12 @@ class Participant(PlayingClient):
         )
         self._door: SpectatorDoor | None = None
         self._onlooker: Onlooker | None = None
-        command = Command(url=settings.url, label=settings.label, bot=settings.bot)
+        command = Command(url=settings.url, label=settings.label, bot=settings.bot, link=link_mark(settings.link))
         self._bookmark = Bookmark(settings.out, command)
         self._last_match: LastMatch | None = None
         """Where an earlier run of this program ended without a word, until the server was asked about it."""
         self._client_id = ""
+        self._label = settings.label
         self._loaded: tuple[EnvHost, Mapping[str, Any]]
         self._seats_of: dict[str, int] = {}
         self._gone: set[int] = set()
@@ -260,6 +261,7 @@ class Participant(PlayingClient):
             ready=False,
             station=self._settings.station,
             attributes=dict(self._settings.attributes),
+            link=self._settings.link,
         )
         while True:
             try:
@@ -276,6 +278,8 @@ class Participant(PlayingClient):
         if last is not None and welcome.watch is None:
             why = REFUSALS.get(welcome.not_watched, welcome.not_watched)
             log.warning("match %s, in which this client was, is not watched: %s", last.match_id, why)
+        if self._settings.link is not None:
+            self._label = welcome.label
         self._report({"event": "welcome", "client": welcome.client_id})
         return welcome
 
@@ -325,10 +329,10 @@ class Participant(PlayingClient):
                 out=settings.out,
                 title=str(ready["title"]),
                 transports=transports,
-                players=players(matched, label=settings.label, bot=settings.bot),
+                players=players(matched, label=self._label, bot=settings.bot),
                 settings={
                     **msgspec.to_builtins(matched.settings),
-                    "label": settings.label,
+                    "label": self._label,
                     "url": settings.url,
                     "condition": matched.condition,
                 },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,9 +17,13 @@ class ParticipantSettings:
 
     url: str
     out: Path
+    trust: ssl.SSLContext | None = None
+    """Checks the server's certificate; None: as the system does."""
     label: str = ""
     token: str | None = field(default=None, repr=False)
     """By which the server expects this client, if it started it itself."""
+    link: str | None = field(default=None, repr=False)
+    """A personal link, which says who this is; None without one."""
     station: str = ""
     """The machine's name in the lab."""
     attributes: Mapping[str, str] = field(default_factory=dict)

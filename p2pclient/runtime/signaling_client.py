@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import ssl
 from collections.abc import Callable
 from enum import Enum
 from typing import Any
@@ -66,7 +67,7 @@ def parse_server_url(text: str) -> str:
     """Return ``scheme://host:port`` for what a person typed.
 
     Accepted are ``http://host:port``, ``host:port`` and ``host``; an IPv6 address stands in brackets. Without a port,
-    8765 is meant, and 443 with ``https``.
+    8765 is meant, and 443 with ``https``. A personal link is no part of it.
 
     Raises:
         ConfigurationError: it is none of these.
@@ -99,11 +100,13 @@ class Place(Enum):
 class SignalingClient:
     """One client of one server. All methods belong to the loop in which :meth:`connect` ran.
 
-    ``wakeup`` is called in the loop when there is something to take, and when :attr:`connected` changes.
+    ``wakeup`` is called in the loop when there is something to take, and when :attr:`connected` changes. ``trust``
+    checks the server's certificate; None: as the system does.
     """
 
-    def __init__(self, *, wakeup: Callable[[], None] | None = None) -> None:
+    def __init__(self, *, wakeup: Callable[[], None] | None = None, trust: ssl.SSLContext | None = None) -> None:
         self.wakeup = wakeup
+        self._trust = trust
         self.url = ""
         self.place = Place.IDLE
         self._link: SignalingLink | None = None
@@ -355,7 +358,7 @@ class SignalingClient:
     # -- staying connected --------------------------------------------------------------------------------------------
 
     async def _open(self) -> SignalingLink:
-        return await SignalingLink.open(self.url, on_event=self._receive, on_lost=self._link_lost)
+        return await SignalingLink.open(self.url, on_event=self._receive, on_lost=self._link_lost, trust=self._trust)
 
     def _link_lost(self) -> None:
         self._lost.set()

@@ -12,7 +12,7 @@ import msgspec
 
 from p2pclient.common.errors import ConfigurationError
 from p2pclient.common.match_settings import ON_DESYNC, match_frames
-from p2pclient.runtime.logs import LEVELS
+from p2pclient.runtime.logs import FORMATS, LEVELS
 
 DEFAULT_ENV = "cogrid:Overcooked-CrampedRoom-V0"
 DEFAULT_DATA = Path("tandem-data")
@@ -55,6 +55,16 @@ def number(text: str) -> float:
 def add_log_flags(parser: argparse.ArgumentParser) -> None:
     """``--log-level``."""
     parser.add_argument("--log-level", choices=LEVELS, default="warning", help="what is logged (default: warning)")
+
+
+def add_log_format_flag(parser: argparse.ArgumentParser) -> None:
+    """``--log-format``."""
+    parser.add_argument(
+        "--log-format",
+        choices=FORMATS,
+        default="text",
+        help="lines for people, or for programs: one JSON object for each (default: text)",
+    )
 
 
 def add_out_flag(parser: argparse.ArgumentParser) -> None:
