@@ -1,9 +1,9 @@
-"""What a person's disturbed window costs the partner: dragged, minimised, covered, and its program stopped.
+"""What a person's disturbed window costs the partner: dragged, minimised, and its program stopped.
 
 On a screen of its own (Xvfb, openbox) a person's client plays in a window against a bot's client without one, over
-loopback. The person's window is left alone, dragged by its title bar with the mouse, minimised, and without the
-keyboard, for so many seconds each; then its process is stopped (SIGSTOP) and goes on. Measured at the **partner's**: how
-far the time from one frame to the next is from nominal, as its recording has it. In the end both recordings are compared.
+loopback. The person's window is left alone, dragged by its title bar with the mouse, and minimised, for so many seconds
+each; then its process is stopped (SIGSTOP) and goes on. Measured at the **partner's**: how far the time from one frame
+to the next is from nominal, as its recording has it. In the end both recordings are compared.
 
 Bounds: 2 ms at the 99th percentile while the window is dragged or minimised; play goes on within 1 s after SIGCONT; no
 recorded frame differs. On a machine that does other work, too, look at the column beside it: the same against the
@@ -73,9 +73,9 @@ class Outcome:
         return [abs(later - earlier - 1 / rate) for earlier, later in itertools.pairwise(times)]
 
     def back_after(self, case: Case) -> float:
-        """Seconds from the end of a stop until both had begun a new frame."""
+        """Seconds from the end of a stop until both had recorded a frame that they began after it."""
         return max(
-            min((t.applied_at for t in times if t.applied_at > case.ended), default=float("inf")) - case.ended
+            min((t.recorded_at for t in times if t.applied_at > case.ended), default=float("inf")) - case.ended
             for times in (self.partner, self.person)
         )
 

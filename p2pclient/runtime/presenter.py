@@ -302,7 +302,8 @@ class MatchPresenter:
 
     def _presentation(self) -> Presentation:
         match = self._match
-        common: dict[str, Any] = {"title": self._title, "view": self._view, "hud": self._hud()}
+        # The keys stay too where a card covers the picture, so that nothing moves beneath it.
+        common: dict[str, Any] = {"title": self._title, "view": self._view, "hud": self._hud(), "keys": self._keys}
         if self._standing.lost:
             title, message = self._words.lost(self._standing.lost)
             return Presentation(Screen.PARTNER_LOST, message=message, **{**common, "title": title})
@@ -320,7 +321,7 @@ class MatchPresenter:
             return Presentation(Screen.PAUSED, message=_paused(self._standing.paused), **{**common, "title": "Paused"})
         if match.phase in (Phase.HANDSHAKING, Phase.RESETTING, Phase.BARRIER) and match.number == 0:
             return Presentation(Screen.CONNECTING, message="Getting ready.", **common)
-        return Presentation(Screen.PLAYING, keys=self._keys, needs_focus=self._needs_focus, **common)
+        return Presentation(Screen.PLAYING, needs_focus=self._needs_focus, **common)
 
     def _notice(self) -> str:
         standing = self._standing
