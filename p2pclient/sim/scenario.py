@@ -13,7 +13,7 @@ from p2pclient.common.frames import MAX_JOINED_BYTES, MAX_SEATS
 from p2pclient.common.match_settings import MAX_INPUT_DELAY, ON_DESYNC, ON_DROP
 from p2pclient.sim.network import LinkSpec
 
-SPELLS = ("outage", "hold", "loss", "delay")
+SPELLS = ("outage", "hold", "loss", "delay", "dead-inputs", "dead-control")
 """Kinds of fault that happen to paths, see :class:`~p2pclient.sim.network.Spell`."""
 HOST_FAULTS = ("host-dies", "host-hangs", "host-raises")
 """Kinds that happen to a peer's environment, which is started again."""
@@ -31,9 +31,9 @@ TERMINAL = frozenset({"leave", "crash"})
 class Fault:
     """Something that goes wrong on purpose.
 
-    ``outage``, ``hold``, ``loss`` (share), ``delay`` (ms): the path from ``peer`` to ``other`` for ``seconds``; with
-    ``other`` -1 every path of the peer in both directions. ``pause``: the peer's program stands still for ``seconds``.
-    ``slow``: its host takes ``amount`` times as long. ``leave``: it says goodbye. ``crash``: it is gone without a word;
+    ``outage``, ``hold``, ``loss`` (share), ``delay`` (ms), ``dead-inputs``, ``dead-control`` (one lane alone): the path
+    from ``peer`` to ``other`` for ``seconds``; with ``other`` -1 every path of the peer in both directions. ``pause``:
+    the peer's program stands still for ``seconds``. ``slow``: its host takes ``amount`` times as long. ``leave``: it says goodbye. ``crash``: it is gone without a word;
     the server tells the others ``amount`` seconds later, never if 0. ``return``: it is back as a spectator, ``amount``
     frames behind, if it had crashed and others play. ``corrupt-step``, ``corrupt-once``,
     ``corrupt-load``: its state goes wrong at frame ``amount`` of the first episode; the second stops when the
