@@ -195,7 +195,6 @@ COURSES = [
         ("who waits cannot be deaf", "if not (is_late and self._deaf(now)):", "if True:"),
         ("silence uses up tries", 'elif any(peer.endpoint.silence != "heard" for peer in peers):', "elif False:"),
         ("tries without end", "if self._attempt >= core.plan.check_tries:", "if False:"),
-        ("given up for good", "self._attempt, self._is_given_up = 0, False  #", "self._attempt = 0  #"),
     ),
     *faults_in(
         "match/absences.py",
@@ -204,8 +203,7 @@ COURSES = [
         ("frames that count twice", "if at <= self._newest:", "if False:"),
         ("absences over episodes", "if record.episode > self._newest[0]:", "if False:"),
         ("no last interval", "        self._close_all()\n        for peer_id", "        for peer_id"),
-        ("no grace", "now - self._person_since >= GRACE and", "True and"),
-        ("a pause on top of another", "and not changes.will_stand:", "and True:"),
+        ("no grace", "if now - self._person_since >= GRACE:", "if True:"),
         ("no limit", "changes.paused_for(now) >= self._core.plan.away_limit:", "False:"),
         ("again and again", "            self._wish = -1\n", "            self._wish = None\n"),
         ("any pause is ours", "return self._changes.pause_wish == (self._core.plan.own_id, self._wish)", "return True"),
@@ -215,8 +213,6 @@ COURSES = [
         "match/patience.py",
         "match_absences",
         ("our pause is their silence", "peer.endpoint.forgive(seconds)", "pass"),
-        ("waiting through our pause", "self._waiting_since += seconds", "pass"),
-        ("reports through our pause", "self._drops.forgive(seconds)", "pass"),
     ),
     *faults_in(
         "match/barriers.py",

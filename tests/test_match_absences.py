@@ -165,6 +165,30 @@ def test_a_break_that_somebody_else_asked_for_is_not_ended_by_who_comes_back() -
     assert [kind for kind, _ in kinds(match.sides[1])] == ["pause", "resume"]
 
 
+def test_a_break_that_was_named_before_our_own_wish_is_not_ended_by_who_comes_back() -> None:
+    match = WatchedMatch((1, 3.0, 6.0, "focus"), on_away="pause", link=Link(delay=0.3))
+    match.run(3.45)  # the wish is on its way to the side that names what is changed
+    assert match.sides[1].match.changes.will_stand
+    assert match.sides[0].match.changes.pause_wish is None
+    match.sides[0].match.changes.wish("pause", reason="A break.")
+    match.run(9.0)
+    assert [kinds(side) for side in match.sides] == [[("pause", "A break.")]] * 2
+    match.sides[0].match.changes.wish("resume", reason="Go on.")
+    match.run()
+    assert finished(match)
+
+
+def test_frames_that_are_recorded_anew_count_once() -> None:
+    match = WatchedMatch((1, 3.0, 4.0, "focus"))
+    match.run(8.0)
+    side = match.sides[0]
+    assert len(side.match.absences.done) == 1
+    side.match.absences.take(side.frames())
+    match.run()
+    assert finished(match)
+    assert side.match.absences.done == match.sides[1].match.absences.done
+
+
 def test_who_is_away_when_another_comes_back_is_waited_for_in_turn() -> None:
     match = WatchedMatch((0, 3.0, 6.0, "focus"), (1, 4.0, 9.0, "focus"), on_away="pause")
     match.run()

@@ -161,6 +161,14 @@ def test_loss_is_bounded_by_what_was_lost_of_late(loss: float, goes: bool) -> No
         assert any("% is lost" in side.ended.text for side in match.sides if side.ended is not None)
 
 
+def test_what_only_one_side_finds_wanting_keeps_both_from_beginning() -> None:
+    match = CutMatch(never, seed=5, link=Link(delay=0.02, loss=0.4), back=Link(delay=0.02), most_loss=0.1)
+    match.run(120.0)
+    assert [starts(side) for side in match.sides] == [[], []]
+    assert [len(notes(side, "link-check-failed")) for side in match.sides] == [0, 3]
+    assert [side.ended.reason for side in match.sides if side.ended is not None] == ["poor-connection"] * 2
+
+
 def test_one_bad_link_of_three_costs_one_player_where_the_match_may_go_on() -> None:
     def cut(when: float, own: int, peer: int, channel: str) -> bool:
         return {own, peer} == {1, 2} and channel == "inputs" and match.sides[0].match.number == 1

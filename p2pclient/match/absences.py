@@ -210,7 +210,7 @@ class AbsenceCourse:
         """The person is away: ask for a pause, and for its end if that lasts for too long."""
         changes = self._changes
         if self._wish is None:
-            if now - self._person_since >= GRACE and not changes.will_stand:
+            if now - self._person_since >= GRACE:
                 self._wish = changes.wish("pause", reason=AWAY)
         elif self._is_ours() and changes.paused_for(now) >= self._core.plan.away_limit:
             changes.wish("resume", reason=WAITED)

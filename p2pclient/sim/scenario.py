@@ -33,14 +33,14 @@ class Fault:
 
     ``outage``, ``hold``, ``loss`` (share), ``delay`` (ms), ``dead-inputs``, ``dead-control`` (one lane alone): the path
     from ``peer`` to ``other`` for ``seconds``; with ``other`` -1 every path of the peer in both directions. ``pause``:
-    the peer's program stands still for ``seconds``. ``slow``: its host takes ``amount`` times as long. ``leave``: it says goodbye. ``crash``: it is gone without a word;
-    the server tells the others ``amount`` seconds later, never if 0. ``return``: it is back as a spectator, ``amount``
-    frames behind, if it had crashed and others play. ``corrupt-step``, ``corrupt-once``,
-    ``corrupt-load``: its state goes wrong at frame ``amount`` of the first episode; the second stops when the
-    frame is simulated again after a desync. ``host-dies``, ``host-hangs``, ``host-raises``: its environment does that
-    at the next batch; another one takes ``seconds`` to start. ``ask-pause``: the peer asks for a pause; after
-    ``seconds`` everybody asks for its end. ``ask-end``: it asks for the match's end. ``ask-extend``: it asks for
-    ``amount`` more frames.
+    the peer's program stands still for ``seconds``. ``slow``: its host takes ``amount`` times as long. ``leave``: it
+    says goodbye. ``crash``: it is gone without a word; the server tells the others ``amount`` seconds later, never if
+    0. ``return``: it is back as a spectator, ``amount`` frames behind, if it had crashed and others play.
+    ``corrupt-step``, ``corrupt-once``, ``corrupt-load``: its state goes wrong at frame ``amount`` of the first episode;
+    the second stops when the frame is simulated again after a desync. ``host-dies``, ``host-hangs``, ``host-raises``:
+    its environment does that at the next batch; another one takes ``seconds`` to start. ``ask-pause``: the peer asks
+    for a pause; after ``seconds`` everybody asks for its end. ``ask-end``: it asks for the match's end.
+    ``ask-extend``: it asks for ``amount`` more frames.
     """
 
     kind: str
