@@ -12,6 +12,7 @@ from p2pclient.match.absences import AWAY, BACK, WAITED, why_away
 from p2pclient.match.plan import PeerSilence
 from p2pclient.match.sources import Sample
 from p2pclient.recorder.records import EventRecorded
+from p2pclient.runtime.health import HealthMeter
 
 BAD = Link(delay=0.1, jitter=0.05, loss=0.1, duplicate=0.1)
 Away = Literal["", "focus", "minimised"]
@@ -207,6 +208,17 @@ def test_all_sides_know_whom_they_wait_for_and_for_how_long() -> None:
         assert 22.0 < side.match.absences.wait_left(match.now) < 25.5
     assert match.sides[1].match.absences.person == "focus"
     assert match.sides[0].match.absences.person == ""
+
+
+def test_the_server_is_told_who_is_away_and_whom_the_match_waits_for() -> None:
+    match = WatchedMatch((1, 3.0, 20.0, "minimised"), on_away="pause", away_limit=30.0)
+    match.run(10.0)
+    reports = [HealthMeter(side.match).report(match.now, {}) for side in match.sides]
+    assert [(each.phase, each.away, each.is_waited_for) for each in reports] == [
+        ("paused", "", False), ("paused", "minimised", True),
+    ]  # fmt: skip
+    match.run(24.0)
+    assert not any(HealthMeter(side.match).report(match.now, {}).is_waited_for for side in match.sides)
 
 
 # -- our own program stands still -------------------------------------------------------------------------------------
