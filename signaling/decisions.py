@@ -21,12 +21,16 @@ FILE_NAME = "decisions.jsonl"
 class DecisionLog:
     """Appends to ``decisions.jsonl`` in a folder, which is made if it is not there.
 
+    Args:
+        study: named in each line, unless it is empty: a folder may hold several.
+
     Raises:
         ConfigurationError: nothing can be written there.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, study: str = "") -> None:
         self.path = folder / FILE_NAME
+        self._study = study
         self._has_failed = False
         # One thread, so that lines stay in their order, and its own: others wait for passwords to be hashed.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="decisions")
@@ -42,8 +46,8 @@ class DecisionLog:
 
         The loop does not wait for the disk. One that is full is logged once, and stops no match.
         """
-        at = round(time.time(), 3)
-        text = "".join(json.dumps({"time": at, **clean(line)}, ensure_ascii=False) + "\n" for line in lines)
+        head = {"time": round(time.time(), 3), **({"study": self._study} if self._study else {})}
+        text = "".join(json.dumps({**head, **clean(line)}, ensure_ascii=False) + "\n" for line in lines)
         await asyncio.get_running_loop().run_in_executor(self._thread, self._append, text)
 
     def close(self) -> None:

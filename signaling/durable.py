@@ -17,10 +17,12 @@ from time import perf_counter
 from p2pclient.common.errors import LocalMisuseError, StoreError
 from signaling.effects import Decided, Effect, Kept
 from signaling.keeping import HELD, STARTS, KeptRoom, clean
-from signaling.store.interface import MAX_BATCH_RECORDS, Decision, Record, Store
+from signaling.store.interface import MAX_BATCH_RECORDS, AuditLine, Decision, Record, Store
 
 _log = logging.getLogger("tandem.signaling")
 
+LINES_LOOKED_AT = 500
+"""Of the audit log, for what was asked of the room last."""
 AGAIN_AFTER_S = 0.5
 """How long a store that failed is left alone."""
 
@@ -127,5 +129,16 @@ async def read_room(store: Store, study: str) -> KeptRoom:
         matches=await store.matches(study),
         starts=counters.get(STARTS, 0),
         is_held=counters.get(HELD, 0) > 0,
+        asked=await _asked(store, study),
         used_links=await store.used_links(),
     )
+
+
+async def _asked(store: Store, study: str) -> list[AuditLine]:
+    """Return the last actions on a study's room that were not refused."""
+    lines = await store.audit(limit=LINES_LOOKED_AT)
+    return [
+        each
+        for each in lines
+        if each.facts.get("outcome") == "ok" and each.facts.get("study") == study and "action" in each.facts
+    ]

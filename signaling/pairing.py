@@ -227,6 +227,7 @@ class Pairing:
         self._state.bookings[number] = Booking(tuple(members), why, until, action)
         for member in members:
             self._state.participants[member].booking = number
+            self._state.participants[member].touch()
 
     def _keep_bookings(self, now: float) -> list[Effect]:
         state = self._state
@@ -253,6 +254,7 @@ class Pairing:
                 for each in booking.members:
                     if each in self._state.participants:
                         self._state.participants[each].booking = 0
+                        self._state.participants[each].touch()
 
     # -- what those who wait are told ---------------------------------------------------------------------------------
 

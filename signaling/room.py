@@ -2,8 +2,8 @@
 
 Its parts, each with its own rules: connections, tokens and leases (:mod:`~signaling.attendance`), the queue and the two
 phases of a start (:mod:`~signaling.pairing`), running matches (:mod:`~signaling.running`), bots and the wait limit
-(:mod:`~signaling.hiring`), and what a researcher asks for (:mod:`~signaling.orders`). What may follow what is in
-:mod:`~signaling.lifecycle`.
+(:mod:`~signaling.hiring`), bytes that players relay (:mod:`~signaling.relaying`), and what a researcher asks for
+(:mod:`~signaling.orders`). What may follow what is in :mod:`~signaling.lifecycle`.
 
 1. A participant is in one stage, and in at most one of queue and match. What leads out of a match may be called for a
    participant in any stage, any number of times.
@@ -20,7 +20,7 @@ nothing. Time, randomness and the names of connections come from outside.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Concatenate, ParamSpec
 
 from msgspec.structs import replace
@@ -38,8 +38,9 @@ from p2pclient.common.lobby_messages import (
     check_protocol,
     refusal,
 )
+from p2pclient.common.path_messages import AskIceServers, Relay
 from p2pclient.common.probe_messages import ProbeResult, ProbeSignal
-from p2pclient.common.room_messages import Confirm, Decline, Done, Ready, Report
+from p2pclient.common.room_messages import Confirm, Decline, Done, GoOn, Ready, Report
 from p2pclient.common.screening_messages import Screened
 from p2pclient.common.stages import Stage
 from signaling.actions import Action
@@ -55,6 +56,7 @@ from signaling.membership import Membership
 from signaling.orders import Orders
 from signaling.pairing import Pairing
 from signaling.probing import Probing
+from signaling.relaying import Relaying
 from signaling.restoring import Restoring
 from signaling.room_rows import room_row
 from signaling.room_state import Limits, Participant, RoomState, Rules
@@ -107,7 +109,9 @@ class Room:
         self._state = RoomState(
             settings, rules or Rules(), limits or Limits(), entropy, secrets or entropy, server_version
         )
+        self._state.epoch = epoch
         self._running = RunningMatches(self._state)
+        self._relaying = Relaying(self._state)
         self._probing = Probing(self._state)
         self._pairing = Pairing(self._state, self._running, self._probing)
         self._attendance = Attendance(self._state, self._pairing, self._running, self._probing)
@@ -146,6 +150,11 @@ class Room:
         """Matches begun since the start."""
         return self._state.matches_made
 
+    @property
+    def relayed(self) -> Mapping[str, int]:
+        """What was relayed between players, and what was refused, by its code."""
+        return self._relaying.counts
+
     def participant_of(self, connection: str) -> str | None:
         """Return who is behind a connection; None before it has joined."""
         known = self._state.connections.get(connection)
@@ -172,6 +181,7 @@ class Room:
         effects = self._keeping.start_records(kept, self.settings, now)
         self._keeping.was_held = kept.is_held
         self._membership.restore(kept)
+        self._conduct.restore(kept)
         Restoring(self._state, self._attendance, self._keeping.epoch).restore(kept, now=now)
         return [*effects, *self._keeping.changes()]
 
@@ -339,6 +349,22 @@ class Room:
         """
         return self._running.signal(self._known(connection), signal)
 
+    def relay(self, connection: str, relay: Relay, *, now: float) -> str:
+        """Return the connection to which bytes go that a player wants to be relayed.
+
+        Raises:
+            SignalingError: ``no-relay``, ``not-matched``, ``not-your-partner``, ``peer-away`` or ``rate-limited``.
+        """
+        return self._relaying.relay(self._known(connection), relay, now=now)
+
+    def ice_servers(self, connection: str, asked: AskIceServers, *, now: float) -> list[Effect]:
+        """Tell a player anew what helps to find paths in its match.
+
+        Raises:
+            SignalingError: ``not-matched``.
+        """
+        return [Send(connection, self._relaying.ice_servers(self._known(connection), asked.match_id, now=now))]
+
     @_keeps
     def report(self, connection: str, report: Report, *, now: float) -> list[Effect]:
         """Take in how a match goes."""
@@ -346,6 +372,15 @@ class Room:
         effects = self._running.report(known, report, now=now)
         conduct = self._conduct.report(known, report, now=now)
         return [*effects, *conduct, *self._settle(now)] if conduct else effects
+
+    @_keeps
+    def go_on(self, connection: str, wish: GoOn) -> list[Effect]:
+        """A part of a match's players asks whether it may go on without the others.
+
+        Raises:
+            SignalingError: ``not-matched`` or ``other-side``.
+        """
+        return self._running.go_on(self._known(connection), wish)
 
     @_keeps
     def probe_signal(self, connection: str, signal: ProbeSignal, *, now: float) -> list[Effect]:

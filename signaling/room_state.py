@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from p2pclient.common.lobby_messages import MatchSettings, ServerMessage, Waiting
 from p2pclient.common.room_messages import Health
+from p2pclient.common.sides import Sides
 from p2pclient.common.stages import Stage
 from signaling.effects import Decided, Effect, Send
 from signaling.identity import Entropy, JoinPolicy
@@ -21,6 +22,7 @@ from signaling.probes import Probes
 from signaling.rows import EventRow
 from signaling.screening_rules import ScreeningRules
 from signaling.store import interface as store
+from signaling.turn import IceRules
 
 KEPT_EVENTS = 300
 KEPT_MATCHES = 50
@@ -66,6 +68,10 @@ class Rules:
     starts_held: bool = False
     """Is nobody matched before a researcher releases it, or pairs by hand."""
     screening: ScreeningRules = field(default_factory=ScreeningRules)
+    ice: IceRules = field(default_factory=IceRules)
+    """What helps clients to find paths to each other."""
+    title: str = ""
+    """How people call the study; empty for a server without one."""
     starts_bots: bool = False
     """Can the edge start bots."""
     join: JoinPolicy = field(default_factory=JoinPolicy)
@@ -123,6 +129,8 @@ class Participant:
     """Its computer was found fit: it is not measured again."""
     locked: bool = False
     """It was excluded or removed."""
+    barred: str = ""
+    """It was excluded from a match and may not come back; what it was told."""
     is_signed: bool = False
     """It came with a personal link: label and attributes are the link's."""
     link_id: str = ""
@@ -204,6 +212,8 @@ class RunningMatch:
     settings: MatchSettings
     open: set[str]
     """Who has neither finished nor left nor gone."""
+    sides: Sides
+    """Parts of its players that were let go on without the others."""
     condition: str = ""
     results: list[str] = field(default_factory=list)
     spectators: dict[str, Spectator] = field(default_factory=dict)
@@ -212,6 +222,8 @@ class RunningMatch:
     """Spectators so far."""
     gone: set[str] = field(default_factory=set)
     """Players who went without finishing it."""
+    through: set[str] = field(default_factory=set)
+    """Players who finished it or said that they leave: none of them plays on."""
     health: dict[str, tuple[Health, float]] = field(default_factory=dict)
     """What each told last, and when."""
     extended: int = 0
@@ -317,6 +329,8 @@ class RoomState:
         self.events: deque[EventRow] = deque(maxlen=KEPT_EVENTS)
         """Times are those of the room's clock until they are shown."""
         self.is_held = rules.starts_held
+        self.epoch = 0.0
+        """Seconds since 1970 at second 0 of the room's clock."""
         self.probes = Probes()
         self.lines = LineBudget()
         self.matching_problem = ""

@@ -98,7 +98,8 @@ class ActionRow(msgspec.Struct, frozen=True, kw_only=True):
     by: str
     target: str
     state: str
-    """``sent``, ``done``, ``failed``, or ``unanswered`` when no client acknowledged it in time."""
+    """``sent``, ``done``, ``failed``, ``unanswered`` when no client acknowledged it in time, or ``unknown`` when the
+    server was started again since."""
     detail: str = ""
     at: float = 0.0
 
@@ -128,6 +129,8 @@ class RoomRow(msgspec.Struct, frozen=True, kw_only=True):
     server_version: str = ""
     at: float = 0.0
     """Seconds since the epoch."""
+    title: str = ""
+    """The study's, for people; empty for a server without one."""
     settings: dict[str, Any] = {}
     counts: dict[str, int] = {}
     """Participants by state; and ``problems``, ``matches``, ``matches_made``."""

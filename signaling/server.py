@@ -18,6 +18,7 @@ import uvicorn
 
 from p2pclient.common.join_code import encode_join_code
 from p2pclient.common.lobby_messages import MatchSettings
+from p2pclient.common.match_settings import DEFAULT_STUDY
 from signaling.accounts import ScryptPasswords, first_account
 from signaling.addresses import listen, server_urls
 from signaling.announce import Announcement, Announcer, make_facts
@@ -27,12 +28,12 @@ from signaling.connections import CalmWebSocket, Doorkeeper, allow_descriptors
 from signaling.console.console import Console
 from signaling.console.desk import RoomDesk
 from signaling.decisions import DecisionLog
-from signaling.durable import read_room
 from signaling.identity import Entropy
+from signaling.keeping import STARTS
 from signaling.pauses import short_pauses
 from signaling.room_state import Limits, Rules
 from signaling.screening_hooks import ScreeningHook
-from signaling.sockets import STUDY, Keepalive, SignalingServer
+from signaling.sockets import Keepalive, SignalingServer
 from signaling.store.folder import LINK_SECRET, secret_of
 from signaling.store.interface import Store
 from signaling.store.sqlite import SqliteStore
@@ -126,7 +127,7 @@ async def serve(
         port = bound.getsockname()[1]
         allow_descriptors((limits or Limits()).clients)
         secure, names = certificate is not None, certificate.names if certificate else ()
-        announcer = _announcer(announcement, host, port, server_version, secure)
+        announcer = _announcer(announcement, host, port, server_version, rules.title if rules else "", secure)
         interface = announcement.interface if announcement else None
         urls = tuple(server_urls(host, port, interface, secure=secure, names=names))
         bots = None
@@ -134,10 +135,10 @@ async def serve(
             bots = BotStarter(functools.partial(bot_command, server_urls(host, port, interface, secure=secure)[-1]))
             rules = replace(rules or Rules(), starts_bots=True)
         store = None if data is None else await _open_store(data, stack)
-        decisions = None if data is None else stack.enter_context(contextlib.closing(DecisionLog(data)))
+        decisions = None if data is None else stack.enter_context(contextlib.closing(DecisionLog(data, settings.study)))
         server = SignalingServer(
             settings,
-            entropy=await _entropy(seed, store),
+            entropy=await _entropy(seed, settings.study or DEFAULT_STUDY, store),
             rules=rules,
             limits=limits,
             keepalive=keepalive,
@@ -152,7 +153,7 @@ async def serve(
         works = [server.sweep(), stop.wait(), *([announcer.run()] if announcer else [])]
         listening = Listening(port, urls, server, codes=_codes(announcer, port, names if secure else None))
         if store is not None:
-            password, console = await _console(server, store)
+            password, console = await _console(server, store, settings.study or DEFAULT_STUDY)
             works.append(console.run())
             listening = replace(listening, console_urls=_pages_of(urls), first_password=password)
         if announcer is not None:
@@ -193,18 +194,20 @@ async def _open_store(data: Path, stack: contextlib.AsyncExitStack) -> SqliteSto
     return store
 
 
-async def _entropy(seed: int | None, store: SqliteStore | None) -> Entropy:
+async def _entropy(seed: int | None, study: str, store: SqliteStore | None) -> Entropy:
     """Return where match ids and seeds come from: after a restart with the same seed, from somewhere else."""
     if seed is None:
         return random.SystemRandom()
-    starts = 0 if store is None else (await read_room(store, STUDY)).starts
-    return random.Random(seed if starts == 0 else f"{seed}/{starts}")
+    starts = 0 if store is None else (await store.counters(study)).get(STARTS, 0)
+    # No two studies of one folder: an id belongs to one match.
+    own: int | str = seed if study == DEFAULT_STUDY else f"{study}/{seed}"
+    return random.Random(own if starts == 0 else f"{own}/{starts}")
 
 
-async def _console(server: SignalingServer, store: Store) -> tuple[str | None, Console]:
+async def _console(server: SignalingServer, store: Store, study: str) -> tuple[str | None, Console]:
     """Make the console; with the first account's password, if it is new."""
     password = await first_account(store, now=time.time())
-    console = Console(RoomDesk(server.room, server.carry_out), store=store, passwords=ScryptPasswords())
+    console = Console(RoomDesk(server.room, server.carry_out), store=store, passwords=ScryptPasswords(), study=study)
     server.app.add_routes(console.routes())
     server.on_change = console.changed
     return password, console
@@ -214,10 +217,13 @@ def _pages_of(urls: Sequence[str]) -> tuple[str, ...]:
     return tuple(f"{url}/console" for url in urls)
 
 
-def _announcer(announcement: Announcement | None, host: str, port: int, version: str, secure: bool) -> Announcer | None:
+def _announcer(
+    announcement: Announcement | None, host: str, port: int, version: str, study: str, secure: bool
+) -> Announcer | None:
     if announcement is None:
         return None
-    return Announcer(announcement, make_facts(announcement, port, version=version, secure=secure), host=host)
+    facts = make_facts(announcement, port, version=version, study=study, secure=secure)
+    return Announcer(announcement, facts, host=host)
 
 
 def _codes(announcer: Announcer | None, port: int, names: Sequence[str] | None) -> tuple[str, ...]:

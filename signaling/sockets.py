@@ -31,8 +31,10 @@ from p2pclient.common.lobby_messages import (
     encode_event,
     refusal,
 )
+from p2pclient.common.match_settings import DEFAULT_STUDY
+from p2pclient.common.path_messages import AskIceServers, Relay
 from p2pclient.common.probe_messages import ProbeResult, ProbeSignal
-from p2pclient.common.room_messages import Confirm, Decline, Done, Ready, Report
+from p2pclient.common.room_messages import Confirm, Decline, Done, GoOn, Ready, Report
 from p2pclient.common.screening_messages import Echo, Screened
 from signaling.bots import BotStarter
 from signaling.decisions import DecisionLog
@@ -44,6 +46,7 @@ from signaling.identity import Entropy
 from signaling.matching.hook import Hook
 from signaling.matching_hook import MatchingHook
 from signaling.per_address import AddressLimits
+from signaling.relay_edge import RelayEdge
 from signaling.room import Room
 from signaling.room_state import Limits, Rules
 from signaling.screening_hooks import HookAnswer, ScreeningHook
@@ -63,13 +66,10 @@ MAX_BACKLOG = 200
 """Packets queued for one client. Who reads nothing but keeps asking is disconnected."""
 
 
-STUDY = "study"
-"""Under which everything of a server is kept: there is one study in a data folder."""
-
 _EVENT = "2"
 """Socket.IO's packet of an event in the default namespace, without an acknowledgement."""
 
-_NEEDS_NO_RECORD = (Signal, Report, Done, Echo, ProbeSignal, ProbeResult)
+_NEEDS_NO_RECORD = (Signal, Report, Done, Echo, ProbeSignal, ProbeResult, AskIceServers, Relay)
 """What clients say that goes on while the store cannot write: matches that run are not to notice."""
 
 
@@ -114,6 +114,7 @@ class SignalingServer:
         limits, rules = limits or Limits(), rules or Rules()
         self._matching = MatchingHook(rules.matcher) if isinstance(rules.matcher, Hook) else None
         rules = replace(rules, matcher_is_aside=self._matching is not None)
+        study = self._study = settings.study or DEFAULT_STUDY
         # Not from ``entropy``, which may have a fixed seed: who can guess a token is somebody else.
         secrets = random.SystemRandom()
         self.room = Room(
@@ -123,7 +124,7 @@ class SignalingServer:
             rules=rules,
             limits=limits,
             server_version=server_version,
-            study=None if store is None else STUDY,
+            study=None if store is None else study,
             epoch=time() - perf_counter(),
             link_secret=link_secret,
         )
@@ -131,7 +132,7 @@ class SignalingServer:
         self.on_change: Callable[[], None] = lambda: None
         """Called after decisions were carried out: what is shown of the room may have changed."""
         self._store = store
-        self._durable = None if store is None else DurableEffects(store, STUDY, on_trouble=self._note_trouble)
+        self._durable = None if store is None else DurableEffects(store, study, on_trouble=self._note_trouble)
         self._bots = bots
         self._hooks = hooks or {}
         self._asking: set[asyncio.Task[None]] = set()
@@ -141,6 +142,7 @@ class SignalingServer:
         self._sids: dict[str, str] = {}
         self._clients: dict[str, str] = {}
         self._links: dict[str, Link] = {}
+        self._relay = RelayEdge(self.room, self._links)
         self._arrivals = 0
         self._delivery = Delivery(self._carry_out, durable=self._durable, log=decisions)
         self._sio = _make_socketio(keepalive or Keepalive())
@@ -161,7 +163,7 @@ class SignalingServer:
         """
         if self._store is None:
             return
-        kept = await read_room(self._store, STUDY)
+        kept = await read_room(self._store, self._study)
         effects = self.room.restore(kept, now=perf_counter())
         await self._store.write([each.record for each in effects if isinstance(each, Kept)])
 
@@ -185,6 +187,7 @@ class SignalingServer:
         self._sids[client], self._clients[sid], self._links[client] = sid, client, link
         self._addresses[client] = address
         link.on_rtt = lambda rtt_ms: self.room.measured(client, rtt_ms)
+        link.on_relay = lambda relay: self._relay.take(client, relay)
         await self.carry_out(effects)
 
     async def _on_disconnect(self, sid: str, reason: str) -> None:
@@ -193,6 +196,7 @@ class SignalingServer:
             return
         del self._sids[client]
         link = self._links.pop(client)
+        self._relay.forget(link)
         del self._addresses[client]
         link.abort()
         # Not the library's reason: it calls a client that has said nothing for too long closed, too.
@@ -256,6 +260,8 @@ class SignalingServer:
                 return room.decline(client, message, now=now)
             case Report():
                 return room.report(client, message, now=now)
+            case GoOn():
+                return room.go_on(client, message)
             case ProbeSignal():
                 return room.probe_signal(client, message, now=now)
             case ProbeResult():
@@ -264,6 +270,11 @@ class SignalingServer:
                 return room.done(client, message)
             case Screened():
                 return room.screened(client, message, now=now)
+            case AskIceServers():
+                return room.ice_servers(client, message, now=now)
+            case Relay():
+                self._relay.take(client, message)
+                return []
             case Echo():
                 return []
 
@@ -398,6 +409,7 @@ class SignalingServer:
             "waiting": len(room.waiting),
             "matches": len(room.matches),
             "matches_made": room.matches_made,
+            "relay": self._relay.counts(),
         }
 
 

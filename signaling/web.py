@@ -16,8 +16,10 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Message, Receive, Scope, Send
 
 from p2pclient.common.discovery_messages import FACTS_PATH, ServerFacts
-from signaling.frames import FrameGate
+from p2pclient.common.path_messages import Relay
+from signaling.frames import RELAY_HEAD, FrameGate
 from signaling.per_address import AddressLimits
+from signaling.relay_edge import RelayOutlet
 
 _log = logging.getLogger("tandem.signaling")
 
@@ -56,6 +58,9 @@ class Link:
         self._pinged_at: float | None = None
         self.on_rtt: Callable[[float], None] = lambda rtt_ms: None
         """Told of the round trip of each ping, in milliseconds."""
+        self.on_relay: Callable[[Relay], bool] = lambda relay: False
+        """Told what is to be relayed, which the library does not see; False if that was no business of the client's."""
+        self.relays = RelayOutlet(send)
 
     def close(self) -> None:
         """Close it once what is queued for the client has been sent; harmless twice."""
@@ -75,6 +80,12 @@ class Link:
 
     async def receive(self) -> Message:
         """Return the next message that the library may see."""
+        while True:
+            message = await self._receive_next()
+            if not self._took_relay(message):
+                return message
+
+    async def _receive_next(self) -> Message:
         if self.is_closed():
             return _DISCONNECT
         self._receiving = asyncio.ensure_future(_call(self._receive))
@@ -86,10 +97,22 @@ class Link:
             raise
         finally:
             self._receiving = None
-        if message["type"] == "websocket.receive":
+        if message["type"] == "websocket.receive" and not _is_relay(message):
             return self._admit(message)
         self.ended = self.ended or message["type"] == "websocket.disconnect"
         return message
+
+    def _took_relay(self, message: Message) -> bool:
+        if message["type"] != "websocket.receive" or not _is_relay(message):
+            return False
+        now = perf_counter()
+        relay = self._gate.admit_relay(message["text"], now=now)
+        if isinstance(relay, Relay):
+            relay = self.on_relay(relay) or self._gate.forgives(now=now)
+        if not relay:
+            self.ended = True
+            self.close()
+        return True
 
     def _admit(self, message: Message) -> Message:
         frame = message.get("text")
@@ -121,6 +144,11 @@ class Link:
 
     def is_aborted(self) -> bool:
         return self._aborted
+
+
+def _is_relay(message: Message) -> bool:
+    text = message.get("text")
+    return text is not None and text.startswith(RELAY_HEAD)
 
 
 async def _call(function: Callable[..., Awaitable[T]], *arguments: Any) -> T:

@@ -61,6 +61,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--matches", type=int, default=None, help="matches to play one after the other")
     parser.add_argument("--seed", type=int, default=0, help="of the bot and the impairment")
+    parser.add_argument(
+        "--path",
+        choices=("direct", "turn", "relay"),
+        help="use only this kind of path to the others, to try it out (default: the best that works)",
+    )
     parser.add_argument("--trace", action="store_true", help="write a trace of each match into its run folder")
     parser.add_argument("--json", action="store_true", help="print what happens as lines of JSON")
     parser.add_argument("--keys", choices=("all", "first", "second"), default="all", help=argparse.SUPPRESS)
@@ -109,7 +114,6 @@ def play(arguments: argparse.Namespace, wanted: Wanted, *, stays: bool = False) 
         from p2pclient.runtime.participant_settings import ParticipantSettings
         from p2pclient.transport.impairment import ImpairmentSpec
 
-        fault = json.loads(arguments.fault) if arguments.fault else None
         settings = ParticipantSettings(
             url=url,
             trust=trust,
@@ -123,13 +127,14 @@ def play(arguments: argparse.Namespace, wanted: Wanted, *, stays: bool = False) 
             seed=arguments.seed,
             matches=arguments.matches if arguments.matches is not None else int(arguments.headless and not stays),
             impairment=ImpairmentSpec(**impairment_options(arguments)),
+            path=arguments.path,
             linger=not arguments.headless,
             linger_s=RESULTS_S if stays else None,
             keys=arguments.keys,
             share_keys=arguments.sibling,
             headless=arguments.headless,
             trace=arguments.trace,
-            fault=fault,
+            fault=json.loads(arguments.fault) if arguments.fault else None,
             host_options={**host_options(arguments), **process, **_load_faults(arguments)},
             allowed_envs=tuple(arguments.allow_env),
         )
@@ -214,6 +219,8 @@ _CHANGES = {
 
 def _sentence(event: dict[str, Any]) -> str:
     kind = event["event"]
+    if kind == "connection":
+        return f"Another connection to the other player is used ({event['connection']})."
     if kind == "found":
         return f"Found the room {event['room']!r} at {event['url']}."
     if kind == "welcome":

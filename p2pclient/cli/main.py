@@ -60,6 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = make_parser(words[0] if words else None).parse_args(words)
     try:
         check_packages()
+        arguments.words = tuple(words)
         code: int = arguments.run(arguments)
     except TandemError as error:
         print(f"tandem: {error}", file=sys.stderr)

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 from p2pclient import __version__
 from p2pclient.cli.parent import end_with_parent
+from p2pclient.cli.serve_paths import add_path_flags
 from p2pclient.cli.serve_presence import add_presence_flags, presence_of
 from p2pclient.cli.serve_room import add_room_flags, bot_command, rules_of
+from p2pclient.cli.serve_study import add_study_flags, print_study, with_study
 from p2pclient.common.discovery_messages import DEFAULT_ROOM
 from p2pclient.common.errors import ConfigurationError
+from p2pclient.common.if_lost import CHOICES
 from p2pclient.common.lobby_messages import DEFAULT_PORT, MatchSettings
-from p2pclient.common.match_settings import ON_DROP
 from p2pclient.runtime.logs import start_logging
 from p2pclient.settings.flags import (
     DEFAULT_ENV,
@@ -28,12 +30,19 @@ from p2pclient.settings.flags import (
 
 if TYPE_CHECKING:
     from signaling.certificate import Certificate
-    from signaling.room_state import Limits
+    from signaling.room_state import Limits, Rules
+    from signaling.screening_hooks import ScreeningHook
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's flags."""
-    parser.add_argument("env", nargs="?", default=DEFAULT_ENV, help=f"environment (default: {DEFAULT_ENV})")
+    parser.add_argument(
+        "env",
+        nargs="?",
+        default=DEFAULT_ENV,
+        metavar="STUDY|ENV",
+        help=f"a study's file, NAME.toml, or an environment (default: {DEFAULT_ENV})",
+    )
     parser.add_argument("--host", default="0.0.0.0", help="address to listen on (default: all of this machine)")
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help=f"default: {DEFAULT_PORT}; 0 takes a free one")
     parser.add_argument("--room", default=DEFAULT_ROOM, metavar="NAME", help="how this server is called on the LAN")
@@ -46,13 +55,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tls-key", type=Path, metavar="FILE", help="its private key (PEM, without a password)")
     parser.add_argument("--seats", type=int, default=2, help="players in one match (default: 2)")
     parser.add_argument("--seed", type=int, default=None, help="fixes match ids and seeds")
-    parser.add_argument("--drop-after", type=number, default=15.0, metavar="S", help="silence until a player is gone")
-    parser.add_argument("--observations", action="store_true", help="record observations too")
     parser.add_argument(
-        "--on-drop",
-        choices=ON_DROP,
-        default="end",
-        help="when one of three or more players is lost: end the match, or go on without (default: end)",
+        "--drop-after",
+        type=number,
+        default=15.0,
+        metavar="S",
+        help="seconds to wait for a player of whom nothing is heard",
+    )
+    parser.add_argument(
+        "--observations", action=argparse.BooleanOptionalAction, default=False, help="record observations too"
+    )
+    parser.add_argument(
+        "--if-lost",
+        metavar="POLICY",
+        help="what follows when a player left or was waited for in vain; must be given: end (the match ends), go-on "
+        "(its seat stays, and does nothing), bot:NAME:disclosed or bot:NAME:hidden (a bot takes its seat, and the "
+        "others are told so or not); for single seats: 'go-on 1=end@30', with other seconds to wait behind @",
     )
     parser.add_argument(
         "--spectators",
@@ -60,9 +78,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=True,
         help="whether others may watch matches (default: they may)",
     )
-    parser.add_argument("--allow-mixed-hosts", action="store_true", help="let different Python, NumPy or systems play")
+    parser.add_argument(
+        "--allow-mixed-hosts",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="let different Python, NumPy or systems play",
+    )
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     add_presence_flags(parser)
+    add_path_flags(parser)
+    add_study_flags(parser)
     add_room_flags(parser)
     add_environment_flags(parser)
     add_match_flags(parser)
@@ -74,6 +99,7 @@ def settings_of(arguments: argparse.Namespace) -> MatchSettings:
     """Return the settings of the matches to come. Raises ConfigurationError for a value out of range."""
     episodes, frames = match_length(arguments)
     return MatchSettings(
+        study=arguments.study_name,
         env=arguments.env,
         env_args=environment_arguments(arguments),
         seats=arguments.seats,
@@ -82,7 +108,8 @@ def settings_of(arguments: argparse.Namespace) -> MatchSettings:
         input_delay=arguments.input_delay.frames,
         delay_range=arguments.input_delay.range,
         on_desync=arguments.on_desync,
-        on_drop=arguments.on_drop,
+        relay=arguments.relay,
+        on_drop=arguments.if_lost or "end",
         prediction=tuple(arguments.prediction.split(",")),
         episodes=episodes,
         frames=frames,
@@ -122,9 +149,24 @@ def _is_own(name: str) -> bool:
     return name not in known_names() and not name.startswith(families())
 
 
+def _what_holds(
+    arguments: argparse.Namespace,
+) -> tuple[argparse.Namespace, MatchSettings, Rules, dict[str, ScreeningHook]]:
+    """Return what the command line and the study's file say, all of it checked; the functions named are loaded."""
+    from p2pclient.cli.serve_screening import screening_hooks
+
+    arguments, study = with_study(arguments, add_arguments)
+    try:
+        rules = rules_of(arguments)
+        return arguments, settings_of(arguments), rules, screening_hooks(rules.screening, arguments.study_folder)
+    except ConfigurationError as error:
+        if study is None:
+            raise
+        raise study.placed(error, vars(arguments)) from None
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Serve until Ctrl-C or SIGTERM."""
-    from p2pclient.cli.serve_screening import screening_hooks
     from signaling.announce import Announcement
     from signaling.server import Listening
     from signaling.server import run as run_server
@@ -132,14 +174,19 @@ def run(arguments: argparse.Namespace) -> int:
     start_logging(arguments.log_level, log_format=arguments.log_format)
     if arguments.child:
         end_with_parent()
-    settings = settings_of(arguments)
-    rules = rules_of(arguments)
+    arguments, settings, rules, hooks = _what_holds(arguments)
+    if arguments.if_lost is None and settings.seats > 1:
+        raise ConfigurationError("--if-lost (what follows when a player is gone)", None, CHOICES)
+    if arguments.print_study:
+        print_study(arguments, add_arguments)
+        return 0
     allowed = ("--allow-env", settings.env) if _is_own(settings.env) else ()
     certificate = certificate_of(arguments)
     pinned = () if certificate is None else ("--pinned", str(certificate.file.resolve()))
 
     def say(listening: Listening) -> None:
-        print(f"Serving {settings.env}, {settings.seats} players a match. On each player's machine:", flush=True)
+        study = f"the study {arguments.study_title!r}: " if arguments.study_title else ""
+        print(f"Serving {study}{settings.env}, {settings.seats} players a match. On each player's machine:", flush=True)
         allow = f"--allow-env {settings.env} " if allowed else ""
         for url in listening.urls:
             print(f"    tandem join {allow}{url}", flush=True)
@@ -170,7 +217,7 @@ def run(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
         rules=rules,
         limits=_limits(arguments),
-        hooks=screening_hooks(rules.screening),
+        hooks=hooks,
         data=arguments.data,
         bot_command=bot_command(arguments.data, *allowed, *pinned),
         server_version=__version__,

@@ -18,7 +18,12 @@ def add_presence_flags(parser: argparse.ArgumentParser) -> None:
         help="when a player's window is not in front: go on with released keys, or pause (default: go-on)",
     )
     parser.add_argument("--away-limit", type=number, default=60.0, metavar="S", help="longest such pause (default: 60)")
-    parser.add_argument("--tell-away", action="store_true", help="tell the others whose window is not in front")
+    parser.add_argument(
+        "--tell-away",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="whether the others are told whose window is not in front (default: they are not)",
+    )
     parser.add_argument(
         "--check-tries",
         type=int,

@@ -18,6 +18,7 @@ from p2pclient.common.errors import ConfigurationError, SignalingError
 from p2pclient.common.frames import MAX_SEATS
 from p2pclient.common.join_link import MAX_LINK_CHARS
 from p2pclient.common.match_settings import MatchSettings as MatchSettings  # part of what is said
+from p2pclient.common.path_messages import AskIceServers, IceServers, Relay, Relayed, RelayRefused
 from p2pclient.common.probe_messages import ProbeCancel, ProbeResult, ProbeSignal, ProbeStart
 from p2pclient.common.room_messages import (
     Command,
@@ -25,6 +26,7 @@ from p2pclient.common.room_messages import (
     Count,
     Decline,
     Done,
+    GoOn,
     Name,
     Proposed,
     Ready,
@@ -101,6 +103,12 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="
     match_id: Name
     peer: Name
     description: Description
+    path: Literal["direct", "turn"] = "direct"
+    """Which kind of path it is for."""
+    attempt: Count = 0
+    """Which connection between the two it is for: 0 for the first; an answer has the number of its offer."""
+    incarnation: Count = 0
+    """Number of the sender's program, drawn when it was seated: another one means that it was started again."""
 
 
 class Leave(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="leave"):
@@ -167,6 +175,8 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True):
     seats: Seats
     make_offer: bool
     """True if the receiver of this message makes the offer to this peer; the lower seat does."""
+    bot: bool = False
+    """Is it a bot's client. For the recording only: people are not told."""
 
 
 class Matched(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="matched"):
@@ -181,6 +191,8 @@ class Matched(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag=
     settings: MatchSettings
     condition: Short = ""
     """Of the study, if the matches are balanced over conditions."""
+    ice: IceServers | None = None
+    """What helps to find paths to the others; None: nothing does."""
 
 
 class Admitted(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="admitted"):
@@ -250,11 +262,14 @@ ClientMessage = (
     | Confirm
     | Decline
     | Report
+    | GoOn
     | Done
     | Screened
     | Echo
     | ProbeSignal
     | ProbeResult
+    | AskIceServers
+    | Relay
 )
 ServerMessage = (
     Welcome
@@ -273,6 +288,9 @@ ServerMessage = (
     | ProbeSignal
     | Command
     | Removed
+    | IceServers
+    | Relayed
+    | RelayRefused
     | Refused
     | Closing
 )
@@ -287,11 +305,14 @@ CLIENT_EVENTS: dict[str, type[ClientMessage]] = {
     "confirm": Confirm,
     "decline": Decline,
     "report": Report,
+    "go-on": GoOn,
     "done": Done,
     "screened": Screened,
     "echo": Echo,
     "probe-signal": ProbeSignal,
     "probe-result": ProbeResult,
+    "ask-ice-servers": AskIceServers,
+    "relay": Relay,
 }
 SERVER_EVENTS: dict[str, type[ServerMessage]] = {
     "welcome": Welcome,
@@ -310,6 +331,9 @@ SERVER_EVENTS: dict[str, type[ServerMessage]] = {
     "probe-signal": ProbeSignal,
     "command": Command,
     "removed": Removed,
+    "ice-servers": IceServers,
+    "relayed": Relayed,
+    "relay-refused": RelayRefused,
     "refused": Refused,
     "closing": Closing,
 }
@@ -327,7 +351,10 @@ REFUSALS: Mapping[str, str] = {
     "match-ends": "A match of this server ends when one of its players is lost.",
     "not-gone": "No client of that name has gone from that match unfinished.",
     "not-matched": "This client is not in that match.",
+    "other-side": "Others of this match may go on, so that this part of it cannot.",
     "not-your-partner": "Descriptions go to partners in the same match only.",
+    "no-relay": "This server relays nothing in this match.",
+    "peer-away": "The partner is not connected to the server at the moment.",
     "full": "The server is full. Try again later.",
     "no-probe": "This client is in no such probe.",
     "probe-out-of-turn": "That does not come next in this probe.",

@@ -29,7 +29,7 @@ from p2pclient.common.discovery_messages import (
 )
 from p2pclient.common.errors import ConfigurationError, RemoteProtocolError
 from p2pclient.common.lobby_messages import LOBBY_PROTOCOL
-from p2pclient.common.network_interfaces import Interface, choose_interfaces, interfaces_of
+from p2pclient.common.network_interfaces import Interface, choose_interfaces, interfaces_of, source_of
 from p2pclient.discovery.findings import Choice, Findings, Wanted
 from p2pclient.discovery.mdns import Browser
 
@@ -216,7 +216,7 @@ class Finder:
             return
         if answer.nonce == self._nonce:
             way = "multicast" if len(address) == 4 else "broadcast"
-            self.findings.see(answer.facts, way, (_host(address),), now=self.now())
+            self.findings.see(answer.facts, way, (source_of(address, socket.if_indextoname),), now=self.now())
 
     # -- mDNS ---------------------------------------------------------------------------------------------------------
 
@@ -276,14 +276,3 @@ def _send(asking: socket.socket, own: str, query: bytes, port: int) -> int:
         except OSError as error:
             _log.debug("no question to %s: %s", target[0], error)
     return taken
-
-
-def _host(address: Sequence[Any]) -> str:
-    """Return the address of an answer, a link-local one with its interface."""
-    host = str(address[0]).split("%")[0]
-    if len(address) == 4 and address[3]:
-        try:
-            return f"{host}%{socket.if_indextoname(address[3])}"
-        except OSError:
-            return f"{host}%{address[3]}"
-    return host

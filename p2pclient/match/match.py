@@ -98,10 +98,12 @@ class Match:
         """What this side counted so far."""
         self._desync = DesyncCourse(self._core)
         self.delays = DelayCourse(self._core)
-        self._drops = DropCourse(self._core)
-        self.changes = ChangeCourse(self._core, self._drops)
-        self._barriers = Barriers(self._core, self._desync, self.delays, self._drops, self.changes)
-        self._patience = Patience(self._core, self._drops, self._barriers.readiness, now=now)
+        self.drops = DropCourse(self._core)
+        self.sittings = self._core.sittings
+        """Who sat in the seats of those who were gone."""
+        self.changes = ChangeCourse(self._core, self.drops)
+        self._barriers = Barriers(self._core, self._desync, self.delays, self.drops, self.changes)
+        self._patience = Patience(self._core, self.drops, self._barriers.readiness, now=now)
         self.absences = AbsenceCourse(self._core, self.changes)
         self._recovery = RecoveryCourse(self._core)
         self.feeds = Feeds(self._core, self._facts())
@@ -209,7 +211,7 @@ class Match:
             is_stalled = core.phase is _PLAYING and self.stalled and not self._recovery.is_open
             if self._patience.look(is_stalled=is_stalled, now=now):
                 self._submit(self._barriers.look(now))
-            self._drops.tick(now=now)
+            self.drops.tick(now=now)
         self._ticked_at = now
         self._recovery.tick(now)
         self.changes.tick(now)
@@ -225,9 +227,9 @@ class Match:
         elif phase is _FINISHING:
             self._wait_for_goodbye(now)
         self.absences.tick(now)
-        self._drops.tell()
+        self.drops.tell()
         self.peers.send(core.out, self.telemetry, now=now, idle=phase not in _IN_TOUCH)
-        self.feeds.tick(now=now)
+        self.feeds.tick(now=now, is_paused=self.changes.is_paused)
         return core.take_outbox()
 
     def batch_done(self, results: Sequence[Any], *, now: float, costs_us: Sequence[int] = ()) -> Outbox:
@@ -278,7 +280,7 @@ class Match:
     def _answer(self, now: float) -> Outbox:
         self.peers.send_control(self._core.out, self.telemetry)
         if self.ended is not None:
-            self.feeds.tick(now=now)
+            self.feeds.tick(now=now, is_paused=self.changes.is_paused)
             self.absences.end(now)
         return self._core.take_outbox()
 
@@ -369,7 +371,7 @@ class Match:
         elif isinstance(message, ChangeWish | MatchChange):
             self.changes.receive(peer, message, now)
         elif isinstance(message, PeersLost):
-            self._drops.receive(peer, message, now=now)
+            self.drops.receive(peer, message, now=now)
         elif isinstance(message, Recovering | Recovered):
             if peer.take_recovery(message):
                 core.note("peer-recovered" if peer.recovering is None else "peer-recovering", {"peer": peer.id})

@@ -162,12 +162,14 @@ class LostInputs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Joined inputs of its seats, from ``first_frame`` on."""
 
 
-class PeersLost(Message, frozen=True, tag="peers-lost"):
+class PeersLost(Message, frozen=True, omit_defaults=True, tag="peers-lost"):
     """The sender gave up these peers; their inputs that it has are frozen and count as written here."""
 
     episode: Number
     lost: Annotated[list[Number], msgspec.Meta(min_length=1, max_length=MAX_LOST_PEERS)]
     inputs: Annotated[list[LostInputs], msgspec.Meta(max_length=MAX_LOST_PEERS)]
+    left: Annotated[list[Number], msgspec.Meta(max_length=MAX_LOST_PEERS)] = []
+    """Those of the lost who said goodbye to somebody, as far as the sender knows."""
 
 
 class Recovering(Message, frozen=True, tag="recovering"):
@@ -216,6 +218,12 @@ class FeedStart(Message, frozen=True, tag="feed-start"):
     """The state follows in :class:`StatePart` messages; else the spectator has it, or resets for frame 0."""
 
 
+class FeedPause(Message, frozen=True, tag="feed-pause"):
+    """To a spectator that asked for the match: play stands still, or goes on. Answers to requests begin unpaused."""
+
+    paused: bool
+
+
 class FeedEnd(Message, frozen=True, tag="feed-end"):
     """To a spectator: this player feeds it no more, for a reason from :data:`FEED_END_REASONS`."""
 
@@ -252,6 +260,7 @@ AnyMessage = (
     | Watch
     | Unwatch
     | FeedStart
+    | FeedPause
     | FeedEnd
     | Leave
 )

@@ -294,10 +294,10 @@ class RollbackSession:
         for queue in self._queues:
             queue.discard_before(frame)
 
-    def disconnect(self, seat: int, *, after: int) -> None:
-        """A remote seat is gone: from the frame behind ``after`` on its input is the neutral one, confirmed.
-
-        What was taken for later frames is replaced, and corrected where it was simulated; what still comes is refused.
+    def disconnect(self, seat: int, *, after: int, substitute: bool = False) -> None:
+        """A remote seat is gone: its input behind frame ``after`` is the neutral one, confirmed, or a ``substitute``'s,
+        which the host decides and :meth:`resolve` takes in. What was taken for later frames is replaced, and corrected
+        where it was simulated; what still comes is refused.
 
         Raises:
             LocalMisuseError: the seat is unknown, local or already gone; inputs up to ``after`` are missing; or frames
@@ -310,7 +310,7 @@ class RollbackSession:
             raise LocalMisuseError(f"seat {seat} is already gone, after frame {queue.cut}")
         if after < self._settled:
             raise LocalMisuseError(f"seat {seat} cannot be gone after frame {after}: {self._settled} is settled")
-        queue.disconnect(after, simulated=self.current_frame)
+        queue.disconnect(after, simulated=self.current_frame, substitute=substitute)
         self._changed = True
 
     @property

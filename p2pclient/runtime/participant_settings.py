@@ -35,6 +35,8 @@ class ParticipantSettings:
     matches: int = 1
     """Matches to play one after the other; 0 for as long as the person goes on."""
     impairment: ImpairmentSpec = field(default_factory=ImpairmentSpec)
+    path: str | None = None
+    """The only kind of path to the others to be used; None for the best that works."""
     linger: bool = True
     """Leave the results on the screen until the person goes on."""
     linger_s: float | None = None

@@ -8,10 +8,13 @@ from typing import Any
 
 from p2pclient import __version__
 from p2pclient.common.errors import ConfigurationError
+from p2pclient.common.if_lost import LossPolicy
 from p2pclient.common.lobby_messages import Admitted, Matched, MatchResult
+from p2pclient.common.presentation import FocusChange, KeyChange
 from p2pclient.common.seeds import derive_seed
 from p2pclient.match.plan import (
     PREDICTIONS,
+    ConnectionChanged,
     Desync,
     MatchChanged,
     MatchEvent,
@@ -60,6 +63,8 @@ def _plan(given: Matched | Admitted, ready: Mapping[str, Any], *, render: bool) 
     if ready["seats"] != settings.seats:
         raise ConfigurationError("seats", settings.seats, f"{ready['seats']} for {settings.env}")
     check_prediction(settings.prediction, ready)
+    for name in LossPolicy.parse(settings.on_drop).bots:
+        check_bot(name, ready)
     return MatchPlan(
         match_id=given.match_id,
         seed=given.seed,
@@ -78,6 +83,7 @@ def _plan(given: Matched | Admitted, ready: Mapping[str, Any], *, render: bool) 
         check_tries=settings.check_tries,
         most_rtt=None if settings.max_rtt_ms is None else settings.max_rtt_ms / 1000,
         most_loss=settings.max_loss,
+        has_arbiter=True,
         episodes=settings.episodes,
         frames=settings.frames,
         drop_after=settings.drop_after_s,
@@ -108,7 +114,8 @@ def players(matched: Matched, *, label: str, bot: str | None) -> list[dict[str, 
         seat: {"seat": seat, "local": True, "label": label, "bot": bot} for seat in matched.own_seats
     }
     for peer in matched.peers:
-        by_seat.update({seat: {"seat": seat, "local": False, "client": peer.client_id} for seat in peer.seats})
+        theirs = {"local": False, "client": peer.client_id, "bot": peer.bot}
+        by_seat.update({seat: {"seat": seat, **theirs} for seat in peer.seats})
     return [by_seat[seat] for seat in sorted(by_seat)]
 
 
@@ -132,6 +139,8 @@ def event_report(event: MatchEvent) -> dict[str, Any] | None:
             return {"event": "playing", "episode": episode}
         case PeerSilence(peer, level):
             return {"event": "silence", "peer": peer, "level": level}
+        case ConnectionChanged(peer, connection, why):
+            return {"event": "connection", "peer": peer, "connection": connection, "why": why}
         case Desync(peer, episode, frame):
             return {"event": "desync", "peer": peer, "episode": episode, "frame": frame}
         case MatchChanged(kind, episode, frame, reason):
@@ -149,3 +158,10 @@ def played_report(played: Played) -> dict[str, Any]:
         "unverified": played.ended.unverified,
         "outcome": played.outcome,
     }
+
+
+def intent_report(intent: KeyChange | FocusChange) -> dict[str, Any]:
+    """Return what is reported of a key or focus change, for a second window at the same keyboard."""
+    if isinstance(intent, KeyChange):
+        return {"event": "key", "code": intent.code, "pressed": intent.pressed}
+    return {"event": "focus", "focused": intent.focused}

@@ -147,10 +147,10 @@ async def play(table: Table) -> Played:
 
 
 def _make_runner(table: Table, match: Match, writer: RunWriter) -> MatchRunner:
-    kinds = sorted({transport.stats().connection for transport in table.transports.values()})
+    kinds = {peer: transport.stats().connection for peer, transport in table.transports.items()}
     keys = table.keys if table.human_seats else None
     loop = asyncio.get_running_loop()
-    presenter = MatchPresenter(table.window, match, title=table.title, connection=", ".join(kinds), keys=keys)
+    presenter = MatchPresenter(table.window, match, title=table.title, connections=kinds, keys=keys)
     table.person.on_shown = match.shown
 
     def before_tick() -> None:
@@ -201,10 +201,12 @@ async def _finish(table: Table, runner: MatchRunner, writer: RunWriter, ended: E
         "changes": list(match.changes.done),
         "absences": list(match.absences.done),
         "interruptions": list(match.absences.interruptions),
+        "sittings": match.sittings.as_data(),
         "totals": [list(t) for t in match.totals],
         "shown_totals": None if view is None else [float(t) for t in view["totals"]],
         "transports": {str(peer): asdict(stats) for peer, stats in runner.transport_stats().items()},
         "connections": runner.connections,
+        "paths": runner.paths.as_data(),
         "dropped_datagrams": {str(p.id): dict(p.endpoint.drops) for p in match.peers},
     }
     await asyncio.to_thread(writer.finish, outcome)

@@ -9,11 +9,14 @@ from typing import Any, Protocol
 
 from p2pclient.common.presentation import Hud, Intent, Presentation, Screen, View
 from p2pclient.match.match import Match
-from p2pclient.match.plan import Desync, Ended, MatchEvent, MatchPlan, Phase, PhaseChanged, ViewReady
+from p2pclient.match.plan import ConnectionChanged, Desync, Ended, MatchEvent, Phase, PhaseChanged, ViewReady
+from p2pclient.runtime.presence_words import PresenceWords
 
 _DEPTH_SECONDS = 1.0
 _LEFT_SECONDS = 12.0
 """Seconds of play for which it is said that somebody has left; then the place is free for other words."""
+_BACK_SECONDS = 3.0
+"""Seconds for which it is said that a connection is back."""
 _LONG_COMPARING = 0.8
 """Seconds after which comparing gets a screen of its own; a shorter one would only flash."""
 _RESTARTING = "The game is being restarted. Please wait a moment."
@@ -62,6 +65,10 @@ class _Standing:
     """Peers that have not been heard for a moment."""
     lost: tuple[int, ...] = ()
     """Peers that have not been heard for so long that nobody can play on for now."""
+    is_back: bool = False
+    """Was somebody lost, and is here again since a short while."""
+    countdown: tuple[tuple[str, str], ...] = ()
+    """How long those are waited for, and what follows, as lines."""
     left: tuple[int, ...] = ()
     """Peers without which the match went on a short while ago."""
     restarting: tuple[int, ...] = ()
@@ -84,91 +91,18 @@ _LONG_CHECKING = 0.8
 """Seconds after which checking the links gets a screen of its own; healthy ones take less than a tenth."""
 
 
-class _Words:
-    """What a person is told about the others. They are called as beside their scores."""
-
-    def __init__(self, plan: MatchPlan) -> None:
-        self._seats = plan.peers
-        self._is_pair = plan.seats == 2
-        self._goes_on = plan.on_drop == "go-on"
-        self._own, self._tells_away = plan.own_id, plan.tell_away
-
-    def missed(self, peers: Sequence[int]) -> str:
-        return f"{self._have(peers)} not been heard for a moment."
+class _Words(PresenceWords):
+    """What a person is told about the others."""
 
     def restarting(self, peers: Sequence[int]) -> str:
-        whose = "your partner's game" if self._is_pair else f"the game of {self._names(peers)}"
+        whose = "your partner's game" if self._is_pair else f"the game of {self.names(peers)}"
         return f"Waiting for {whose}, which is being restarted."
-
-    def away(self, seats: Sequence[int]) -> str:
-        """Somebody does not look at the game."""
-        who = "Your partner" if self._is_pair else _names([f"Player {seat + 1}" for seat in seats])
-        is_one = self._is_pair or len(seats) == 1
-        return f"{who} {'is' if is_one else 'are'} not at the game for a moment."
-
-    def waited_for(self, peer: int, seconds: int) -> tuple[str, str]:
-        """Title and message of a pause for somebody's absence."""
-        limit = f"in {seconds} second{'' if seconds == 1 else 's'} at the latest"
-        if peer == self._own:
-            return (
-                "Paused for you",
-                f"The game waits for you. Click on this window to go on; it goes on by itself {limit}.",
-            )
-        if not self._tells_away:
-            return "Paused", f"The game stands still for a moment. It goes on by itself, {limit}."
-        names = self._names([peer])
-        title = f"{names[0].upper()}{names[1:]} will be right back"
-        return title, f"The game waits, and goes on by itself as soon as they are back, {limit}."
-
-    def checking(self, attempt: int, attempts: int, retry_in: int | None) -> tuple[str, str]:
-        """Title and message while the links are checked for longer than usual."""
-        title = "Checking the connection"
-        whose = "your partner's computer" if self._is_pair else "the other computers"
-        if retry_in is None:
-            nth = f" This is try {attempt} of {attempts}." if attempt > 1 else ""
-            return (
-                title,
-                f"The game begins as soon as the connection to {whose} is good.{nth} Nothing to do until then.",
-            )
-        when = "now" if retry_in == 0 else f"in {retry_in} second{'' if retry_in == 1 else 's'}"
-        return title, (
-            f"The connection to {whose} is not good enough at the moment. "
-            f"It is tried again {when} (try {attempt + 1} of {attempts}). Please leave this window open."
-        )
 
     def turn(self, seat: int, own: Sequence[int]) -> str:
         """Whose turn it is. ``own`` begins with the seat of the person at this window."""
         if seat in own[:1]:
             return "It is your turn."
         return "It is your partner's turn." if self._is_pair and own else f"It is Player {seat + 1}'s turn."
-
-    def left(self, peers: Sequence[int]) -> str:
-        return f"{self._have(peers)} left. The game goes on."
-
-    def lost(self, peers: Sequence[int]) -> tuple[str, str]:
-        """Title and message."""
-        names, one = self._names(peers), len(peers) == 1
-        who = "the other computer" if self._is_pair else f"the computer{'' if one else 's'} of {names}"
-        # Only those who still hear somebody can go on without the others.
-        may_do_without = self._goes_on and len(peers) < len(self._seats)
-        without = f", or after a short wait without {'it' if one else 'them'}" if may_do_without else ""
-        back = f"as soon as {'it is' if one else 'they are'} back"
-        return f"Waiting for {names}", f"Nothing is heard from {who}. Please wait: the game goes on {back}{without}."
-
-    def _names(self, peers: Sequence[int]) -> str:
-        if self._is_pair:
-            return "your partner"
-        return _names([f"Player {seat + 1}" for peer in peers for seat in self._seats[peer]])
-
-    def _have(self, peers: Sequence[int]) -> str:
-        names = self._names(peers)
-        is_one = sum(len(self._seats[peer]) for peer in peers) == 1
-        return f"{names[0].upper()}{names[1:]} {'has' if is_one else 'have'}"
-
-
-def _names(each: Sequence[str]) -> str:
-    *first, last = each
-    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _paused(reason: str) -> str:
@@ -190,17 +124,23 @@ class MatchPresenter:
 
     Args:
         title: what is played, for people.
-        connection: kind of path to the others.
+        connections: kind of path to each peer.
         keys: which keys the person at this window plays with, see ``KeyboardSource``; None if nobody does.
     """
 
     def __init__(
-        self, window: WindowLink, match: Match, *, title: str, connection: str, keys: str | None = "all"
+        self,
+        window: WindowLink,
+        match: Match,
+        *,
+        title: str,
+        connections: Mapping[int, str],
+        keys: str | None = "all",
     ) -> None:
         self._window = window
         self._match = match
         self._title = title
-        self._connection = connection
+        self._connections = dict(connections)
         self._keys = () if keys is None else key_help(match.plan.env["controls"], keys)
         self._needs_focus = keys == "all"
         self._view: View | None = None
@@ -212,6 +152,7 @@ class MatchPresenter:
         self._words = _Words(match.plan)
         self._standing = _Standing()
         self._gone: tuple[int, ...] = ()
+        self._back_until = 0.0
         self._gone_at = 0.0
         """Seconds of play at which the newest of them was gone."""
         self._played = 0.0
@@ -225,6 +166,9 @@ class MatchPresenter:
         """Note an event; a new view is published at once."""
         if isinstance(event, ViewReady):
             self._take_view(event)
+            self.publish()
+        elif isinstance(event, ConnectionChanged):
+            self._connections[event.peer] = event.connection
             self.publish()
         elif isinstance(event, PhaseChanged | Ended | Desync):
             self.publish()
@@ -268,9 +212,14 @@ class MatchPresenter:
         if gone != self._gone:
             self._gone, self._gone_at = gone, self._played
         here = [peer for peer in match.peers if peer.left is None]
+        lost = tuple(peer.id for peer in here if peer.endpoint.silence == "lost")
+        if set(self._standing.lost) & {peer.id for peer in here} - set(lost):
+            self._back_until = now + _BACK_SECONDS
         return _Standing(
             missed=tuple(peer.id for peer in here if peer.endpoint.silence == "notice"),
-            lost=tuple(peer.id for peer in here if peer.endpoint.silence == "lost"),
+            lost=lost,
+            is_back=now < self._back_until,
+            countdown=self._words.countdown(lost, match, now) if lost else (),
             left=gone if self._played - self._gone_at < _LEFT_SECONDS else (),
             restarting=tuple(peer.id for peer in here if peer.recovering is not None),
             restarted=None if match.recovered is None else int(100 * match.recovered),
@@ -306,7 +255,8 @@ class MatchPresenter:
         common: dict[str, Any] = {"title": self._title, "view": self._view, "hud": self._hud(), "keys": self._keys}
         if self._standing.lost:
             title, message = self._words.lost(self._standing.lost)
-            return Presentation(Screen.PARTNER_LOST, message=message, **{**common, "title": title})
+            lines = self._standing.countdown
+            return Presentation(Screen.PARTNER_LOST, message=message, lines=lines, **{**common, "title": title})
         if self._standing.comparing == "long":
             title = "One moment, please"
             return Presentation(Screen.COMPARING, message=_COMPARING, **{**common, "title": title})
@@ -333,6 +283,8 @@ class MatchPresenter:
             return self._words.restarting(standing.restarting)
         if standing.missed:
             return self._words.missed(standing.missed)
+        if standing.is_back:
+            return self._words.back()
         if standing.left:
             return self._words.left(standing.left)
         if standing.away:
@@ -356,7 +308,7 @@ class MatchPresenter:
             episode=match.number,
             episodes=plan.episodes,
             ping_ms=None if rtt is None else round(rtt * 1000),
-            connection=self._connection,
+            connection=", ".join(sorted(set(self._connections.values()))),
             rollback_depth=max((depth for _, depth in self._depths), default=0),
             predicted_frames=ahead,
             stalled=match.stalled,

@@ -20,6 +20,7 @@ _TITLES = {
     "partner-gone": "The other player is gone",
     "partner-excluded": "Thank you for taking part",
     "excluded": "Thank you for taking part",
+    "removed": "Thank you for taking part",
     "desync": "The match was stopped",
     "refused": "The match could not begin",
     "environment": "The game stopped",

@@ -12,10 +12,12 @@ Codes of :class:`SignalingError` beyond the server's refusals: ``unreachable``, 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ipaddress
 import logging
 import random
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from enum import Enum
 from typing import Any
 from urllib.parse import urlsplit
@@ -43,8 +45,9 @@ from p2pclient.common.lobby_messages import (
     Welcome,
     decode_server_event,
 )
+from p2pclient.common.path_messages import IceServers, Lane, PathMessage, Relay, Relayed, RelayRefused
 from p2pclient.common.probe_messages import ProbeResult, ProbeSignal
-from p2pclient.common.room_messages import Confirm, Proposed, Ready, Removed, Withdrawn
+from p2pclient.common.room_messages import Confirm, GoOn, Proposed, Ready, Removed, Withdrawn
 from p2pclient.common.screening_messages import Echo
 from p2pclient.runtime.signaling_link import SignalingLink, signaling_error
 
@@ -110,8 +113,11 @@ class SignalingClient:
         self.url = ""
         self.place = Place.IDLE
         self._link: SignalingLink | None = None
+        self._stale: list[SignalingLink] = []
+        """Connections that do not answer any more; closed when there is another one."""
         self._keeper: asyncio.Task[None] | None = None
         self._lost = asyncio.Event()
+        self._hurry = asyncio.Event()
         self._messages: list[ServerMessage] = []
         self._join: Join | None = None
         self._is_ready = False
@@ -123,6 +129,8 @@ class SignalingClient:
         self._owed: list[tuple[Join, Finished]] = []
         """Results that the server was not told, with what gives the seat back to tell it from."""
         self._paying = asyncio.Lock()
+        self.on_path_message: Callable[[PathMessage], None] = lambda message: None
+        """Told of what the server passes on from a peer of the current match, or does not, and of ICE servers."""
         self.token: str | None = None
         """By which the server knows this participant again. May be set before the first :meth:`join`."""
 
@@ -209,13 +217,32 @@ class SignalingClient:
             raise signaling_error("bad-server", self.url)
         return self._admitted.pop()
 
-    async def signal(self, peer: str, description: Description) -> None:
-        """Send a description to a peer of the current match.
+    async def signal(
+        self, peer: str, description: Description, *, path: str = "direct", attempt: int = 0, incarnation: int = 0
+    ) -> None:
+        """Send a description to a peer of the current match. For the numbers, see :class:`Signal`.
 
         Raises:
             SignalingError: refused, or the connection failed meanwhile.
         """
-        await self._request(Signal(match_id=self._match_id, peer=peer, description=description))
+        await self._request(
+            Signal(
+                match_id=self._match_id,
+                peer=peer,
+                description=description,
+                path="turn" if path == "turn" else "direct",
+                attempt=attempt,
+                incarnation=incarnation,
+            )
+        )
+
+    async def ask_to_go_on(self, seats: tuple[int, ...]) -> None:
+        """Ask whether the players at these seats may go on with the match without the others; returns if they may.
+
+        Raises:
+            SignalingError: ``other-side``: they may not; else it was not heard, or not understood.
+        """
+        await self._request(GoOn(match_id=self._match_id, seats=seats))
 
     async def probe(self, message: ProbeSignal | ProbeResult) -> None:
         """Say something about a probe that the server asked for.
@@ -224,6 +251,29 @@ class SignalingClient:
             SignalingError: refused, as when it is over; or the connection failed meanwhile.
         """
         await self._request(message)
+
+    def relay(self, peer: str, lane: Lane, data: bytes) -> bool:
+        """Let the server pass bytes on to a peer of the current match; False if they are not taken."""
+        link, match_id = self._link, self._match_id
+        return bool(link and match_id and link.relay(Relay(match_id=match_id, peer=peer, lane=lane, data=data)))
+
+    def renew(self) -> None:
+        """Connect anew: the connection in use does not answer, and may never say that it is gone. Harmless twice.
+
+        The server is not told that the old one ends before it knows the new one, so that nobody is told we are gone.
+        """
+        if self._link is not None and self._link.is_open and self._keeper is not None:
+            self._link.silence()
+            self._stale.append(self._link)
+            self._link = None
+            self._link_lost()
+
+    def addresses_are(self, addresses: Collection[str]) -> None:
+        """This computer has other addresses than before: what hangs at one that is gone is made anew, and at once."""
+        self._hurry.set()
+        local = self._link.local_address if self._link is not None else ""
+        if local and local not in addresses and not ipaddress.ip_address(local).is_loopback:
+            self.renew()
 
     async def finished(self, result: MatchResult) -> None:
         """Say that the current match is over for us. Never fails: a server that is away is told when it is back."""
@@ -254,6 +304,7 @@ class SignalingClient:
         link, self._link = self._link, None
         if link is not None:
             await link.close()
+        await self._close_stale()
 
     def take_messages(self) -> list[ServerMessage]:
         """Return what the server said since the last call, in order."""
@@ -316,6 +367,10 @@ class SignalingClient:
         except SignalingError as error:
             message = Refused(code=error.code, message=str(error)[:1000])
         match message:
+            case Relayed() | RelayRefused() | IceServers():
+                if isinstance(message, RelayRefused) or message.match_id == self._match_id:
+                    self.on_path_message(message)
+                return
             case Welcome():
                 self._welcomes = [message]
                 self.token = message.token or self.token
@@ -373,19 +428,31 @@ class SignalingClient:
                 self._link = None
             _log.info("the connection to %s is lost; trying again", self.url)
             await self._reconnect()
+            await self._close_stale()
             self._wake()
+
+    async def _close_stale(self) -> None:
+        stale, self._stale = self._stale, []
+        for link in stale:
+            await link.close()
 
     async def _reconnect(self) -> None:
         pause = FIRST_PAUSE_S
         while self._link is None:
             # Half of it at random: clients of a server that restarts do not all come at once.
-            await asyncio.sleep(pause * (0.5 + random.random() / 2))
+            await self._rest(pause * (0.5 + random.random() / 2))
             pause = min(LONGEST_PAUSE_S, pause * 1.5)
             try:
                 self._link = await self._open()
                 await self._come_back()
             except SignalingError as error:
                 await self._give_back(error)
+
+    async def _rest(self, seconds: float) -> None:
+        """Wait, or until there is a reason to try earlier."""
+        self._hurry.clear()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._hurry.wait(), seconds)
 
     async def _come_back(self) -> None:
         """Be known again by the server, over a new connection."""

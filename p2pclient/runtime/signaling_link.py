@@ -16,11 +16,15 @@ import msgspec
 from p2pclient.common import tls_errors
 from p2pclient.common.errors import SignalingError
 from p2pclient.common.lobby_messages import MAX_EVENT_BYTES, ClientMessage, Refused, encode_event
+from p2pclient.common.path_messages import Relay
+from p2pclient.runtime.relay_outbox import RelayOutbox
 
 _log = logging.getLogger("tandem.signaling_client")
 
 CONNECT_TIMEOUT_S = 5.0
 REQUEST_TIMEOUT_S = 5.0
+MAX_QUEUED_PACKETS = 4
+"""That the library has not written, beyond which nothing more is relayed for a moment."""
 TLS_TRIED_S = 2.0
 
 
@@ -37,6 +41,7 @@ class SignalingLink:
         self._url = ""
         self._session: Any = None
         self._sio = socketio
+        self._relays = RelayOutbox(self._send_relay)
 
     @classmethod
     async def open(
@@ -109,9 +114,34 @@ class SignalingLink:
         finally:
             self._pending.discard(answered)
 
-    async def close(self) -> None:
+    def relay(self, relay: Relay) -> bool:
+        """Let the server relay something, without an acknowledgement; False if it is not taken."""
+        return self.is_open and self._relays.push(relay)
+
+    async def _send_relay(self, relay: Relay) -> None:
+        try:
+            await self._sio.emit(*encode_event(relay))
+            if self._sio.eio.queue.qsize() > MAX_QUEUED_PACKETS:
+                # What waits there cannot be taken back; here, newer inputs take the place of older ones.
+                await self._sio.eio.queue.join()
+        except Exception as error:  # noqa: BLE001 - whatever the library makes of it, the connection has ended
+            _log.debug("relaying failed: %r", error)
+
+    @property
+    def local_address(self) -> str:
+        """Our end of it; empty if that is not known."""
+        name = self._sio.eio.ws.get_extra_info("sockname") if self.is_open and self._sio.eio.ws is not None else None
+        return str(name[0]).partition("%")[0] if name else ""
+
+    def silence(self) -> None:
+        """Take nothing from it any more; what is asked for fails at once. It is still to be closed."""
         self._is_closed = True
+        self._relays.clear()
         self._lost_quietly()
+
+    async def close(self) -> None:
+        self.silence()
+        await self._relays.close()
         try:
             async with asyncio.timeout(1.0):
                 await self._sio.disconnect()

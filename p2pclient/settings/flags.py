@@ -187,8 +187,8 @@ def impairment_options(arguments: argparse.Namespace) -> dict[str, float]:
     }
 
 
-def environment_arguments(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return the environment's arguments.
+def environment_arguments(arguments: argparse.Namespace, *, max_steps: bool = True) -> dict[str, Any]:
+    """Return the environment's arguments; ``max_steps``: what ``--max-steps`` says among them.
 
     Raises:
         ConfigurationError: one is not ``NAME=JSON``.
@@ -202,7 +202,7 @@ def environment_arguments(arguments: argparse.Namespace) -> dict[str, Any]:
             found[name] = msgspec.json.decode(value)
         except msgspec.DecodeError:
             found[name] = value  # a bare word is a string
-    if arguments.max_steps is not None:
+    if max_steps and arguments.max_steps is not None:
         found["max_steps"] = arguments.max_steps
     return found
 

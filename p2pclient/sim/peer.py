@@ -138,6 +138,7 @@ class SimulatedPeer:
             frames=scenario.frames,
             drop_after=scenario.drop_after,
             render=False,
+            has_arbiter=scenario.losses.can_go_on,
             **more,
         )
 

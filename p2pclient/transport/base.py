@@ -29,8 +29,8 @@ MAX_RECEIVED_BYTES = 2 * 1024 * 1024
 
 MAX_RECEIVED_MESSAGES = 4096
 
-Connection = Literal["", "direct", "relay", "loopback"]
-"""Kind of path in use; empty while there is none."""
+Connection = Literal["", "direct", "turn", "relay", "loopback"]
+"""Kind of path in use, ``turn`` by way of a TURN server and ``relay`` of ours; empty while there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,24 @@ class Failed:
     """A sentence for people, with what to check."""
 
 
-TransportEvent = Opened | Closed | Failed
+@dataclass(frozen=True, slots=True)
+class PathChanged:
+    """Of a link, which has several transports: another one is used. What is not acknowledged is to be sent again."""
+
+    connection: str
+    """Kind of the path."""
+    why: str
+    """A short stable word."""
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """Of a link: the peer's program is another one than before, without its memory. A ``PathChanged`` follows."""
+
+    incarnation: int
+
+
+TransportEvent = Opened | Closed | Failed | PathChanged | Returned
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+import math
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from aioice import stun
+from aioice import TransportPolicy, stun
 
 from p2pclient.common.errors import ConfigurationError
 from p2pclient.transport.base import Connection as Kind
@@ -27,6 +28,9 @@ LOOPBACK = "127.0.0.1"
 MAX_WAITING_DATAGRAMS = 512
 """Datagrams from the network that may wait for the DTLS layer; they are not authenticated yet."""
 
+GATHER_WITHIN_S = 2
+"""For the answers of STUN and TURN servers; what comes later is not offered. aioice waits 5 s."""
+
 CONSENT_INTERVAL_S = 5.0
 CONSENT_FAILURES = 6
 """Checks in a row without an answer, and without a message, after which the path is lost (RFC 7675: 30 s)."""
@@ -36,7 +40,7 @@ _SCHEMES = ("stun:", "turn:", "turns:")
 
 @dataclass(frozen=True, slots=True)
 class IceServer:
-    """A STUN or TURN server. The library uses the first of each kind; an unreachable one costs 5 s.
+    """A STUN or TURN server. The library uses the first of each kind; an unreachable one costs 2 s.
 
     Raises:
         ConfigurationError: ``url`` is of another kind.
@@ -45,7 +49,7 @@ class IceServer:
     url: str
     """``stun:host[:port]``, ``turn:host[:port][?transport=udp|tcp]`` or ``turns:host[:port][?transport=tcp]``."""
     username: str | None = None
-    credential: str | None = None
+    credential: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if not self.url.startswith(_SCHEMES) or not self.url.partition(":")[2]:
@@ -86,7 +90,8 @@ class IcePath:
 
     ``messages`` returns how many messages the peer has sent (any growth proves that it lives); ``count`` is called
     with the reason for each datagram that is dropped, and ``lost`` when the path in use is gone: aiortc itself does
-    not tell that from a close by the peer.
+    not tell that from a close by the peer. With ``keep_s``, a path without an answer is kept for at
+    least so many seconds.
     """
 
     def __init__(
@@ -97,8 +102,10 @@ class IcePath:
         messages: Callable[[], int],
         count: Callable[[str], None],
         lost: Callable[[], None],
+        keep_s: float | None,
     ) -> None:
         self._connection = connection
+        self._most_failures = max(CONSENT_FAILURES, math.ceil((keep_s or 0.0) / CONSENT_INTERVAL_S))
         self._addresses = addresses
         self._messages = messages
         self._count = count
@@ -135,14 +142,15 @@ class IcePath:
         local, remote = pair.local_candidate, pair.remote_candidate
         kind: Kind = "direct"
         if "relay" in (local.type, remote.type):
-            kind = "relay"
+            kind = "turn"
         elif ipaddress.ip_address(local.host).is_loopback and ipaddress.ip_address(pair.remote_addr[0]).is_loopback:
             kind = "loopback"
         return kind, _written(*pair.local_addr), _written(*pair.remote_addr)
 
     async def _gather_chosen(self, component: int, addresses: list[str], timeout: int = 5) -> Any:  # noqa: ASYNC109
-        chosen = choose_addresses(addresses, self._addresses)
-        candidates = await self._gather(component=component, addresses=chosen, timeout=timeout)
+        only_turn = self._connection._transport_policy is TransportPolicy.RELAY
+        chosen = [] if only_turn else choose_addresses(addresses, self._addresses)
+        candidates = await self._gather(component=component, addresses=chosen, timeout=min(timeout, GATHER_WITHIN_S))
         for protocol in self._connection._protocols:
             protocol.datagram_received = partial(self._read_datagram, protocol.datagram_received)
         return candidates
@@ -183,7 +191,7 @@ class IcePath:
         connection = self._connection
         failures, heard = 0, self._messages()
         # aioice begins this task even if the connection was closed a moment before, and then it would never end.
-        while failures < CONSENT_FAILURES and not connection._closing:
+        while failures < self._most_failures and not connection._closing:
             await asyncio.sleep(CONSENT_INTERVAL_S * random.uniform(0.8, 1.2))
             for pair in list(connection._nominated.values()):
                 failures = 0 if await self._is_answered(pair) else failures + 1
