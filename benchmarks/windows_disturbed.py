@@ -91,7 +91,8 @@ class Bench:
     def run(self) -> Outcome:
         with ExitStack() as stack:
             length = ("--max-steps", "1000000", "--rate", str(self._rate), "--input-delay", "2", "--tell-away")
-            serve = ("serve", ENV, *length, "--host", "127.0.0.1", "--port", "0", "--hidden", "--drop-after", "60")
+            serve = ("serve", ENV, *length, "--host", "127.0.0.1", "--port", "0", "--hidden")
+            serve += ("--if-lost", "end", "--drop-after", "60")  # longer than any stop
             url = _url_of(stack.enter_context(self._process(*serve)))
             outs = [self._folder / name for name in ("person", "partner")]
             person = stack.enter_context(self._process("join", url, "--out", str(outs[0])))
