@@ -267,3 +267,20 @@ def test_campaigns_with_faults_have_dead_lanes_too() -> None:
     kinds = [{fault.kind for fault in plan_faults(Scenario(seed=seed, seconds=5)).faults} for seed in range(1, 41)]
     assert sum("dead-inputs" in each for each in kinds) > 2
     assert sum("dead-control" in each for each in kinds) > 2
+
+
+def test_an_end_that_one_side_alone_sees_ends_the_match_and_is_not_waited_for() -> None:
+    wrong = Fault("corrupt-load", peer=1, amount=14)
+    result = simulate(
+        seed=926,
+        players=4,
+        seconds=1.25,
+        input_delays=(1, 4, 1, 4),
+        link=WIFI,
+        ends_when=60,
+        press=True,
+        plan={"prediction": ["held"], "on_drop": "go-on", "on_desync": "resimulate"},
+        faults=(wrong, Fault("ask-pause", at=0.632, peer=3)),
+    )
+    assert result.ends == {"desync": 4}
+    assert result.seeded_desyncs == 1

@@ -130,6 +130,18 @@ class Barriers:
         core.out.records.append(EpisodeStarted(core.number, seed, self._first_checksum))
         core.change_phase(Phase.PLAYING)
 
+    def look_at_named_ends(self, episode: EpisodePlay, now: float) -> None:
+        """While our side plays on: an end that a peer has named, and that we have passed, is no end here. It would wait
+        for us for ever, and send no input any more.
+        """
+        core = self._core
+        for peer in core.peers.all:
+            over = peer.over.get(core.number)
+            if over is not None and over.last_frame <= episode.recorded:
+                core.note("episode-end-differs", {"ours": None, "theirs": over.last_frame})
+                self._desync.begin(now)
+                return
+
     def say_over(self, episode: EpisodePlay, now: float) -> None:
         """Our side has settled the episode's last frame."""
         core = self._core

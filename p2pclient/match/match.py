@@ -481,7 +481,9 @@ class Match:
             self._look_at_end(episode, now)
 
     def _look_at_end(self, episode: EpisodePlay, now: float) -> None:
-        if episode.last_frame is not None and self.changes.step_back() is None:
+        if episode.last_frame is None:
+            self._barriers.look_at_named_ends(episode, now)
+        elif self.changes.step_back() is None:
             self._barriers.say_over(episode, now)
             self._submit(self._barriers.look(now))
 
