@@ -244,6 +244,10 @@ class Agreement:
             self._finished.add(peer)
             self._review()
 
+    def forgive(self, seconds: float) -> None:
+        """Our own program stood still for so long; that counts for nobody's patience."""
+        self._changed_at += seconds
+
     def begin_episode(self, episode: int, *, now: float) -> None:
         """Frames start anew at 0. Call it as soon as the last episode is closed, before the environment is reset."""
         if episode != self._episode + 1:

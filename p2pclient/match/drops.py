@@ -93,6 +93,11 @@ class DropCourse:
         agreement.lose(peer.id, first, inputs, now=now, has_left=peer.left is not None)
         self._carry_out(now)
 
+    def forgive(self, seconds: float) -> None:
+        """Our own program stood still for so long: the others had no chance to be heard."""
+        if self._agreement is not None:
+            self._agreement.forgive(seconds)
+
     def receive(self, peer: Peer, message: PeersLost, *, now: float) -> None:
         """A peer says whom it has given up."""
         if self._agreement is not None:

@@ -21,7 +21,8 @@ from typing import Any
 
 from p2pclient.common.errors import LocalMisuseError
 from p2pclient.common.frames import NULL_FRAME
-from p2pclient.match.barriers import Barriers
+from p2pclient.match.absences import AbsenceCourse
+from p2pclient.match.barriers import WAITING, BarrierMessage, Barriers
 from p2pclient.match.changes import ChangeCourse
 from p2pclient.match.core import MatchCore
 from p2pclient.match.costs import learn_costs
@@ -30,10 +31,12 @@ from p2pclient.match.desync import DesyncCourse
 from p2pclient.match.drops import DropCourse
 from p2pclient.match.episode import EpisodePlay, EvidenceBatch, PlayBatch
 from p2pclient.match.feed import Feeds
+from p2pclient.match.greeting import greet
 from p2pclient.match.patience import MOST_UNVERIFIED as MOST_UNVERIFIED
 from p2pclient.match.patience import Patience
 from p2pclient.match.peers import Peer, Peers
 from p2pclient.match.plan import Ended, MatchPlan, Outbox, PeerSilence, Phase, ViewReady
+from p2pclient.match.readiness import Standing
 from p2pclient.match.recovery import RecoveryBatch, RecoveryCourse
 from p2pclient.match.reset import ResetBatch
 from p2pclient.match.sources import BotSource, InputSource
@@ -43,8 +46,6 @@ from p2pclient.protocol.control import (
     Checksums,
     DelayChange,
     DelayWish,
-    EpisodeOver,
-    EpisodeReady,
     Hello,
     Leave,
     MatchChange,
@@ -55,14 +56,14 @@ from p2pclient.protocol.control import (
     StatePart,
 )
 from p2pclient.protocol.endpoint import MAX_AHEAD, ChainReceived, ControlReceived, InputReceived, SilenceChanged
-from p2pclient.protocol.handshake import PROTOCOL_VERSION, differences
+from p2pclient.protocol.handshake import PROTOCOL_VERSION
 from p2pclient.rollback.budget import Budget
 from p2pclient.telemetry.counters import MatchCounters
 from p2pclient.telemetry.match import MatchTelemetry
 
 _PLAYING, _DIVERGED, _FINISHING = Phase.PLAYING, Phase.DIVERGED, Phase.FINISHING
 """What is asked for in every tick: in Python 3.11 a member of an enum takes twenty times as long as a name."""
-_IN_TOUCH = (Phase.PLAYING, Phase.EPISODE_OVER, Phase.DIVERGED)
+_IN_TOUCH = (Phase.BARRIER, Phase.PLAYING, Phase.EPISODE_OVER, Phase.DIVERGED)
 """Phases in which a datagram leaves in every tick; in all others only to keep alive."""
 _LATE_TICK = 0.5
 """After a pause of our own this long, what the others sent meanwhile is read before their silence is judged."""
@@ -102,7 +103,8 @@ class Match:
         """Who sat in the seats of those who were gone."""
         self.changes = ChangeCourse(self._core, self.drops)
         self._barriers = Barriers(self._core, self._desync, self.delays, self.drops, self.changes)
-        self._patience = Patience(self._core, self.drops, now=now)
+        self._patience = Patience(self._core, self.drops, self._barriers.readiness, now=now)
+        self.absences = AbsenceCourse(self._core, self.changes)
         self._recovery = RecoveryCourse(self._core)
         self.feeds = Feeds(self._core, self._facts())
         """The spectators; :meth:`~p2pclient.match.feed.Feeds.add` lets one in."""
@@ -169,6 +171,10 @@ class Match:
         """True while what was said last has not reached everyone who is still here."""
         return self.peers.owe_acknowledgement or self.feeds.owe
 
+    def link_check(self, now: float) -> Standing | None:
+        """How the check of the links before the next episode goes; None if none is under way."""
+        return self._barriers.readiness.standing(now)
+
     def frame_duration(self) -> float:
         """Seconds that the next frame is to last. Call it once per tick: each call is a sample of the leads."""
         is_paced = self._core.phase is _PLAYING and not self.changes.is_paused
@@ -197,17 +203,20 @@ class Match:
         """
         core = self._core
         self.telemetry.tick(now=now, owed=owed)
+        stood = now - self._ticked_at
+        if stood >= _LATE_TICK:
+            self._patience.forgive(stood)
         self._take_events(now)
-        if now - self._ticked_at < _LATE_TICK:
+        if stood < _LATE_TICK:
             is_stalled = core.phase is _PLAYING and self.stalled and not self._recovery.is_open
             if self._patience.look(is_stalled=is_stalled, now=now):
                 self._submit(self._barriers.look(now))
             self.drops.tick(now=now)
-        else:
-            self._patience.forgive()
         self._ticked_at = now
         self._recovery.tick(now)
         self.changes.tick(now)
+        if core.phase in WAITING:
+            self._submit(self._barriers.look(now))
         phase = core.phase
         if phase is _PLAYING:
             self.delays.tick(now)
@@ -217,6 +226,7 @@ class Match:
             self._resume_after_desync(now)
         elif phase is _FINISHING:
             self._wait_for_goodbye(now)
+        self.absences.tick(now)
         self.drops.tell()
         self.peers.send(core.out, self.telemetry, now=now, idle=phase not in _IN_TOUCH)
         self.feeds.tick(now=now, is_paused=self.changes.is_paused)
@@ -271,6 +281,7 @@ class Match:
         self.peers.send_control(self._core.out, self.telemetry)
         if self.ended is not None:
             self.feeds.tick(now=now, is_paused=self.changes.is_paused)
+            self.absences.end(now)
         return self._core.take_outbox()
 
     def batch_failed(self, cause: str, *, now: float) -> Outbox:
@@ -342,14 +353,13 @@ class Match:
     def _take_message(self, peer: Peer, message: AnyMessage, now: float) -> None:
         core = self._core
         if isinstance(message, Hello):
-            self._greet(peer, message, now)
+            if greet(core, self._facts(), peer, message, now):
+                self._submit(self._barriers.reset())
         elif isinstance(message, Refuse):
             text = "The other machine does not fit together with this one. " + "; ".join(message.differences)
             core.end("refused", text, leave="error", now=now)
-        elif isinstance(message, EpisodeReady):
-            self._barriers.receive_ready(peer, message)
-        elif isinstance(message, EpisodeOver):
-            self._barriers.receive_over(peer, message)
+        elif isinstance(message, BarrierMessage):
+            self._barriers.receive(peer, message)
         elif isinstance(message, Checksums) and message.episode == core.number:
             self._desync.receive_checksums(peer, message, now)
         elif isinstance(message, StatePart) and message.episode == core.number:
@@ -370,19 +380,6 @@ class Match:
             early = message.reason == "finished" and not self._barriers.has_named_the_end(peer)
             peer.left = "left" if early else message.reason
         self._submit(self._barriers.look(now))
-
-    def _greet(self, peer: Peer, message: Hello, now: float) -> None:
-        if peer.greeted:
-            return
-        found = differences(self._facts(), message.facts, allow_mixed_hosts=self.plan.allow_mixed_hosts)
-        if found:
-            peer.endpoint.queue_control(Refuse(found))
-            text = "The two machines do not fit together. " + "; ".join(found)
-            self._core.end("refused", text, leave="error", now=now)
-            return
-        peer.greeted = True
-        if self.phase is Phase.HANDSHAKING and all(p.greeted for p in self.peers):
-            self._submit(self._barriers.reset())
 
     # -- play ---------------------------------------------------------------------------------------------------
 
@@ -474,6 +471,7 @@ class Match:
         self.peers.time_frames(episode.clock, now=now)
         records, mismatches = episode.settle(settled, now=now, rtt=rtt)
         core.out.records += records
+        self.absences.take(records)
         if episode.recorded != NULL_FRAME:
             self.peers.set_chain(episode.chain.frame, episode.chain.value)
         self._compare(mismatches, now)
@@ -483,8 +481,10 @@ class Match:
             self._look_at_end(episode, now)
 
     def _look_at_end(self, episode: EpisodePlay, now: float) -> None:
-        if episode.last_frame is not None and self.changes.step_back() is None:
-            self._barriers.say_over(episode)
+        if episode.last_frame is None:
+            self._barriers.look_at_named_ends(episode, now)
+        elif self.changes.step_back() is None:
+            self._barriers.say_over(episode, now)
             self._submit(self._barriers.look(now))
 
     # -- ends ---------------------------------------------------------------------------------------------------
