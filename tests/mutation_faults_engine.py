@@ -157,6 +157,18 @@ PROTOCOL = [
         ("acknowledged inputs are open", "            self._unacknowledged.popleft()\n", ""),
     ),
     *faults_in(
+        "protocol/clock.py",
+        "protocol_clock",
+        ("stamps are exact", "since - (held - 1) * TIME_UNIT", "since - held * TIME_UNIT"),
+        ("clocks never drift", "DRIFT = 0.001", "DRIFT = 0.0"),
+        ("as of now", "low + width - DRIFT * (now - since)", "low + width - DRIFT * now"),
+        ("believes what was held up", "        if now < self._trusted_from:\n            return\n", ""),
+        ("before it was sent", "if not 0 <= width <= _MOST:", "if not width <= _MOST:"),
+        ("jumps in silence", "            self.jumps += 1\n", ""),
+        ("the newest counts", "both = max(low, self._low - turns), min(high, self._high - turns)", "both = low, high"),
+        ("known for ever", "        if high - low > _MOST:\n            return None\n", ""),
+    ),
+    *faults_in(
         "protocol/handshake.py",
         "protocol_control",
         ("what only they say", "for name in [*ours, *(n for n in theirs if n not in ours)]:", "for name in ours:"),

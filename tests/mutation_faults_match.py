@@ -420,6 +420,9 @@ PLAY = [
         "match_timing",
         ("the last key", "at < pressed)", "at > pressed)"),
         ("shown again", "if times is not None and times.shown_at is None:", "if times is not None:"),
+        ("leaves again", "self._sent.setdefault(frame, now)", "self._sent[frame] = now"),
+        ("arrives again", "arrived.setdefault(seat, at)", "arrived[seat] = at"),
+        ("what left is kept", "            self._sent.pop(record.frame, None)\n", ""),
         (
             "waits a moment longer",
             "now - times.recorded_at < _WAIT_FOR_DISPLAY",

@@ -6,6 +6,7 @@ import pytest
 
 from p2pclient.match.sources import Sample
 from p2pclient.match.timing import FrameClock
+from p2pclient.protocol.clock import ClockOffset
 from p2pclient.recorder.records import FrameTimed
 
 PREDICTED = (False, True)
@@ -60,6 +61,35 @@ def test_a_frame_waits_a_second_for_the_display_and_holds_up_those_behind_it() -
     assert [(d.frame, d.shown_at, d.rtt_ms) for d in done] == [(0, None, None), (1, 2.5, None)]
 
 
+def test_when_inputs_left_and_arrived_belongs_to_the_frame_in_which_they_act() -> None:
+    clock = make_clock(shows=False)
+    clock.sent(1, 0.5)  # under an input delay, before the frame begins
+    clock.sent(1, 0.6)  # only the first time counts
+    clock.received(0, (1,), 0.9)
+    clock.received(1, (1,), 1.3)
+    clock.received(1, (1,), 1.4)
+    for frame in range(3):
+        play(clock, frame, 1.0 + frame)
+        clock.recorded(frame, 5.0, None)
+    done = clock.take_complete(5.0)
+    assert [d.sent_at for d in done] == [None, 0.5, None]
+    assert [d.received_at for d in done] == [(None, 0.9), (None, 1.3), ()]
+
+
+def test_the_clocks_are_those_as_of_when_the_frame_was_recorded() -> None:
+    clock = make_clock(shows=False)
+    for frame in range(3):
+        play(clock, frame, 1.0)
+    clock.recorded(0, 2.0, None)
+    clock.compared((1,), ClockOffset(0.25, 0.001))
+    clock.recorded(1, 3.0, None)
+    clock.compared((1,), None)
+    clock.recorded(2, 4.0, None)
+    done = clock.take_complete(5.0)
+    assert [d.clock_offset for d in done] == [(), (None, 0.25), ()]
+    assert [d.clock_bound for d in done] == [(), (None, 0.001), ()]
+
+
 def test_without_a_display_nothing_waits() -> None:
     clock = make_clock(shows=False)
     play(clock, 0, 1.0)
@@ -109,6 +139,8 @@ def test_memory_of_a_long_episode_is_flat(shown: bool) -> None:
     taken = 0
     for frame in range(5_000):
         now = frame / 60
+        clock.sent(frame + 3, now)
+        clock.received(frame + 2, (1,), now)
         play(clock, frame, now)
         if shown:
             clock.shown(frame, now + 0.02)
@@ -116,4 +148,6 @@ def test_memory_of_a_long_episode_is_flat(shown: bool) -> None:
             clock.recorded(frame - 6, now, 0.1)
         taken += len(clock.take_complete(now))
         assert len(clock._frames) < 80
+        assert len(clock._sent) < 80
+        assert len(clock._arrived) < 80
     assert taken > 4_900

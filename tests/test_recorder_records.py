@@ -6,6 +6,7 @@ import math
 import random
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -93,6 +94,33 @@ def test_every_record_comes_back_with_its_types_and_values(record: Any) -> None:
 
 def test_timings_come_back() -> None:
     assert decode_record(encode_record(make_timing(1, 2))) == make_timing(1, 2)
+
+
+def test_timings_of_inputs_that_travelled_come_back_and_those_of_others_are_as_they_were() -> None:
+    plain = make_timing(1, 2)
+    travelled = msgspec.structs.replace(
+        plain, sent_at=1.5, received_at=(None, 2.5), clock_offset=(None, -3.25), clock_bound=(None, 0.5)
+    )
+    assert decode_record(encode_record(travelled)) == travelled
+    assert encode_record(travelled)[0] == 9
+    assert encode_record(travelled).endswith(
+        bytes.fromhex("cb3ff8000000000000c70b0192c0cb4004000000000000c70b0192c0cbc00a000000000000")
+        + bytes.fromhex("c70b0192c0cb3fe0000000000000")
+    )
+    heard = msgspec.structs.replace(plain, received_at=(None, 2.5))
+    assert decode_record(encode_record(heard)) == heard
+    compared = msgspec.structs.replace(plain, clock_offset=(None, 2.5), clock_bound=(None, 2.5))
+    assert decode_record(encode_record(compared)) == compared
+    assert encode_record(plain)[0] == 4
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"received_at": (True,)}, {"received_at": (0.0,) * 99}, {"clock_offset": ("1",)}, {"clock_bound": [0.5]}],
+)
+def test_impossible_times_of_travel_are_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(RecordingError, match="impossible"):
+        encode_record(msgspec.structs.replace(make_timing(1, 2), sent_at=1.5, **changes))
 
 
 def test_the_payload_of_a_frame_is_frozen() -> None:

@@ -26,6 +26,7 @@ _COMMANDS = {
     "soak": "let bots play for hours over bad networks, kill what plays, and get a verdict",
     "simulate": "prove the engine in virtual time, over networks as bad as you like",
     "check": "try whether an environment can be rolled back without a difference",
+    "latency": "show where the time goes between a key and the pictures that show it",
     "trace": "put the traces of several sides of a match into one file",
     "new": "write an environment to begin with",
     "envs": "list the environments that can be played",

@@ -206,12 +206,15 @@ class EpisodePlay:
         """The first frame of which the peers have not been given our input."""
         return self._sent_inputs
 
-    def take_inputs_to_send(self) -> list[tuple[int, bytes]]:
+    def take_inputs_to_send(self, *, now: float) -> list[tuple[int, bytes]]:
         """Return ``(frame, joined input of the local seats)`` that the peers have not been given and may have."""
         fresh = list(enumerate(self.session.local_inputs(self._sent_inputs), self._sent_inputs))
         if self.hold is not None:
             del fresh[max(0, self.hold - self._sent_inputs) :]
         self._sent_inputs += len(fresh)
+        if self._plan.peers:
+            for frame, _ in fresh:
+                self.clock.sent(frame, now)
         return fresh
 
     def inputs_of(self, seats: Sequence[int]) -> tuple[int, list[bytes]]:

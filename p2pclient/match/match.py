@@ -404,7 +404,7 @@ class Match:
         self._owed -= batch.advanced or 1
         self.stalled = batch.stalled
         self.last_depth = batch.depth or self.last_depth
-        fresh = episode.take_inputs_to_send()
+        fresh = episode.take_inputs_to_send(now=now)
         current = session.current_frame
         for peer in self.peers.all:
             endpoint = peer.endpoint
@@ -468,12 +468,12 @@ class Match:
 
     def _settle(self, episode: EpisodePlay, settled: int, rtt: float | None, now: float) -> None:
         core = self._core
+        self.peers.time_frames(episode.clock, now=now)
         records, mismatches = episode.settle(settled, now=now, rtt=rtt)
         core.out.records += records
         self.absences.take(records)
         if episode.recorded != NULL_FRAME:
-            for peer in self.peers.all:
-                peer.endpoint.set_chain(episode.chain.frame, episode.chain.value)
+            self.peers.set_chain(episode.chain.frame, episode.chain.value)
         self._compare(mismatches, now)
         core.mark_verified(episode)
         core.out.records += episode.clock.take_complete(now)

@@ -10,6 +10,7 @@ from p2pclient.common.errors import RemoteProtocolError
 from p2pclient.common.frames import SEAT_FLAGS
 from p2pclient.common.spaces import decode_action
 from p2pclient.match.plan import MatchPlan, Outbox
+from p2pclient.match.timing import FrameClock
 from p2pclient.protocol.control import AnyMessage, EpisodeOver, Recovered, Recovering
 from p2pclient.protocol.endpoint import MAX_AHEAD, MAX_OPEN_CONTROL, NOTICE_AFTER, Endpoint, EndpointConfig
 from p2pclient.rollback.pacing import Pacer
@@ -145,6 +146,20 @@ class Peers:
         """Inputs of the episode at hand have a place to go from here on."""
         for peer in self:
             peer.endpoint.limit = MAX_AHEAD
+
+    def set_chain(self, frame: int, value: bytes) -> None:
+        """Tell everyone the newest chain value of ours, from the next datagram on."""
+        for peer in self.all:
+            peer.endpoint.set_chain(frame, value)
+
+    def time_frames(self, clock: FrameClock, *, now: float) -> None:
+        """Tell the clock of the frames what arrived when, and how far the others' clocks are from ours."""
+        for peer in self.all:
+            arrivals = peer.endpoint.arrivals
+            while arrivals:
+                frame, at = arrivals.popleft()
+                clock.received(frame, peer.seats, at)
+            clock.compared(peer.seats, peer.endpoint.clock.estimate(now=now))
 
     def send(self, out: Outbox, telemetry: MatchTelemetry, *, now: float, idle: bool) -> None:
         """Put what is due into the outbox and count it."""

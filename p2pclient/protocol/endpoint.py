@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import msgspec
 
 from p2pclient.common.errors import LocalMisuseError, RemoteProtocolError
+from p2pclient.protocol.clock import PeerClock
 from p2pclient.protocol.control import CONTROL_VERSION, AnyMessage, Envelope, decode_control, encode_control
 from p2pclient.protocol.datagram import MAX_HELD, TIME_UNIT, Datagram, decode_datagram, encode_datagram
 from p2pclient.protocol.stats import EndpointStats
@@ -92,6 +93,10 @@ class Endpoint:
         self.drops: Counter[str] = Counter()
         """Datagrams and control messages that were not taken, by reason."""
         self.stats = EndpointStats()
+        self.clock = PeerClock()
+        """The peer's clock against ours."""
+        self.arrivals: deque[tuple[int, float]] = deque(maxlen=MAX_AHEAD)
+        """``(frame, when)`` of the newest inputs that arrived in this episode; take them out and keep what you need."""
         self.peer_lead: float | None = None
         """Frames by which the peer said to be ahead of us, newest value."""
         self.silence = "heard"
@@ -122,6 +127,7 @@ class Endpoint:
         """
         self._episode = episode
         self._events = [e for e in self._events if not isinstance(e, InputReceived | ChainReceived)]
+        self.arrivals.clear()
         self._unacknowledged: deque[bytes] = deque()
         self._first_unacknowledged = first_frame
         self._chain: tuple[int, bytes] | None = None
@@ -263,6 +269,7 @@ class Endpoint:
         self._take_acknowledgement(message.next_expected)
         for values in inputs:
             self.newest_heard += 1
+            self.arrivals.append((self.newest_heard, now))
             self._events.append(InputReceived(self.newest_heard, values))
         if message.chain is not None and message.chain[0] > self._chain_heard:
             self._chain_heard = message.chain[0]
@@ -314,6 +321,7 @@ class Endpoint:
         elif not self.stats.take_older(message.sequence):
             return False  # its first copy has told the time
         if message.echo is not None and message.held < MAX_HELD:
+            self.clock.take(sent=message.sent, echo=message.echo, held=message.held, now=now)
             elapsed = (_stamp(now) - message.echo) & 0xFFFF
             if elapsed >= message.held:
                 self.stats.take_rtt((elapsed - message.held) * TIME_UNIT)

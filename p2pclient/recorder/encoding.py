@@ -93,6 +93,24 @@ def _is_holder(value: Any) -> bool:
 
 _ANY_BY_SEAT, _BOOL_BY_SEAT, _OPTIONAL_BOOL_BY_SEAT = map(_by_seat, (_is_anything, _is_bool, _is_optional_bool))
 
+_OPTIONAL_TIME_BY_SEAT = _by_seat(_is_optional_time)
+_TIMED: tuple[Check, ...] = (
+    _is_index,
+    _is_index,
+    _is_optional_time,
+    _is_time,
+    _is_time,
+    _is_optional_time,
+    _is_time,
+    _is_optional_time,
+    _is_index,
+    _is_index,
+    _BOOL_BY_SEAT,
+    _is_index,
+)
+_TRAVELLED = 9
+"""Kind of a timing that tells when inputs left and arrived."""
+
 _FRAME: tuple[Check, ...] = (
     _is_index,
     _is_index,
@@ -113,34 +131,19 @@ _KINDS: dict[int, tuple[type[LogRecord], tuple[Check, ...]]] = {
     1: (EpisodeStarted, (_is_index, _is_int, _is_checksum)),
     2: (FrameRecorded, _FRAME),
     3: (FramesVerified, (_is_index, _is_position)),
-    4: (
-        FrameTimed,
-        (
-            _is_index,
-            _is_index,
-            _is_optional_time,
-            _is_time,
-            _is_time,
-            _is_optional_time,
-            _is_time,
-            _is_optional_time,
-            _is_index,
-            _is_index,
-            _BOOL_BY_SEAT,
-            _is_index,
-        ),
-    ),
+    4: (FrameTimed, _TIMED),
     5: (EpisodeEnded, (_is_index, _is_position, _by_seat(_is_anything), _is_text)),
     6: (EventRecorded, (_is_text, _is_position, _is_position, _is_details)),
     7: (FramesWithdrawn, (_is_index, _is_index)),
     _HELD_FRAME: (FrameRecorded, (*_FRAME, _by_seat(_is_holder))),
+    _TRAVELLED: (FrameTimed, (*_TIMED, _is_optional_time, *[_OPTIONAL_TIME_BY_SEAT] * 3)),
 }
 """Kind byte -> class and one check per field. A kind's fields never change: a new shape gets a new number."""
 
 _SHAPES = {
     kind: (bytes((kind,)), cls.__struct_fields__[: len(checks)], checks) for kind, (cls, checks) in _KINDS.items()
 }
-_KIND_OF = {cls: kind for kind, (cls, _) in _KINDS.items() if kind != _HELD_FRAME}
+_KIND_OF = {cls: kind for kind, (cls, _) in _KINDS.items() if kind not in (_HELD_FRAME, _TRAVELLED)}
 
 
 def encode_record(record: LogRecord) -> bytes:
@@ -149,8 +152,7 @@ def encode_record(record: LogRecord) -> bytes:
     Raises:
         RecordingError: a value in it cannot be stored, or read back. The message names it.
     """
-    is_held = type(record) is FrameRecorded and record.by is not None
-    kind, names, checks = _SHAPES[_HELD_FRAME if is_held else _KIND_OF[type(record)]]
+    kind, names, checks = _SHAPES[_kind_of(record)]
     fields = [getattr(record, name) for name in names]
     if type(record) is FrameRecorded:
         # Environments return NumPy's bools here as well as Python's; there is nothing to keep apart.
@@ -181,6 +183,14 @@ def decode_record(payload: bytes) -> LogRecord:
         raise RecordingError(f"a {cls.__name__} has the wrong number of fields")
     _check(cls, _SHAPES[payload[0]][1], checks, fields)
     return cls(*fields)
+
+
+def _kind_of(record: LogRecord) -> int:
+    if type(record) is FrameRecorded and record.by is not None:
+        return _HELD_FRAME
+    if type(record) is FrameTimed and (record.sent_at is not None or record.received_at or record.clock_offset):
+        return _TRAVELLED
+    return _KIND_OF[type(record)]
 
 
 def _check(cls: type[LogRecord], names: tuple[str, ...], checks: tuple[Check, ...], fields: list[Any]) -> None:

@@ -80,6 +80,15 @@ class FrameTimed(Struct, frozen=True, gc=False):
     """By seat: was the input assumed in the first simulation."""
     resimulated: int
     """How often this frame was simulated again."""
+    sent_at: float | None = None
+    """When the local input that acts in this frame left for the peers; None without any."""
+    received_at: tuple[float | None, ...] = ()
+    """By seat, when the input that acts in this frame arrived: None for local ones; empty if nothing arrived."""
+    clock_offset: tuple[float | None, ...] = ()
+    """By seat, the clock of the peer who holds it minus ours as of ``recorded_at``, modulo ``CLOCK_RANGE`` of
+    :mod:`p2pclient.protocol.clock`; empty if nothing is known."""
+    clock_bound: tuple[float | None, ...] = ()
+    """By seat, by how much ``clock_offset`` may be wrong at most."""
 
 
 class EpisodeEnded(Struct, frozen=True, gc=False):

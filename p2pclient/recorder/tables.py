@@ -132,7 +132,11 @@ def frame_layouts(run: RunReader) -> tuple[FrameLayout, FrameLayout]:
     return verified.layout(labels, run.seated), verified.merge(unverified).layout(labels, run.seated)
 
 
-def timing_columns(labels: Iterable[str]) -> tuple[Column, ...]:
+_TRAVEL = ("received_at", "clock_offset", "clock_bound")
+"""What ``timing`` holds for each seat of others."""
+
+
+def timing_columns(labels: Sequence[str]) -> tuple[Column, ...]:
     """Return the columns of ``timing``. Times are ``perf_counter`` seconds; the manifest maps them to UTC."""
     return (
         Column("episode", "int"),
@@ -147,15 +151,25 @@ def timing_columns(labels: Iterable[str]) -> tuple[Column, ...]:
         Column("window", "int"),
         *(Column(f"predicted.{label}", "bool") for label in labels),
         Column("resimulated", "int"),
+        Column("sent_at", "float"),
+        *(Column(f"{name}.{label}", "float") for name in _TRAVEL for label in labels),
     )
 
 
 def timing_row(seats: int, timed: FrameTimed) -> Row:
     """Return the row of ``timed`` in :func:`timing_columns` of ``seats`` agents."""
-    predicted = [*timed.predicted[:seats], *[None] * (seats - len(timed.predicted))]
+    predicted = _padded(timed.predicted, seats)
     row: Row = [timed.episode, timed.frame, timed.pressed_at, timed.applied_at, timed.simulated_at, timed.shown_at]
     row += [timed.recorded_at, timed.rtt_ms, timed.input_delay, timed.window, *predicted, timed.resimulated]
+    row.append(timed.sent_at)
+    for name in _TRAVEL:
+        row += _padded(getattr(timed, name), seats)
     return row
+
+
+def _padded(by_seat: Sequence[Any], seats: int) -> Row:
+    """Return one value for each seat; a log may be hostile and have more or fewer."""
+    return [*by_seat[:seats], *[None] * (seats - len(by_seat))]
 
 
 EVENT_COLUMNS = (Column("episode", "int"), Column("frame", "int"), Column("name", "text"), Column("details", "json"))
