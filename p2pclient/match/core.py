@@ -12,7 +12,7 @@ from p2pclient.common.frames import NULL_FRAME
 from p2pclient.match.episode import EpisodePlay
 from p2pclient.match.peers import Peers
 from p2pclient.match.plan import Ended, MatchPlan, Outbox, Phase, PhaseChanged
-from p2pclient.protocol.control import Leave
+from p2pclient.protocol.control import ClosedEpisode, Leave
 from p2pclient.recorder.records import EventRecorded, FramesVerified
 from p2pclient.telemetry.match import MatchTelemetry
 
@@ -37,6 +37,8 @@ class MatchCore:
         """Number of the episode at hand, from 0."""
         self.finished_frames = 0
         """Frames of all episodes before it."""
+        self.closed: ClosedEpisode | None = None
+        """The episode before, if one was closed here."""
         self.out = Outbox()
         self.ended: Ended | None = None
         self.unreported: Callable[[float], None] | None = None

@@ -6,6 +6,8 @@ out. Only a match whose settings say so goes on, and only while play is under wa
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from p2pclient.match.agreement import PATIENCE, Agreed, Agreement, Contradiction, Partition, Undecided
 from p2pclient.match.core import MatchCore
 from p2pclient.match.episode import EpisodePlay
@@ -66,6 +68,28 @@ class DropCourse:
         core.note("lost", {"peer": peer.id, "reason": reason, "inputs_until": first + len(inputs) - 1})
         agreement.lose(peer.id, first, inputs, now=now)
         self._carry_out(now)
+
+    @property
+    def cuts(self) -> dict[int, int]:
+        """Last frame in the episode at hand of each peer without whom it is agreed to go on."""
+        verdict = self._agreement.verdict if self._agreement is not None else None
+        return dict(verdict.cuts) if isinstance(verdict, Agreed) else {}
+
+    def excuse(self, peer: Peer, *, is_excused: bool, now: float) -> None:
+        """A peer was started again, and cannot say whom it lost before it knows how the match stands."""
+        if self._agreement is not None:
+            self._agreement.excuse(peer.id, is_excused=is_excused)
+            self._carry_out(now)
+
+    def resume(self, cuts: Mapping[int, int]) -> None:
+        """We were started again, and take the episode up without the peers in ``cuts``."""
+        peers = self._core.peers
+        for peer_id in cuts:
+            peers.remove(peer_id)
+            self._core.telemetry.lose_peer(peer_id)
+        self._applied = set(cuts)
+        if self._agreement is not None:
+            self._agreement.resume(self._core.number, cuts)
 
     def receive(self, peer: Peer, message: PeersLost, *, now: float) -> None:
         """A peer says whom it has given up."""

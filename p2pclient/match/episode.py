@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from p2pclient.common.frames import NULL_FRAME, unpack_seat_input
 from p2pclient.common.spaces import Space, decode_action
+from p2pclient.match.head import Head
 from p2pclient.match.journal import Journal
 from p2pclient.match.plan import MatchPlan
 from p2pclient.match.sources import InputSource, Sample
@@ -88,6 +89,7 @@ class EpisodePlay:
 
     Args:
         delays: input delay of each local seat, as it stands.
+        head: where to begin, if not before frame 0.
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class EpisodePlay:
         frame_limit: int | None,
         counters: MatchCounters,
         delays: Mapping[int, int],
+        head: Head | None = None,
     ) -> None:
         self.number = number
         self.first_checksum = first_checksum
@@ -112,10 +115,13 @@ class EpisodePlay:
                     local=seat in plan.local_seats,
                     delay=delays.get(seat, 0),
                     fill=plan.fill(seat),
+                    known=head.known.get(seat, ()) if head is not None else (),
+                    cut=head.cuts.get(seat) if head is not None else None,
                 )
                 for seat in range(plan.seats)
             ],
             window=plan.own_window,
+            first_frame=head.frame if head is not None else 0,
         )
         self.frame_limit = self.session.frame_limit = frame_limit
         """Frames that the episode has at most; None without a limit. See :meth:`set_bounds`."""
@@ -142,6 +148,23 @@ class EpisodePlay:
         self._samples: list[Sample] = []
         self._sent_inputs = 0
         self._actions = [_Actions(space) for space in plan.env["action_spaces"]]
+        if head is not None:
+            self._take_up(head)
+
+    def _take_up(self, head: Head) -> None:
+        """Take in what was played before this side came back."""
+        for frame, row in enumerate(head.rows):
+            self.journal.append(row.inputs, row.checksum)
+            self.chain.append(frame, row.checksum)
+            self._add_rewards(frame, row.rewards)
+            if frame <= head.verified:
+                del self._totals_after[frame - 1]
+        self.chain.trust(head.verified)
+        self.recorded = head.frame - 1
+        self.verified = self._discarded = head.verified
+        self._sent_inputs = head.frame
+        if head.has_ended:
+            self.last_frame, self.end_reason = self.recorded, "ended"
 
     # -- before the batch ---------------------------------------------------------------------------------------
 
@@ -210,6 +233,17 @@ class EpisodePlay:
             del fresh[max(0, self.hold - self._sent_inputs) :]
         self._sent_inputs += len(fresh)
         return fresh
+
+    def skip_inputs(self, until: int) -> None:
+        """All of our inputs before ``until`` have been given to the peers."""
+        self._sent_inputs = max(self._sent_inputs, until)
+
+    def own_input(self, frame: int) -> bytes:
+        """Return the joined input of the local seats for a frame that was recorded, or has one."""
+        seats = self._plan.local_seats
+        if frame <= self.recorded:
+            return self.journal.inputs(frame, seats)
+        return b"".join([self.session.confirmed_input(seat, frame) for seat in seats])
 
     def inputs_of(self, seats: Sequence[int]) -> tuple[int, list[bytes]]:
         """Return ``(first frame, joined inputs)`` of one peer's seats: those that not all have verified."""

@@ -30,44 +30,33 @@ from p2pclient.match.desync import DesyncCourse
 from p2pclient.match.drops import DropCourse
 from p2pclient.match.episode import EpisodePlay, EvidenceBatch, PlayBatch
 from p2pclient.match.feed import Feeds
+from p2pclient.match.past import Past
 from p2pclient.match.patience import MOST_UNVERIFIED as MOST_UNVERIFIED
 from p2pclient.match.patience import Patience
-from p2pclient.match.peers import Peer, Peers
+from p2pclient.match.peers import Peers
 from p2pclient.match.plan import Ended, MatchPlan, Outbox, PeerSilence, Phase, ViewReady
+from p2pclient.match.readmission import Readmission
+from p2pclient.match.reception import Reception
 from p2pclient.match.recovery import RecoveryBatch, RecoveryCourse
+from p2pclient.match.rejoining import RejoinCourse
+from p2pclient.match.replaying import ReplayBatch
 from p2pclient.match.reset import ResetBatch
 from p2pclient.match.sources import BotSource, InputSource
-from p2pclient.protocol.control import (
-    AnyMessage,
-    ChangeWish,
-    Checksums,
-    DelayChange,
-    DelayWish,
-    EpisodeOver,
-    EpisodeReady,
-    Hello,
-    Leave,
-    MatchChange,
-    PeersLost,
-    Recovered,
-    Recovering,
-    Refuse,
-    StatePart,
-)
+from p2pclient.protocol.control import Hello, Rejoin
 from p2pclient.protocol.endpoint import MAX_AHEAD, ChainReceived, ControlReceived, InputReceived, SilenceChanged
-from p2pclient.protocol.handshake import PROTOCOL_VERSION, differences
+from p2pclient.protocol.handshake import PROTOCOL_VERSION
 from p2pclient.rollback.budget import Budget
 from p2pclient.telemetry.counters import MatchCounters
 from p2pclient.telemetry.match import MatchTelemetry
 
-_PLAYING, _DIVERGED, _FINISHING = Phase.PLAYING, Phase.DIVERGED, Phase.FINISHING
+_PLAYING, _DIVERGED, _FINISHING, _REJOINING = Phase.PLAYING, Phase.DIVERGED, Phase.FINISHING, Phase.REJOINING
 """What is asked for in every tick: in Python 3.11 a member of an enum takes twenty times as long as a name."""
 _IN_TOUCH = (Phase.PLAYING, Phase.EPISODE_OVER, Phase.DIVERGED)
 """Phases in which a datagram leaves in every tick; in all others only to keep alive."""
 _LATE_TICK = 0.5
 """After a pause of our own this long, what the others sent meanwhile is read before their silence is judged."""
 
-AnyBatch = ResetBatch | PlayBatch | EvidenceBatch | RecoveryBatch
+AnyBatch = ResetBatch | PlayBatch | EvidenceBatch | RecoveryBatch | ReplayBatch
 
 
 class Match:
@@ -77,9 +66,12 @@ class Match:
         plan: what is fixed beforehand.
         sources: where the inputs of the local seats come from, by seat.
         now: seconds.
+        past: what is recorded of the match, if this program was started again in its midst; empty if nothing is.
     """
 
-    def __init__(self, plan: MatchPlan, sources: Mapping[int, InputSource], *, now: float) -> None:
+    def __init__(
+        self, plan: MatchPlan, sources: Mapping[int, InputSource], *, now: float, past: Past | None = None
+    ) -> None:
         self.plan = plan
         self.tracing = False
         """True to fill ``Outbox.trace`` with a line for every simulated frame."""
@@ -88,7 +80,7 @@ class Match:
         self.last_depth = 0
         """Depth of the newest rollback."""
         self._sources = sources
-        self._core = MatchCore(plan, now=now)
+        self._core = core = MatchCore(plan, now=now)
         self.peers: Peers = self._core.peers
         """All other sides."""
         self.telemetry: MatchTelemetry = self._core.telemetry
@@ -102,6 +94,20 @@ class Match:
         self._barriers = Barriers(self._core, self._desync, self.delays, self._drops, self.changes)
         self._patience = Patience(self._core, self._drops, now=now)
         self._recovery = RecoveryCourse(self._core)
+        self._readmission = Readmission(core, self.changes, self.delays, self._drops, compare=self._compare)
+        self._rejoining = RejoinCourse(core, past, now=now) if past is not None else None
+        self._reception = Reception(
+            core,
+            self._barriers,
+            self.changes,
+            self.delays,
+            self._desync,
+            self._drops,
+            self._readmission,
+            self._rejoining,
+            facts=self._facts(),
+            on_greeted=lambda: self._submit(self._barriers.reset()),
+        )
         self.feeds = Feeds(self._core, self._facts())
         """The spectators; :meth:`~p2pclient.match.feed.Feeds.add` lets one in."""
         self._budget = Budget(frame=1.0 / plan.rate_hz, window=plan.own_window, spacing=plan.first_spacing)
@@ -109,7 +115,10 @@ class Match:
         self._owed = 0
         self._ticked_at = now
         self.peers.tell(Hello(self._facts()))
-        if not self.peers:
+        if self._rejoining is not None:
+            core.change_phase(_REJOINING)
+            self._rejoining.ask()
+        elif not self.peers:
             self._submit(self._barriers.reset())
 
     def _facts(self) -> dict[str, Any]:
@@ -131,6 +140,11 @@ class Match:
     def number(self) -> int:
         """Number of the episode at hand, from 0."""
         return self._core.number
+
+    @property
+    def finished_frames(self) -> int:
+        """Frames of all episodes before the one at hand."""
+        return self._core.finished_frames
 
     @property
     def ended(self) -> Ended | None:
@@ -215,6 +229,9 @@ class Match:
             self._resume_after_desync(now)
         elif phase is _FINISHING:
             self._wait_for_goodbye(now)
+        elif phase is _REJOINING:
+            self._rejoin(now)
+        self._readmission.tick(now=now)
         self._drops.tell()
         self.peers.send(core.out, self.telemetry, now=now, idle=phase not in _IN_TOUCH)
         self.feeds.tick(now=now)
@@ -238,6 +255,12 @@ class Match:
             self._desync.take_evidence(batch, results, now)
         elif isinstance(batch, RecoveryBatch):
             self._submit(self._recovery.take_results(batch, results, costs_us, now))
+        elif isinstance(batch, ReplayBatch):
+            assert self._rejoining is not None
+            self._rejoining.take_results(batch, results, costs_us, now)
+            if self._rejoining.takeover is not None:
+                self._use_results(batch, results)
+            self._rejoin(now)
         elif self.phase is Phase.RESETTING:
             self._owed = 0
             self._use_results(batch, results)
@@ -256,13 +279,19 @@ class Match:
         """
         self.telemetry.batch_back(now=now)
         batch, self._batch = self._batch, None
-        self._submit(self._recovery.begin(batch, cause, is_gone=is_gone, now=now))
+        if self._rejoining is not None and self._rejoining.is_open:
+            self._rejoining.host_lost(cause, now)
+        else:
+            self._submit(self._recovery.begin(batch, cause, is_gone=is_gone, now=now))
         return self._answer(now)
 
     def host_ready(self, ready: Mapping[str, Any], *, now: float) -> Outbox:
         """The host that ``Outbox.wants_host`` asked for is there; all batches go to it from here on."""
         self.telemetry.now = now
-        self._submit(self._recovery.take_host(ready, now))
+        if self._rejoining is not None and self._rejoining.is_open:
+            self._rejoining.take_host(ready, now)
+        else:
+            self._submit(self._recovery.take_host(ready, now))
         return self._answer(now)
 
     def _answer(self, now: float) -> Outbox:
@@ -281,6 +310,25 @@ class Match:
         """The server confirmed that a peer's process is gone; or, not ``gone``, that it is connected to it again."""
         if peer_id in self.peers:
             self.peers[peer_id].gone = gone
+
+    def readmit(self, peer_id: int, *, now: float) -> bool:
+        """Another program of a peer's is connected in place of the one that was: what arrives from now on is its.
+
+        Returns:
+            False if its seat is not to be had any more, and nothing was done.
+        """
+        self.telemetry.now = now
+        self._take_events(now)  # what the earlier one said last
+        peer = self.peers.get(peer_id)
+        if peer is None or self.ended is not None or peer.left is not None:
+            return False
+        is_rejoining = self._rejoining is not None and self._rejoining.is_open
+        self._readmission.begin(peer, now=now)
+        peer.endpoint.queue_control(Hello(self._facts()))
+        if is_rejoining and self._rejoining is not None:
+            self._rejoining.renewed(peer)
+            peer.endpoint.queue_control(Rejoin())
+        return True
 
     def leave(self, *, now: float) -> Outbox:
         """The local person wants to go: say so, and end."""
@@ -326,7 +374,8 @@ class Match:
                     if episode is not None and core.phase is not _DIVERGED:
                         self._compare(episode.chain.receive(peer.id, event.frame, event.value), now)
                 elif isinstance(event, ControlReceived):
-                    self._take_message(peer, event.message, now)
+                    self._reception.take(peer, event.message, now)
+                    self._submit(self._barriers.look(now))
                 else:
                     assert isinstance(event, SilenceChanged)
                     self.telemetry.silence(peer.id, event.level)
@@ -336,51 +385,6 @@ class Match:
     def _compare(self, mismatches: Sequence[object], now: float) -> None:
         if mismatches:
             self._desync.begin(now)
-
-    def _take_message(self, peer: Peer, message: AnyMessage, now: float) -> None:
-        core = self._core
-        if isinstance(message, Hello):
-            self._greet(peer, message, now)
-        elif isinstance(message, Refuse):
-            text = "The other machine does not fit together with this one. " + "; ".join(message.differences)
-            core.end("refused", text, leave="error", now=now)
-        elif isinstance(message, EpisodeReady):
-            self._barriers.receive_ready(peer, message)
-        elif isinstance(message, EpisodeOver):
-            self._barriers.receive_over(peer, message)
-        elif isinstance(message, Checksums) and message.episode == core.number:
-            self._desync.receive_checksums(peer, message, now)
-        elif isinstance(message, StatePart) and message.episode == core.number:
-            self._desync.receive_state(peer, message, now)
-        elif isinstance(message, DelayWish):
-            self.delays.receive_wish(peer.id, message)
-        elif isinstance(message, DelayChange):
-            self.delays.receive_change(peer.id, message)
-        elif isinstance(message, ChangeWish | MatchChange):
-            self.changes.receive(peer, message, now)
-        elif isinstance(message, PeersLost):
-            self._drops.receive(peer, message, now=now)
-        elif isinstance(message, Recovering | Recovered):
-            if peer.take_recovery(message):
-                core.note("peer-recovered" if peer.recovering is None else "peer-recovering", {"peer": peer.id})
-        elif isinstance(message, Leave):
-            # Nobody has finished before all have named the last frame; whoever says so earlier just leaves.
-            early = message.reason == "finished" and not self._barriers.has_named_the_end(peer)
-            peer.left = "left" if early else message.reason
-        self._submit(self._barriers.look(now))
-
-    def _greet(self, peer: Peer, message: Hello, now: float) -> None:
-        if peer.greeted:
-            return
-        found = differences(self._facts(), message.facts, allow_mixed_hosts=self.plan.allow_mixed_hosts)
-        if found:
-            peer.endpoint.queue_control(Refuse(found))
-            text = "The two machines do not fit together. " + "; ".join(found)
-            self._core.end("refused", text, leave="error", now=now)
-            return
-        peer.greeted = True
-        if self.phase is Phase.HANDSHAKING and all(p.greeted for p in self.peers):
-            self._submit(self._barriers.reset())
 
     # -- play ---------------------------------------------------------------------------------------------------
 
@@ -407,7 +411,7 @@ class Match:
         self.last_depth = batch.depth or self.last_depth
         fresh = episode.take_inputs_to_send()
         current = session.current_frame
-        for peer in self.peers.all:
+        for peer in self.peers.playing:
             endpoint = peer.endpoint
             for frame, value in fresh:
                 endpoint.queue_input(frame, value)
@@ -458,7 +462,7 @@ class Match:
         if batch.withdraws:
             self._desync.take_resimulation(now)
 
-    def _use_results(self, batch: ResetBatch | PlayBatch, results: Sequence[Any]) -> None:
+    def _use_results(self, batch: ResetBatch | PlayBatch | ReplayBatch, results: Sequence[Any]) -> None:
         """Give the bots' decisions to their seats, and the view to the window."""
         for index, seat in batch.decides.items():
             source = self._sources[seat]
@@ -472,7 +476,7 @@ class Match:
         records, mismatches = episode.settle(settled, now=now, rtt=rtt)
         core.out.records += records
         if episode.recorded != NULL_FRAME:
-            for peer in self.peers.all:
+            for peer in self.peers.playing:
                 peer.endpoint.set_chain(episode.chain.frame, episode.chain.value)
         self._compare(mismatches, now)
         core.mark_verified(episode)
@@ -484,6 +488,41 @@ class Match:
         if episode.last_frame is not None and self.changes.step_back() is None:
             self._barriers.say_over(episode)
             self._submit(self._barriers.look(now))
+
+    # -- who was started again ----------------------------------------------------------------------------------
+
+    @property
+    def away(self) -> tuple[int, ...]:
+        """Peers that were started again and are being brought to where the match stands."""
+        return self._readmission.away
+
+    @property
+    def rejoined(self) -> float | None:
+        """Of our own return: the share of the frames to simulate that is done; None if there is none under way."""
+        return self._rejoining.progress if self._rejoining is not None else None
+
+    def _rejoin(self, now: float) -> None:
+        """Take the next step of our own return, and play on when it is done."""
+        rejoining = self._rejoining
+        assert rejoining is not None
+        self._submit(rejoining.tick(is_batch_out=self.is_batch_out, now=now))
+        start = rejoining.start_of_play
+        if start is None or self.ended is not None or self.phase is not _REJOINING:
+            return
+        self.delays.resume(start.delay)
+        self.changes.resume(start.course, start.until, now)
+        self._submit(rejoining.enter(self._barriers, self._drops))
+        self._owed = rejoining.owed
+        for peer in self.peers.all:
+            if peer.id in rejoining.strangers:
+                self._readmission.await_return(peer, heard=NULL_FRAME, since=now, now=now)
+            else:
+                self.changes.confirm_again(peer)
+        for peer, message in rejoining.take_kept():
+            if peer.id in self.peers:
+                self._reception.take_in_match(peer, message, now)
+        if self.phase is _PLAYING and self.episode is not None:
+            self._settle(self.episode, self.episode.recorded, self.peers.rtt, now)
 
     # -- ends ---------------------------------------------------------------------------------------------------
 

@@ -66,6 +66,8 @@ class MatchPlan:
     """``end``, or ``resimulate``: go back to the last verified frame, and play on if all agree then."""
     on_drop: str = "end"
     """What a lost peer means while others are left: ``end``, or ``go-on`` without it (see ``match/drops.py``)."""
+    may_return: bool = False
+    """Is a peer whose program is gone waited for like a silent one, because it may be started again."""
     bots: Mapping[int, tuple[str, int]] = field(default_factory=dict)
     """Local seats decided in the host by a scripted bot: name and seed."""
     version: str = ""
@@ -175,6 +177,7 @@ class MatchPlan:
             "input delay": list(self.delay_range) if self.delay_range is not None else "fixed",
             "on a desync": self.on_desync,
             "on a drop": self.on_drop,
+            "a player may return": self.may_return,
             "actions": blake2b(repr(self.env["action_spaces"]).encode(), digest_size=8).hexdigest(),
             "neutral inputs": [bytes(n).hex() for n in self.env["controls"]["neutral"]],
             "numeric probe": self.env["numeric_probe"],
@@ -189,6 +192,7 @@ class Phase(Enum):
     """Where a match stands."""
 
     HANDSHAKING = "handshaking"
+    REJOINING = "rejoining"
     RESETTING = "resetting"
     BARRIER = "barrier"
     PLAYING = "playing"
@@ -265,6 +269,16 @@ class ViewReady:
 
 
 @dataclass(frozen=True, slots=True)
+class PeerRejoined:
+    """A peer whose program was started again stands where we do, and plays on; or we ourselves do."""
+
+    peer: int
+    episode: int
+    frame: int
+    """The first one that it plays now."""
+
+
+@dataclass(frozen=True, slots=True)
 class SpectatorGone:
     """A spectator is fed no more, and its connection may be closed. ``reason`` is a short stable word."""
 
@@ -272,7 +286,7 @@ class SpectatorGone:
     reason: str
 
 
-MatchEvent = PhaseChanged | PeerSilence | Desync | Ended | ViewReady | SpectatorGone | MatchChanged
+MatchEvent = PhaseChanged | PeerSilence | Desync | Ended | ViewReady | SpectatorGone | MatchChanged | PeerRejoined
 
 
 class Outbox(msgspec.Struct):

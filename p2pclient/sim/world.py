@@ -17,7 +17,7 @@ from struct import Struct
 from typing import Any
 
 from p2pclient.common.errors import LocalMisuseError
-from p2pclient.match.plan import Desync, Ended, Outbox, Phase, PhaseChanged
+from p2pclient.match.plan import Desync, Ended, Outbox, PeerRejoined, Phase, PhaseChanged
 from p2pclient.protocol.control import ChangeKind
 from p2pclient.recorder.records import (
     EpisodeEnded,
@@ -32,6 +32,7 @@ from p2pclient.rollback.session import RollbackSession
 from p2pclient.sim.audience import FIRST_SPECTATOR, SimulatedSpectator, begin_watching
 from p2pclient.sim.network import Link, Spell
 from p2pclient.sim.peer import FOREVER, SimulatedPeer
+from p2pclient.sim.restarts import Restarts
 from p2pclient.sim.scenario import ASKS, HOST_FAULTS, SPELLS, TERMINAL, Fault, Scenario, SpectatorSpec
 from p2pclient.telemetry.chrome import chrome_trace
 
@@ -79,6 +80,11 @@ class World:
         self._clients: dict[int, SimulatedPeer | SimulatedSpectator] = {peer.own: peer for peer in self.peers}
         self._pack_rewards = Struct(f"<{scenario.seats}d").pack
         self._trace, self._digest = bytearray(), blake2b(digest_size=16)
+        self._cuts: dict[tuple[int, int], int] = {}
+        """By pair: what was sent before this event is lost."""
+        self._restarts = Restarts(
+            scenario, self.peers, call=self._call, tell_gone=self._tell_gone, cut=self._cut, start=self._start_again
+        )
         self._waiting_for_start = scenario.start_offset_frames is not None
         for peer in self.peers:
             self._push(peer.begins_at, _TICK, peer.own)
@@ -144,6 +150,8 @@ class World:
             self._call(fault.at, lambda: self._crash(peer))
             if fault.amount:
                 self._call(fault.at + fault.amount, lambda: self._tell_gone(peer))
+        elif fault.kind == "kill":
+            self._restarts.plan(fault)
         elif fault.kind in ASKS:
             self._plan_change(peer, fault)
         elif fault.kind in HOST_FAULTS:
@@ -182,6 +190,21 @@ class World:
         if peer.has_crashed:
             self._begin_spectator(spec)
 
+    def _cut(self, a: int, b: int) -> None:
+        self._cuts[a, b] = self._cuts[b, a] = next(self._order)
+
+    def _start_again(self, peer: SimulatedPeer, at: float) -> None:
+        """A program that was started again has its connections: nothing that was due in its earlier life is, any more."""
+        if not (peer.is_down or peer.is_done):
+            self._cuts[peer.own, peer.own] = next(self._order)
+            self._push(at, _TICK, peer.own)
+
+    def _is_lost(self, order: int, kind: int, own: int, other: Any) -> bool:
+        """Was something that is due now meant for a program that is gone, or sent by one."""
+        if kind in (_DATAGRAM, _CONTROL):
+            return order < self._cuts.get((own, other), 0)
+        return order < self._cuts.get((own, own), 0)
+
     def _tell_gone(self, gone: SimulatedPeer) -> None:
         for client in self._clients.values():
             if client.done_at == FOREVER and client is not gone:
@@ -205,9 +228,9 @@ class World:
 
     def run(self) -> None:
         """Let time pass until every side is through or gone, or one hangs."""
-        heap, clients, pop = self._heap, self._clients, heapq.heappop
+        heap, clients, pop, cuts = self._heap, self._clients, heapq.heappop, self._cuts
         while heap and not self.hung:
-            now, _, kind, own, a, b = event = pop(heap)
+            now, order, kind, own, a, b = event = pop(heap)
             self.now = now
             if kind == _CALL:
                 a()
@@ -216,6 +239,13 @@ class World:
             if peer.done_at < FOREVER:
                 if kind == _TICK and all(other.done_at < FOREVER for other in clients.values()):
                     break
+                continue
+            if cuts and isinstance(peer, SimulatedPeer) and self._is_lost(order, kind, own, a):
+                continue
+            if peer.is_down:
+                continue
+            if now < peer.starts_at and kind in (_DATAGRAM, _CONTROL):
+                self._push(peer.starts_at, *event[2:])
                 continue
             if peer.pauses and peer.paused_until(now):
                 self._push(peer.paused_until(now), *event[2:])
@@ -384,6 +414,9 @@ class World:
             self._trace += repr((peer.own, event.phase.value, event.episode, self.now)).encode()
             if self._waiting_for_start and event.phase is Phase.PLAYING:
                 self._hold_start(peer)
+        elif isinstance(event, PeerRejoined):
+            if event.peer == peer.own:
+                self._restarts.rejoined(peer, event)
         elif isinstance(event, Desync):
             peer.desyncs.append(event)
         elif isinstance(event, Ended):

@@ -1,0 +1,131 @@
+"""What the other sides say, and to which part of the match it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from p2pclient.match.barriers import Barriers
+from p2pclient.match.changes import ChangeCourse
+from p2pclient.match.core import MatchCore
+from p2pclient.match.delays import DelayCourse
+from p2pclient.match.desync import DesyncCourse
+from p2pclient.match.drops import DropCourse
+from p2pclient.match.peers import Peer
+from p2pclient.match.plan import Phase
+from p2pclient.match.readmission import Readmission
+from p2pclient.match.rejoining import RejoinCourse
+from p2pclient.protocol.control import (
+    AnyMessage,
+    ChangeWish,
+    Checksums,
+    DelayChange,
+    DelayWish,
+    EpisodeOver,
+    EpisodeReady,
+    Hello,
+    HistoryWish,
+    Leave,
+    MatchChange,
+    PeersLost,
+    Recovered,
+    Recovering,
+    Refuse,
+    Resumed,
+    StatePart,
+    TakeUp,
+)
+from p2pclient.protocol.handshake import differences
+
+
+class Reception:
+    """Takes in the control messages of one match.
+
+    Args:
+        facts: on which all have to agree.
+        readmission: of others who were started again.
+        rejoining: our own return; None if we were here from the beginning.
+        on_greeted: called when all have said Hello, at the beginning.
+    """
+
+    def __init__(
+        self,
+        core: MatchCore,
+        barriers: Barriers,
+        changes: ChangeCourse,
+        delays: DelayCourse,
+        desync: DesyncCourse,
+        drops: DropCourse,
+        readmission: Readmission,
+        rejoining: RejoinCourse | None,
+        *,
+        facts: Mapping[str, Any],
+        on_greeted: Callable[[], None],
+    ) -> None:
+        self._core = core
+        self._barriers, self._changes, self._delays = barriers, changes, delays
+        self._desync, self._drops = desync, drops
+        self._readmission, self._rejoining = readmission, rejoining
+        self._facts = facts
+        self._on_greeted = on_greeted
+
+    def take(self, peer: Peer, message: AnyMessage, now: float) -> None:
+        """Take in the next message of a peer."""
+        core = self._core
+        if isinstance(message, Hello):
+            self._greet(peer, message, now)
+        elif isinstance(message, Refuse):
+            text = "The other machine does not fit together with this one. " + "; ".join(message.differences)
+            core.end("refused", text, leave="error", now=now)
+        elif isinstance(message, Leave):
+            # Nobody has finished before all have named the last frame; whoever says so earlier just leaves.
+            early = message.reason == "finished" and not self._barriers.has_named_the_end(peer)
+            peer.left = "left" if early else message.reason
+        elif self._rejoining is not None and self._rejoining.is_open:
+            self._rejoining.receive(peer, message)
+        else:
+            self.take_in_match(peer, message, now)
+
+    def take_in_match(self, peer: Peer, message: AnyMessage, now: float) -> None:
+        """Take in what only concerns who knows where the match stands."""
+        core = self._core
+        if isinstance(message, EpisodeReady):
+            self._barriers.receive_ready(peer, message)
+            if message.episode == core.number and not peer.is_away:
+                self._readmission.returned(peer, frame=0, now=now)
+        elif isinstance(message, EpisodeOver):
+            self._barriers.receive_over(peer, message)
+        elif isinstance(message, Checksums) and message.episode == core.number:
+            self._desync.receive_checksums(peer, message, now)
+        elif isinstance(message, StatePart) and message.episode == core.number:
+            self._desync.receive_state(peer, message, now)
+        elif isinstance(message, DelayWish):
+            self._delays.receive_wish(peer.id, message)
+        elif isinstance(message, DelayChange):
+            self._delays.receive_change(peer.id, message)
+        elif isinstance(message, ChangeWish | MatchChange):
+            self._changes.receive(peer, message, now)
+        elif isinstance(message, PeersLost):
+            self._drops.receive(peer, message, now=now)
+        elif isinstance(message, HistoryWish | TakeUp | Resumed):
+            self._readmission.receive(peer, message, now)
+        elif isinstance(message, Recovering | Recovered):
+            if peer.take_recovery(message):
+                core.note("peer-recovered" if peer.recovering is None else "peer-recovering", {"peer": peer.id})
+
+    def _greet(self, peer: Peer, message: Hello, now: float) -> None:
+        core = self._core
+        if peer.greeted:
+            return
+        found = differences(self._facts, message.facts, allow_mixed_hosts=core.plan.allow_mixed_hosts)
+        if found:
+            peer.endpoint.queue_control(Refuse(found))
+            if peer.is_returning:  # whatever was started there, it is not what played: that one may still come
+                core.note("return-refused", {"peer": peer.id, "differences": found})
+                return
+            text = "The two machines do not fit together. " + "; ".join(found)
+            core.end("refused", text, leave="error", now=now)
+            return
+        peer.greeted = True
+        if core.phase is Phase.HANDSHAKING and all(p.greeted for p in core.peers):
+            self._on_greeted()

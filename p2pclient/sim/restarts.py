@@ -1,0 +1,101 @@
+"""Programs that are killed in mid-match and started again: what the simulated world does about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from random import Random
+
+from p2pclient.match.plan import PeerRejoined, Phase
+from p2pclient.sim.peer import FOREVER, SimulatedPeer
+from p2pclient.sim.scenario import Fault, Scenario
+
+_NOTICED_AFTER = 0.05
+"""Seconds after which the server tells the others that a program is gone."""
+_CONNECTING = (0.02, 0.4)
+"""Seconds that a connection between two programs takes."""
+_OVER = (Phase.FINISHING, Phase.ENDED)
+
+
+class Restarts:
+    """Carries out the kills of one world.
+
+    Args:
+        call: does something at a time of the world.
+        tell_gone: tells all others that a peer is gone.
+        cut: drops what is under way between two peers, in both directions.
+        start: has a peer tick from a time on.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        peers: Sequence[SimulatedPeer],
+        *,
+        call: Callable[[float, Callable[[], None]], None],
+        tell_gone: Callable[[SimulatedPeer], None],
+        cut: Callable[[int, int], None],
+        start: Callable[[SimulatedPeer, float], None],
+    ) -> None:
+        self._peers = peers
+        self._call, self._tell_gone, self._cut, self._start = call, tell_gone, cut, start
+        self._draw = Random(f"restarts/{scenario.seed}")
+        self._known: dict[int, tuple[int, int]] = {}
+        """By peer that was started again: the episode of the foremost other side, and the first frame of which no
+        other side has its input."""
+
+    def plan(self, fault: Fault) -> None:
+        """Kill a peer's program when the fault says so."""
+        self._call(fault.at, lambda: self._kill(self._peers[fault.peer], fault))
+
+    def _kill(self, peer: SimulatedPeer, fault: Fault) -> None:
+        if peer.is_done or peer.is_down:
+            return
+        peer.is_down = True
+        peer.kills += 1
+        self._call(fault.at + min(_NOTICED_AFTER, fault.seconds / 2), lambda: self._notice(peer))
+        self._call(fault.at + fault.seconds, lambda: self._return(peer, fault))
+
+    def _notice(self, peer: SimulatedPeer) -> None:
+        if peer.is_down:
+            self._tell_gone(peer)
+
+    def _return(self, peer: SimulatedPeer, fault: Fault) -> None:
+        now = fault.at + fault.seconds
+        others = [each for each in self._peers if each is not peer and not each.is_done and not each.has_crashed]
+        peer.came_too_late = peer.came_too_late or any(
+            each is not peer and (each.match.phase in _OVER or peer.own not in each.match.peers) for each in self._peers
+        )
+        if not [each for each in others if each.match.ended is None]:
+            peer.has_crashed, peer.done_at = True, now
+            return
+        latest = now
+        for other in others:
+            at = now + self._draw.uniform(*_CONNECTING)
+            latest = max(latest, at)
+            self._call(at, lambda other=other, at=at: self._connect(peer, other, at))  # type: ignore[misc]
+        peer.starts_at = latest
+        peer.start_again(now=now, keeps_recording=not fault.amount)
+        self._known.pop(peer.own, None)
+        self._call(latest, lambda: self._start(peer, latest))
+
+    def _connect(self, peer: SimulatedPeer, other: SimulatedPeer, now: float) -> None:
+        self._cut(peer.own, other.own)
+        if other.is_down or other.done_at < FOREVER:
+            return
+        other.match.readmit(peer.own, now=other.local_time(now))
+
+    def rejoined(self, peer: SimulatedPeer, event: PeerRejoined) -> None:
+        """A peer is back in its match: from here on it presses its keys anew."""
+        peer.rejoins += 1
+        known = 0
+        for other in self._peers:
+            episode = other.match.episode
+            if other is peer or other.is_down or episode is None or episode.number != event.episode:
+                continue
+            for seat in peer.players:
+                known = max(known, episode.session.last_input_frame(seat) + 1)
+        for seat, player in peer.players.items():
+            delay = peer.match.delays.by_seat[seat]
+            player.start_again(event.episode, known=known, frame=event.frame, delay=delay)
+        if not peer.recording.frames and not peer.recording.ends:
+            peer.recording.frames_before = peer.match.finished_frames
