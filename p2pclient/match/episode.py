@@ -240,7 +240,9 @@ class EpisodePlay:
 
     def own_input(self, frame: int) -> bytes:
         """Return the joined input of the local seats for a frame that was recorded, or has one."""
-        seats = self._plan.local_seats
+        return self._joined(self._plan.local_seats, frame)
+
+    def _joined(self, seats: Sequence[int], frame: int) -> bytes:
         if frame <= self.recorded:
             return self.journal.inputs(frame, seats)
         return b"".join([self.session.confirmed_input(seat, frame) for seat in seats])
@@ -249,8 +251,7 @@ class EpisodePlay:
         """Return ``(first frame, joined inputs)`` of one peer's seats: those that not all have verified."""
         session, first = self.session, self.verified + 1
         newest = min([session.last_input_frame(seat) for seat in seats])
-        frames = range(first, newest + 1)
-        return first, [b"".join([session.confirmed_input(seat, frame) for seat in seats]) for frame in frames]
+        return first, [self._joined(seats, frame) for frame in range(first, newest + 1)]
 
     def disconnect(self, peer: int, seats: Sequence[int], *, after: int, inputs: Mapping[int, bytes]) -> None:
         """A peer is gone after frame ``after``: take what others had of it, and wait for it no more.

@@ -276,6 +276,8 @@ class PeerRejoined:
     episode: int
     frame: int
     """The first one that it plays now."""
+    known: int = 0
+    """Of ourselves: the first frame of which nobody has our input yet."""
 
 
 @dataclass(frozen=True, slots=True)

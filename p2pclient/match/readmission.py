@@ -212,6 +212,21 @@ class Readmission:
         self._changes.confirm_again(peer)
         self._delays.tell_again(peer)
 
+    def meet(self, peer: Peer, said: Standing) -> None:
+        """A peer that was started again tells where it stands, although we play: it plays again, too.
+
+        Of two that came back at the same time, neither asked the other.
+        """
+        core, episode = self._core, self._core.episode
+        is_due = said.episode == core.number and said.stage == "playing"
+        if not is_due or episode is None or core.phase not in (Phase.PLAYING, Phase.EPISODE_OVER):
+            peer.endpoint.drops["bad-return"] += 1
+            return
+        needed = min(episode.session.last_input_frame(seat) for seat in peer.seats) + 1
+        peer.endpoint.queue_control(TakeUp(core.number, needed))
+        frame = episode.recorded + 1
+        peer.endpoint.queue_control(Resumed(core.number, frame, episode.first_checksum, episode.chain.value))
+
     def _hand_over(self, peer: Peer, episode: EpisodePlay, first: int) -> None:
         """Send our inputs from ``first`` on, and what was said to all in this episode."""
         core, endpoint = self._core, peer.endpoint

@@ -32,6 +32,7 @@ from p2pclient.protocol.control import (
     Recovering,
     Refuse,
     Resumed,
+    Standing,
     StatePart,
     TakeUp,
 )
@@ -109,6 +110,8 @@ class Reception:
             self._drops.receive(peer, message, now=now)
         elif isinstance(message, HistoryWish | TakeUp | Resumed):
             self._readmission.receive(peer, message, now)
+        elif isinstance(message, Standing):
+            self._readmission.meet(peer, message)
         elif isinstance(message, Recovering | Recovered):
             if peer.take_recovery(message):
                 core.note("peer-recovered" if peer.recovering is None else "peer-recovering", {"peer": peer.id})

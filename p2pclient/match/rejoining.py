@@ -475,10 +475,7 @@ class RejoinCourse:
         verified = max(start.verified, past.verified if past.episode == start.episode else NULL_FRAME)
         cuts = {seat: cut for peer, cut in (self._lost() or {}).items() for seat in self._core.plan.peers[peer]}
         head = Head(rows, verified, has_ended, self._known(rows, start), cuts)
-        inputs_until = len(rows)
-        while inputs_until in self._own:
-            inputs_until += 1
-        self.takeover = Takeover(head, start, inputs_until)
+        self.takeover = Takeover(head, start, self._count_known(len(rows)))
         self.stage = Stage.DONE
 
     def _record(self, replay: Replay, start: HistoryStart) -> None:
@@ -494,6 +491,12 @@ class RejoinCourse:
                 core.out.records.append(FramesWithdrawn(start.episode, first))
             first = min(first, len(past.rows))
         core.out.records += [frame.record for frame in replay.frames if frame.record.frame >= first]
+
+    def _count_known(self, frame: int) -> int:
+        """Return the first frame from ``frame`` on of which nobody has our input."""
+        while frame in self._own:
+            frame += 1
+        return frame
 
     def _known(self, rows: Sequence[Row], start: HistoryStart) -> dict[int, list[bytes]]:
         """Return by seat the inputs from the last row on, as the input queues begin with them."""
@@ -539,14 +542,14 @@ class RejoinCourse:
             assert self.barrier is not None
             core.finished_frames = self.barrier.finished_frames
             barriers.head = Head((), NULL_FRAME, known=self._known((), self.barrier))
-            core.out.events.append(PeerRejoined(core.plan.own_id, core.number, 0))
+            core.out.events.append(PeerRejoined(core.plan.own_id, core.number, 0, self._count_known(0)))
             return barriers.reset()
         barriers.take_up(takeover)
         assert core.episode is not None
         for peer_id in lost:
             core.episode.chain.remove(peer_id)
         self._give_inputs(takeover)
-        core.out.events.append(PeerRejoined(core.plan.own_id, core.number, takeover.start.until))
+        core.out.events.append(PeerRejoined(core.plan.own_id, core.number, takeover.start.until, takeover.inputs_until))
         return None
 
     def _give_inputs(self, takeover: Takeover) -> None:

@@ -41,8 +41,8 @@ class SideRecording:
     changes: Sequence[dict[str, Any]] = ()
     """Pauses and the like that it says were agreed on."""
     problems: list[str] = field(default_factory=list)
-    frames_before: int = 0
-    """Frames of the episodes that were played before it holds any."""
+    is_partial: bool = False
+    """Was an earlier recording lost, so that it may begin with a later episode than the first."""
 
     def as_records(self) -> Iterator[Record]:
         """Yield what a log would hold: of the newest episode everything, of those before it how they ended."""
@@ -240,7 +240,9 @@ class Oracle:
                 found.wrong.append(f"peer {side.peer} episode {start.episode} has another seed")
         if self._corrupted is not None and self._corrupted[0] == side.peer and found.spoilt_from is not None:
             return  # what follows from a wrong state is not compared
-        left = self._scenario.frames - side.frames_before + sum(change.get("frames", 0) for change in changes)
+        first = side.starts[0].episode if side.is_partial and side.starts else 0
+        before = sum(len(rows) for episode, rows in self._truth.items() if episode < first)
+        left = self._scenario.frames - before + sum(change.get("frames", 0) for change in changes)
         stops = {change["episode"]: change["frame"] for change in changes if change["kind"] == "end"}
         counts = Counter(frame.episode for frame in side.frames)
         for end in side.ends:

@@ -116,7 +116,7 @@ class SimulatedPeer:
         self.rejoins = 0
         """How often it came back into the match."""
         self.came_too_late = False
-        """Was the match over for somebody when it was started again."""
+        """Was the match over for somebody when it was started again, or nobody left who had not been."""
         self.stood_at = 0, 0
         """Episode and frame that came next before its newest tick, in play."""
         self.refused = 0
@@ -157,7 +157,7 @@ class SimulatedPeer:
         """Start its program again after a kill; it knows what it has recorded, if it keeps that."""
         recording = self.recording
         if not keeps_recording:
-            recording = self.recording = SideRecording(self.own)
+            recording = self.recording = SideRecording(self.own, is_partial=True)
         past = Past.of(recording.as_records())
         self.host = self._make_host()
         self.host_faults.clear()

@@ -39,9 +39,6 @@ class Restarts:
         self._peers = peers
         self._call, self._tell_gone, self._cut, self._start = call, tell_gone, cut, start
         self._draw = Random(f"restarts/{scenario.seed}")
-        self._known: dict[int, tuple[int, int]] = {}
-        """By peer that was started again: the episode of the foremost other side, and the first frame of which no
-        other side has its input."""
 
     def plan(self, fault: Fault) -> None:
         """Kill a peer's program when the fault says so."""
@@ -52,6 +49,9 @@ class Restarts:
             return
         peer.is_down = True
         peer.kills += 1
+        if all(each.is_down or each.is_done or each.match.phase is Phase.REJOINING for each in self._peers):
+            for each in self._peers:
+                each.came_too_late = True  # nobody is left who knows how the match stands
         self._call(fault.at + min(_NOTICED_AFTER, fault.seconds / 2), lambda: self._notice(peer))
         self._call(fault.at + fault.seconds, lambda: self._return(peer, fault))
 
@@ -75,7 +75,6 @@ class Restarts:
             self._call(at, lambda other=other, at=at: self._connect(peer, other, at))  # type: ignore[misc]
         peer.starts_at = latest
         peer.start_again(now=now, keeps_recording=not fault.amount)
-        self._known.pop(peer.own, None)
         self._call(latest, lambda: self._start(peer, latest))
 
     def _connect(self, peer: SimulatedPeer, other: SimulatedPeer, now: float) -> None:
@@ -87,15 +86,6 @@ class Restarts:
     def rejoined(self, peer: SimulatedPeer, event: PeerRejoined) -> None:
         """A peer is back in its match: from here on it presses its keys anew."""
         peer.rejoins += 1
-        known = 0
-        for other in self._peers:
-            episode = other.match.episode
-            if other is peer or other.is_down or episode is None or episode.number != event.episode:
-                continue
-            for seat in peer.players:
-                known = max(known, episode.session.last_input_frame(seat) + 1)
         for seat, player in peer.players.items():
             delay = peer.match.delays.by_seat[seat]
-            player.start_again(event.episode, known=known, frame=event.frame, delay=delay)
-        if not peer.recording.frames and not peer.recording.ends:
-            peer.recording.frames_before = peer.match.finished_frames
+            player.start_again(event.episode, known=event.known, frame=event.frame, delay=delay)
