@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from random import Random
 
 from p2pclient.match.plan import PeerRejoined, Phase
@@ -68,16 +69,21 @@ class Restarts:
         if not [each for each in others if each.match.ended is None]:
             peer.has_crashed, peer.done_at = True, now
             return
-        latest = now
-        for other in others:
-            at = now + self._draw.uniform(*_CONNECTING)
-            latest = max(latest, at)
-            self._call(at, lambda other=other, at=at: self._connect(peer, other, at))  # type: ignore[misc]
-        peer.starts_at = latest
+        life = peer.kills
+        connections = [(now + self._draw.uniform(*_CONNECTING), other) for other in others]
+        for at, other in connections:
+            self._call(at, partial(self._connect, peer, life, other, at))
+        peer.starts_at = max(at for at, _ in connections)
         peer.start_again(now=now, keeps_recording=not fault.amount)
-        self._call(latest, lambda: self._start(peer, latest))
+        self._call(peer.starts_at, lambda: self._begin(peer, life))
 
-    def _connect(self, peer: SimulatedPeer, other: SimulatedPeer, now: float) -> None:
+    def _begin(self, peer: SimulatedPeer, life: int) -> None:
+        if peer.kills == life:
+            self._start(peer, peer.starts_at)
+
+    def _connect(self, peer: SimulatedPeer, life: int, other: SimulatedPeer, now: float) -> None:
+        if peer.kills != life:
+            return  # killed once more
         self._cut(peer.own, other.own)
         if other.is_down or other.done_at < FOREVER:
             return
