@@ -396,7 +396,8 @@ def plan_tests(arguments: list[str]) -> list[tuple[str, tuple[str, ...]]]:
     if arguments:
         return [("pytest", (*base, *arguments))]
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    together = ("-n", str(min(4, cores)), "--dist", "loadfile") if cores > 1 else ()
+    workers = ("-n", str(min(4, cores)), "--dist", "loadfile", "--no-loadscope-reorder")
+    together = workers if cores > 1 else ()
     return [("pytest", (*base, *together, "-m", "not alone")), ("pytest, alone", (*base, "-m", "alone"))]
 
 

@@ -160,9 +160,15 @@ class Attendance:
         if known.stage not in KEEPS_ITS_PLACE:
             return [*effects, *self.forget(known, why, now=now)]
         known.become(Presence.AWAY)
-        known.lease_until = now + self._state.rules.grace_s
+        known.lease_until = now + self._grace(known)
         self._state.note("away", f"{known.key} has lost its connection.", now, participant=known.id, severity="warning")
         return [*effects, *self._running.lose(known, why)]
+
+    def _grace(self, known: Participant) -> float:
+        """How long somebody is waited for. As long as the others in a match may wait, the place in it is kept, too."""
+        grace = self._state.rules.grace_s
+        match = self._state.matches.get(known.match_id) if known.stage in _IN_MATCH else None
+        return grace if match is None else max(grace, match.settings.drop_after_s)
 
     def expire(self, *, now: float) -> list[Effect]:
         """Forget those whose lease is over."""

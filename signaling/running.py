@@ -122,7 +122,7 @@ class RunningMatches:
         if signal.peer not in partners:
             raise refusal("not-your-partner")
         to = signal.peer if signal.peer in players else match.spectators[signal.peer].participant
-        return self._state.send(to, Signal(match_id=match.id, peer=own, description=signal.description))
+        return self._state.send(to, msgspec.structs.replace(signal, peer=own))
 
     def report(self, sender: Participant | None, report: Report, *, now: float) -> list[Effect]:
         """Take in how a match goes. Does nothing for a match that the sender is not in."""

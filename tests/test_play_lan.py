@@ -81,6 +81,40 @@ async def test_two_clients_and_a_server_on_three_machines_find_each_other_by_add
         assert "same: 120 frames" in verify.lines[0]
 
 
+async def test_match_outlives_an_outage_and_a_change_of_address(tmp_path: Path) -> None:
+    serve = ["serve", ENV, "--rate", "60", "--seconds", "5", "--seed", "5", "--drop-after", "90"]
+    with lan() as (s, a, b):
+        async with tandem(*serve, out=tmp_path, prefix=inside(s)) as server:
+            await server.until_line("tandem join")
+            async with (
+                join("10.77.0.1", tmp_path / "a", prefix=inside(a)) as first,
+                join("10.77.0.1", tmp_path / "b", prefix=inside(b)) as second,
+            ):
+                await in_play(first, second)
+                cable = ("ip", "-n", f"{s[:-1]}h", "link", "set", "v3")
+                run(*cable, "nomaster")
+                await first.until("silence", level="notice")
+                run(*cable, "master", "lan")
+                await first.until("silence", level="heard")
+                run("ip", "-n", b, "address", "delete", "10.77.0.3/24", "dev", "eth0")
+                run("ip", "-n", b, "address", "add", "10.77.0.33/24", "dev", "eth0")
+                await first.until("connection", within=60)
+                assert [await first.end(60), await second.end(60)] == [0, 0]
+    ways = {}
+    for client in (first, second):
+        outcome = client.of("played")[0]["outcome"]
+        assert (outcome["reason"], outcome["counters"]["verified_frames"]) == ("finished", 300)
+        addresses = [(p["local_address"], p["remote_address"]) for p in outcome["paths"]]
+        ways[client] = [tuple(each.rsplit(":", 1)[0] for each in pair) for pair in addresses]
+    assert ways[first][0] == ("10.77.0.2", "10.77.0.3")
+    assert ways[first][-1] == ("10.77.0.2", "10.77.0.33")
+    assert ways[second][-1] == ("10.77.0.33", "10.77.0.2")
+    (run_a,), (run_b,) = first.run_folders(), second.run_folders()
+    async with tandem("verify", str(run_a), str(run_b), out=tmp_path) as verify:
+        assert await verify.end() == 0
+        assert "same: 300 frames" in verify.lines[0]
+
+
 async def test_demo_needs_no_network_but_the_loopback_interface(tmp_path: Path) -> None:
     unshare = ("unshare", "--map-root-user", "--user", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh")
     if shutil.which("unshare") is None or shutil.which("ip") is None:

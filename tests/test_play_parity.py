@@ -33,8 +33,8 @@ def assert_nothing_was_lost(code: int, result: dict[str, Any], frames: int) -> N
         assert len({frame.checksum for frame in run.frames()}) > 0.95 * frames
 
 
-@pytest.mark.parametrize("seed", range(0, 10, 2))
-async def test_both_sides_agree_over_a_bad_network_ten_times(seed: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("seed", range(0, 4, 2))
+async def test_both_sides_agree_over_a_bad_network_again_and_again(seed: int, tmp_path: Path) -> None:
     network = ["--latency-ms", "40", "--jitter-ms", "10", "--loss", "0.05"]
     arguments = [ENV, "--bot", BOT, "--rate", "60", "--seconds", "1.2", *network]
     seeds = [str(seed), str(seed + 1)]  # two at a time: most of a demo is waiting

@@ -21,7 +21,7 @@ async def watch(url: str, out: Path, *flags: str) -> AsyncIterator[Tandem]:
 
 @pytest.mark.parametrize("delay", ["0", "1"])
 async def test_spectator_watches_a_match_to_its_end_and_gets_the_players_totals(tmp_path: Path, delay: str) -> None:
-    three = settings(episodes=3, env_args={"max_steps": 240})
+    three = settings(episodes=3, env_args={"max_steps": 160})
     async with running_server(three) as url, pair(url, tmp_path) as (a, b):
         await in_play(a, b)
         await frames_recorded(a, 20)
@@ -34,9 +34,9 @@ async def test_spectator_watches_a_match_to_its_end_and_gets_the_players_totals(
     assert len(watched["totals"]) >= 1
     assert watched["frames"] >= 60
     assert played["reason"] == "finished"
-    assert played["outcome"]["counters"]["verified_frames"] == 720
+    assert played["outcome"]["counters"]["verified_frames"] == 480
     for client in (a, b):
-        assert_whole(client.run_folders()[0], least=720)
+        assert_whole(client.run_folders()[0], least=480)
 
 
 async def test_spectator_leaves_and_the_match_goes_on(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ async def test_spectator_leaves_and_the_match_goes_on(tmp_path: Path) -> None:
 
 
 async def test_when_a_player_is_killed_the_spectator_goes_on_with_the_others(tmp_path: Path) -> None:
-    three = settings(seats=3, env_args={"max_steps": 600, "seats": 3}, on_drop="go-on", drop_after_s=2.0)
+    three = settings(seats=3, env_args={"max_steps": 450, "seats": 3}, on_drop="go-on", drop_after_s=2.0)
     async with contextlib.AsyncExitStack() as stack:
         url = await stack.enter_async_context(running_server(three))
         players = []

@@ -96,7 +96,11 @@ def three(**plan: Any) -> ShownMatch:
 
 
 def lost(names: str, *, back: str = "it is back") -> tuple[Screen, str]:
-    return Screen.PARTNER_LOST, f"Nothing is heard from {names}. Please wait: the game goes on as soon as {back}."
+    words = f"The connection to {names} is lost, and is being made anew."
+    return Screen.PARTNER_LOST, f"{words} Please wait: the game goes on by itself as soon as {back}."
+
+
+BACK = "The connection is back. The game goes on."
 
 
 RESTARTING = "The game is being restarted. Please wait a moment."
@@ -141,8 +145,11 @@ def test_a_silent_partner_is_missed_then_waited_for_then_heard_again() -> None:
         (Screen.PLAYING, ""),
         (Screen.PLAYING, MISSED),
         lost("the other computer"),
+        (Screen.PLAYING, BACK),
         (Screen.PLAYING, ""),
     ]
+    told, over = match.window.span(Screen.PLAYING, BACK)
+    assert over - told == pytest.approx(3.0, abs=0.2)
     start, end = match.window.span(Screen.PARTNER_LOST)
     assert start == pytest.approx(began + 2.5, abs=0.2)
     assert end == pytest.approx(began + 5.0, abs=0.4)
@@ -242,8 +249,12 @@ def test_another_ones_word_does_not_hide_that_somebody_is_still_silent() -> None
         levels.append((match.sides[0].match.peers[1].endpoint.silence, match.window.shown[-1][1].screen.value))
     assert {level for level, _ in levels} == {"heard", "notice"}, "the other one's event came"
     assert {screen for _, screen in levels} == {"partner lost"}
-    match.run(began + 12)
-    assert match.window.course(since=began + 3.5) == [lost("the computer of Player 3"), (Screen.PLAYING, "")]
+    match.run(began + 14)
+    assert match.window.course(since=began + 3.5) == [
+        lost("the computer of Player 3"),
+        (Screen.PLAYING, BACK),
+        (Screen.PLAYING, ""),
+    ]
 
 
 def test_all_who_are_lost_are_named_and_the_first_one_back_is_not() -> None:
@@ -252,9 +263,14 @@ def test_all_who_are_lost_are_named_and_the_first_one_back_is_not() -> None:
     began = match.now
     match.silence(1, seconds=5.0)
     match.silence(2, seconds=7.0)
-    match.run(began + 9)
+    match.run(began + 11)
     both = lost("the computers of Player 2 and Player 3", back="they are back")
-    assert match.window.course(since=began + 3.0) == [both, lost("the computer of Player 3"), (Screen.PLAYING, "")]
+    assert match.window.course(since=began + 3.0) == [
+        both,
+        lost("the computer of Player 3"),
+        (Screen.PLAYING, BACK),
+        (Screen.PLAYING, ""),
+    ]
 
 
 def test_who_has_finished_is_not_missed_while_another_one_is_waited_for() -> None:

@@ -14,7 +14,19 @@ import uvicorn
 from signaling_rig import Caller, callers, running_server
 
 from p2pclient.common.errors import SignalingError
-from p2pclient.common.lobby_messages import Join, LastMatch, Matched, MatchSettings, Waiting, Welcome, encode_event
+from p2pclient.common.lobby_messages import (
+    Description,
+    Join,
+    LastMatch,
+    Matched,
+    MatchSettings,
+    PeerGone,
+    Signal,
+    Waiting,
+    Welcome,
+    encode_event,
+)
+from p2pclient.common.room_messages import Removed
 from p2pclient.runtime.signaling_client import Place
 
 THREE = MatchSettings(env="cogrid:Test", seats=3, on_drop="go-on")
@@ -124,3 +136,39 @@ async def test_match_that_nobody_asked_for_is_not_watched(last: LastMatch | None
             await caller.client.join(Join(last_match=last))
         assert caught.value.code == "bad-server"
         assert caller.client.place is Place.IDLE
+
+
+async def test_a_connection_that_does_not_answer_is_made_anew_without_a_word_to_the_partner() -> None:
+    async with running_server() as url, callers(url, 2) as (first, second):
+        for each in (first, second):
+            await each.client.join(Join())
+        matched = await first.next(Matched)
+        await second.next(Matched)
+        first.client.renew()
+        first.client.renew()
+        assert not first.client.connected
+        again = await first.next(Welcome)
+        assert again.match == matched.match_id
+        await first.until(lambda: first.client.connected)
+        description = Description(type="offer", sdp="v=0")
+        await first.client.signal(matched.peers[0].client_id, description, attempt=3, incarnation=77)
+        told = await second.next(Signal)
+        assert (told.attempt, told.incarnation, told.description) == (3, 77, description)
+        assert not any(isinstance(each, PeerGone) for each in second.messages + second.client.take_messages())
+        assert not any(isinstance(each, Removed) for each in first.messages)
+
+
+async def test_a_connection_from_an_address_that_is_gone_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running_server() as url, callers(url, 1) as (caller,):
+        link = caller.client._link
+        assert link is not None
+        assert link.local_address == "127.0.0.1"
+        caller.client.addresses_are({"10.0.0.2"})  # the loopback interface is not asked about
+        assert caller.client.connected
+        monkeypatch.setattr(type(link), "local_address", "10.0.0.1")
+        caller.client.addresses_are({"10.0.0.1", "10.0.0.2"})
+        assert caller.client.connected
+        caller.client.addresses_are({"10.0.0.2"})
+        assert not caller.client.connected
+        await caller.until(lambda: caller.client.connected)
+        assert caller.client._link is not link

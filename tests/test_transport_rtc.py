@@ -14,8 +14,8 @@ import pytest
 from transport_pairs import make_pair, opened, still_works, transport_of
 
 from p2pclient.common.errors import ConfigurationError, LocalMisuseError, TransportError
-from p2pclient.transport import ice, rtc
-from p2pclient.transport.base import Closed, Failed, Opened
+from p2pclient.transport import association, ice, rtc
+from p2pclient.transport.base import CONTROL, INPUTS, Closed, Failed, Opened
 from p2pclient.transport.conformance import Listener
 from p2pclient.transport.ice import LOOPBACK, IceServer, choose_addresses
 from p2pclient.transport.rtc import RtcTransport
@@ -321,3 +321,57 @@ async def test_a_dead_path_drops_inputs_instead_of_hoarding_them() -> None:
         assert stats.dropped_by_reason["congested"] > 800
         assert stats.buffered_bytes < 200_000
         del path.send_data
+
+
+# Coming back after an outage
+
+
+def cut(end: Listener) -> Any:
+    """Lose all that an end sends; returns what ends that."""
+    path = transport_of(end)._path._connection._nominated[1].protocol
+
+    async def swallow(data: bytes, address: Any) -> None:
+        del data, address
+
+    path.send_data = swallow
+    return lambda: path.__dict__.pop("send_data")
+
+
+async def test_control_of_an_outage_leaves_at_once_when_the_peer_is_heard_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(association, "RETURN_AFTER_S", 0.02)
+    async with opened() as (a, b):
+        sctp = transport_of(a)._association._sctp
+        await still_works(a, b)
+        mend = cut(a)
+        a.transport.send_control(b"said in the outage")
+        a.transport.send_datagram(b"an input")
+        # As long as an outage makes it: the timer is not what brings the message.
+        sctp._t3_cancel()
+        sctp._t3_handle = asyncio.get_running_loop().call_later(3600, sctp._t3_expired)
+        await asyncio.sleep(0.05)
+        mend()
+        b.transport.send_datagram(b"back")
+        await b.until(lambda: (CONTROL, b"said in the outage") in b.received)
+        assert (INPUTS, b"an input") not in b.received
+        await still_works(a, b)
+
+
+async def test_an_outage_is_not_taken_for_a_round_trip() -> None:
+    async with opened() as (a, b):
+        await still_works(a, b)
+        sctp = transport_of(a)._association._sctp
+        for _ in range(20):
+            sctp._update_rto(20.0)
+        assert sctp._rto <= association.LONGEST_RTO_S
+        for _ in range(100):
+            sctp._update_rto(0.01)
+        assert sctp._rto == 1.0
+
+
+@pytest.mark.parametrize(("keep_s", "checks"), [(None, 6), (10.0, 6), (70.0, 14)])
+async def test_a_path_is_kept_for_as_long_as_its_owner_waits(keep_s: float | None, checks: int) -> None:
+    transport = RtcTransport(offerer=True, keep_s=keep_s)
+    assert transport._path._most_failures == checks
+    await transport.close()

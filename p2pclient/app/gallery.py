@@ -106,7 +106,8 @@ def _in_play() -> dict[str, tuple[Presentation, Local]]:
         playing,
         screen=Screen.PARTNER_LOST,
         title="Waiting for your partner",
-        message="Nothing has been heard from the other machine for 3 seconds. The match goes on as soon as it is back.",
+        message="The connection to the other computer is lost, and is being made anew. Please wait: the game goes on "
+        "by itself as soon as it is back.",
     )
     paused = replace(
         playing,

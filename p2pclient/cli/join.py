@@ -191,6 +191,8 @@ _CHANGES = {
 
 def _sentence(event: dict[str, Any]) -> str:
     kind = event["event"]
+    if kind == "connection":
+        return f"Another connection to the other player is used ({event['connection']})."
     if kind == "found":
         return f"Found the room {event['room']!r} at {event['url']}."
     if kind == "welcome":

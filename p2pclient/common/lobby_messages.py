@@ -98,6 +98,10 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="
     match_id: Name
     peer: Name
     description: Description
+    attempt: Count = 0
+    """Which connection between the two it is for: 0 for the first; an answer has the number of its offer."""
+    incarnation: Count = 0
+    """Number of the sender's program, drawn when it was seated: another one means that it was started again."""
 
 
 class Leave(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="leave"):

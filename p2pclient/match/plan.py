@@ -288,7 +288,26 @@ class SpectatorGone:
     reason: str
 
 
-MatchEvent = PhaseChanged | PeerSilence | Desync | Ended | ViewReady | SpectatorGone | MatchChanged | PeerRejoined
+@dataclass(frozen=True, slots=True)
+class ConnectionChanged:
+    """Another path leads to a peer. ``connection`` is its kind; ``why`` a short stable word."""
+
+    peer: int
+    connection: str
+    why: str
+
+
+MatchEvent = (
+    PhaseChanged
+    | PeerSilence
+    | Desync
+    | Ended
+    | ViewReady
+    | SpectatorGone
+    | MatchChanged
+    | PeerRejoined
+    | ConnectionChanged
+)
 
 
 class Outbox(msgspec.Struct):

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+import secrets
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from p2pclient.common.errors import SignalingError, TransportError
 from p2pclient.common.lobby_messages import Admitted, Description, Matched, Peer, Signal
+from p2pclient.runtime.addresses import AddressWatch
+from p2pclient.runtime.peer_link import PeerLink, Way
 from p2pclient.runtime.signaling_client import SignalingClient
 from p2pclient.runtime.signaling_link import signaling_error
-from p2pclient.transport.base import Closed, Failed, Opened
+from p2pclient.transport.base import Closed, Failed, Opened, PeerTransport
 from p2pclient.transport.ice import IceServer
 from p2pclient.transport.impairment import Impairment, ImpairmentSpec
 from p2pclient.transport.rtc import RtcTransport
@@ -29,6 +32,12 @@ _REACH_TIMEOUT = 30.0
 """Seconds for a player to answer a spectator; its program may still be loading the environment."""
 
 
+_SPARE_S = 10.0
+"""Seconds beyond the time after which a silent partner is given up, for which a path without an answer is kept."""
+
+_SAID_WITHIN = 2.0
+"""Seconds in which the server must have taken a description in mid-match; else the way to it is made anew, too."""
+
 _UNHEARD = frozenset({"not-connected", "connection-lost", "timeout", "server-error", "not-matched", "not-your-partner"})
 """Why a description did not reach the partner that can be said again: the server, or the partner, is coming back."""
 
@@ -41,10 +50,10 @@ class PartnerLeft(SignalingError):
 
 
 class Connector:
-    """Makes the transports of one match.
+    """Makes the connections of one match, and for a player further ones while it lasts.
 
     Args:
-        matched: who plays, from the server, told to a player or to a spectator.
+        matched: who plays, from the server, told to a player or to a spectator. Only a player's are links.
         signaling: relays descriptions.
         impairment: what to do to what leaves here, None for nothing.
         seed: of the impairment; each peer's link gets one of its own.
@@ -72,11 +81,53 @@ class Connector:
         self._said: dict[str, Description] = {}
         """Our descriptions, by peer, for those who have not heard them."""
         self._saying: set[asyncio.Task[None]] = set()
+        self._made = 0
+        self._incarnation = 1 + secrets.randbits(52)
+        """Of this program, as the peers know it."""
         self.transports: dict[int, RtcTransport] = {}
-        """By peer id, which is the peer's lowest seat."""
+        """The first ones, by peer id, which is the peer's lowest seat."""
+        self._addresses: AddressWatch | None = None
+        self.links: dict[int, PeerLink] = {}
+        self._links_by_client: dict[str, PeerLink] = {}
+        if isinstance(matched, Matched):
+            for peer in matched.peers:
+                link = PeerLink(leads=peer.make_offer, way=self._way_to(peer))
+                self.links[peer.seats[0]] = self._links_by_client[peer.client_id] = link
+
+    def _way_to(self, peer: Peer) -> Way:
+        async def say(description: Description, attempt: int) -> None:
+            numbers = {"attempt": attempt, "incarnation": self._incarnation}
+            try:
+                async with asyncio.timeout(_SAID_WITHIN):
+                    await self._signaling.signal(peer.client_id, description, **numbers)
+            except TimeoutError:
+                self._signaling.renew()
+                raise signaling_error("timeout", self._signaling.url) from None
+
+        return Way(make=lambda offerer: self._make_transport(peer, offerer=offerer), say=say)
+
+    def _make_transport(self, peer: Peer, *, offerer: bool) -> RtcTransport:
+        impairment = None
+        if self._impairment is not None and not self._impairment.is_none:
+            # The first one to each peer has the seed that it always had.
+            seed = self._seed * 8 + peer.seats[0] if peer.seats[0] not in self.transports else self._draw_seed()
+            impairment = Impairment(self._impairment, seed)
+        keep_s = self._matched.settings.drop_after_s + _SPARE_S
+        return RtcTransport(offerer=offerer, ice_servers=self._ice_servers, impairment=impairment, keep_s=keep_s)
+
+    def _draw_seed(self) -> int:
+        self._made += 1
+        return (self._seed * 8 + 7) * 1_000_003 + self._made
 
     def take_signal(self, message: Signal) -> None:
         """A description from a partner came in."""
+        link = self._links_by_client.get(message.peer)
+        if message.attempt:
+            if link is not None:
+                link.take(message.description, number=message.attempt, incarnation=message.incarnation)
+            return
+        if link is not None and not link.incarnation:
+            link.incarnation = message.incarnation
         future = self._expected(message.peer)
         if not future.done():
             future.set_result(message.description)
@@ -104,22 +155,32 @@ class Connector:
             self._giving_up = None
         for client_id in self._said:
             self.say_again(client_id)
+        for link in self.links.values():
+            link.hurry()
 
     def say_again(self, client_id: str) -> None:
         """A partner is back, or we are: what was said in the meantime may not have reached it."""
+        if client_id in self._links_by_client:
+            self._links_by_client[client_id].hurry()
         if client_id in self._said:
             saying = asyncio.create_task(self._say(client_id, self._said[client_id]))
             self._saying.add(saying)
             saying.add_done_callback(self._saying.discard)
 
-    async def connect(self) -> dict[int, RtcTransport]:
-        """Connect to all partners at once.
+    def _addresses_are(self, addresses: Collection[str]) -> None:
+        self._signaling.addresses_are(addresses)
+        for link in self.links.values():
+            link.addresses_are(addresses)
+
+    async def connect(self) -> dict[int, PeerLink]:
+        """Connect to all partners at once. The links are this object's to close.
 
         Raises:
             PartnerLeft: one went away meanwhile.
             TransportError: a connection cannot be made; says what to check.
             SignalingError: the server refused to relay.
         """
+        self._addresses = AddressWatch(self._addresses_are) if self._matched.peers else None
         tasks = [asyncio.create_task(self._connect_one(peer)) for peer in self._matched.peers]
         gone = asyncio.create_task(self._gone.wait())
         open_tasks: set[asyncio.Task[Any]] = set(tasks)
@@ -139,7 +200,7 @@ class Connector:
             raise
         finally:
             gone.cancel()
-        return dict(self.transports)
+        return dict(self.links)
 
     async def connect_some(self) -> dict[int, RtcTransport]:
         """Connect to as many as can be reached: whoever only watches needs one, and has the others in reserve.
@@ -172,7 +233,10 @@ class Connector:
             self._giving_up.cancel()
         for saying in self._saying:
             saying.cancel()
-        await asyncio.gather(*(transport.close() for transport in self.transports.values()))
+        if self._addresses is not None:
+            await self._addresses.close()
+        every: list[PeerTransport] = [*self.transports.values(), *self.links.values()]
+        await asyncio.gather(*(each.close() for each in every))
 
     def _expected(self, client_id: str) -> asyncio.Future[Description]:
         if client_id not in self._descriptions:
@@ -195,7 +259,7 @@ class Connector:
         """Send a description. If it is not heard because somebody is coming back, it is sent again then."""
         self._said[client_id] = description
         try:
-            await self._signaling.signal(client_id, description)
+            await self._signaling.signal(client_id, description, incarnation=self._incarnation)
         except SignalingError as error:
             if error.code not in _UNHEARD:
                 raise
@@ -203,10 +267,7 @@ class Connector:
 
     async def _connect_one(self, peer: Peer) -> None:
         peer_id = peer.seats[0]
-        impairment = None
-        if self._impairment is not None and not self._impairment.is_none:
-            impairment = Impairment(self._impairment, self._seed * 8 + peer_id)
-        transport = RtcTransport(offerer=peer.make_offer, ice_servers=self._ice_servers, impairment=impairment)
+        transport = self._make_transport(peer, offerer=peer.make_offer)
         self.transports[peer_id] = transport
         if peer.make_offer:
             offer = await transport.make_offer()
@@ -217,12 +278,37 @@ class Connector:
             offered = await self._description_of(peer)
             own = await transport.accept_offer({"type": offered.type, "sdp": offered.sdp})
             await self._say(peer.client_id, Description(type="answer", sdp=own["sdp"]))
-        await wait_until_open(transport)
+        link = self.links.get(peer_id)
+        if link is None:
+            await wait_until_open(transport)
+        else:
+            await _open_link(link, transport)
         self._said.pop(peer.client_id, None)
-        log.info("connected to peer %d: %s", peer_id, transport.stats())
+        log.info("connected to peer %d: %s", peer_id, (link or transport).stats())
 
 
-async def wait_until_open(transport: RtcTransport) -> None:
+async def _open_link(link: PeerLink, transport: RtcTransport) -> None:
+    """Wait for the first connection of a link. For the other side it may have been open, and lost again by now."""
+    something = asyncio.Event()
+    link.wakeup = something.set
+    tasks: list[asyncio.Task[Any]] = [
+        asyncio.create_task(wait_until_open(transport)),
+        asyncio.create_task(something.wait()),
+    ]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if not link.is_open:
+            await tasks[0]
+            link.adopt(transport)
+        link.take_events()
+    finally:
+        link.wakeup = None
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def wait_until_open(transport: PeerTransport) -> None:
     """Wait until both lanes of a transport are open.
 
     Raises:

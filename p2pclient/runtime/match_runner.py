@@ -9,17 +9,20 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from p2pclient.common.errors import EnvHostError, EnvHostGone, LocalMisuseError, RecordingError, TransportError
+from p2pclient.common.frames import NULL_FRAME
 from p2pclient.common.room_messages import Health
 from p2pclient.envhost.client import EnvHost
 from p2pclient.envhost.exchange import BatchReply
 from p2pclient.match.match import Match
-from p2pclient.match.plan import Ended, MatchEvent, Outbox, SpectatorGone, ViewReady
+from p2pclient.match.plan import ConnectionChanged, Ended, MatchEvent, Outbox, SpectatorGone, ViewReady
 from p2pclient.match.watching import Watching
 from p2pclient.protocol.control import ChangeKind
-from p2pclient.recorder.records import Record
+from p2pclient.recorder.records import EventRecorded, Record
 from p2pclient.runtime.health import HealthMeter
+from p2pclient.runtime.path_log import PathLog
+from p2pclient.runtime.peer_link import PeerLink
 from p2pclient.runtime.ticker import Ticker
-from p2pclient.transport.base import Closed, Failed, PeerTransport, TransportStats
+from p2pclient.transport.base import Opened, PathChanged, PeerTransport, TransportStats
 
 log = logging.getLogger("tandem.match")
 frames_log = logging.getLogger("tandem.frames")
@@ -80,8 +83,8 @@ class MatchRunner:
         self.final_view: Mapping[str, Any] | None = None
         """The newest view of all; after the end, what the player last saw."""
         self._first_stats = {peer: transport.stats() for peer, transport in transports.items()}
-        self.connections = sorted({stats.connection for stats in self._first_stats.values()})
-        """Kinds of path to the peers, as the match began."""
+        self.paths = PathLog({peer: link for peer, link in transports.items() if isinstance(link, PeerLink)})
+        """Which paths led to the peers, from when to when."""
         self.seconds = 0.0
         """How long the match took, the goodbye not counted."""
 
@@ -94,6 +97,8 @@ class MatchRunner:
         for peer, transport in self._transports.items():
             transport.wakeup = lambda peer=peer: self._pump(peer)
             self._pump(peer)
+            if isinstance(transport, PeerLink):
+                transport.start()
         ended_at: float | None = None
         started = self._loop.time()
         try:
@@ -127,6 +132,12 @@ class MatchRunner:
         if self._reply is not None:
             return False
         return not self.match.owes_acknowledgement or self._loop.time() - ended_at > _GOODBYE_SECONDS
+
+    @property
+    def connections(self) -> list[str]:
+        """Kinds of path that led to the peers."""
+        first = (stats.connection for stats in self._first_stats.values())
+        return sorted({*first, *self.paths.kinds} - {""})
 
     def transport_stats(self) -> dict[int, TransportStats]:
         """Return what was carried between us and each peer, and over which path: the newest that was known."""
@@ -241,9 +252,25 @@ class MatchRunner:
     def _look_at_transports(self) -> None:
         for peer, transport in self._transports.items():
             for event in transport.take_events():
-                if isinstance(event, Closed | Failed):
+                if isinstance(event, PathChanged | Opened):
+                    self._path_changed(peer, event)
+                else:
                     # No proof that the process is gone: silence and the server decide that.
                     log.info("connection to peer %d: %s", peer, event)
+
+    def _path_changed(self, peer: int, event: PathChanged | Opened) -> None:
+        """Send over the new path what the old one may not have brought."""
+        match = self.match
+        if not isinstance(match, Match):
+            return
+        if peer in match.peers:
+            match.peers[peer].endpoint.resend_control()
+        at = match.number, match.episode.session.current_frame if match.episode is not None else NULL_FRAME
+        self.paths.note_change(peer, at)
+        if isinstance(event, PathChanged):
+            details = {"peer": peer, "connection": event.connection, "why": event.why}
+            self._write(EventRecorded("connection", *at, details))
+            self._on_event(ConnectionChanged(peer, event.connection, event.why))
 
     # -- out ----------------------------------------------------------------------------------------------------
 
@@ -268,9 +295,12 @@ class MatchRunner:
             else:
                 log.info("%s", event)
             self._on_event(event)
+        for record in out.records:
+            self._write(record)
+
+    def _write(self, record: Record) -> None:
         try:
-            for record in out.records:
-                self._writer.record(record)
+            self._writer.record(record)
         except RecordingError as error:
             self._failure = error
 

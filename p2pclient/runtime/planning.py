@@ -12,6 +12,7 @@ from p2pclient.common.lobby_messages import Admitted, Matched, MatchResult
 from p2pclient.common.seeds import derive_seed
 from p2pclient.match.plan import (
     PREDICTIONS,
+    ConnectionChanged,
     Desync,
     MatchChanged,
     MatchEvent,
@@ -126,6 +127,8 @@ def event_report(event: MatchEvent) -> dict[str, Any] | None:
             return {"event": "playing", "episode": episode}
         case PeerSilence(peer, level):
             return {"event": "silence", "peer": peer, "level": level}
+        case ConnectionChanged(peer, connection, why):
+            return {"event": "connection", "peer": peer, "connection": connection, "why": why}
         case Desync(peer, episode, frame):
             return {"event": "desync", "peer": peer, "episode": episode, "frame": frame}
         case MatchChanged(kind, episode, frame, reason):

@@ -199,6 +199,7 @@ async def _finish(table: Table, runner: MatchRunner, writer: RunWriter, ended: E
         "shown_totals": None if view is None else [float(t) for t in view["totals"]],
         "transports": {str(peer): asdict(stats) for peer, stats in runner.transport_stats().items()},
         "connections": runner.connections,
+        "paths": runner.paths.as_data(now=asyncio.get_running_loop().time()),
         "dropped_datagrams": {str(p.id): dict(p.endpoint.drops) for p in match.peers},
     }
     await asyncio.to_thread(writer.finish, outcome)

@@ -13,6 +13,8 @@ from p2pclient.match.plan import Desync, Ended, MatchEvent, MatchPlan, Phase, Ph
 _DEPTH_SECONDS = 1.0
 _LEFT_SECONDS = 12.0
 """Seconds of play for which it is said that somebody has left; then the place is free for other words."""
+_BACK_SECONDS = 3.0
+"""Seconds for which it is said that a connection is back."""
 _LONG_COMPARING = 0.8
 """Seconds after which comparing gets a screen of its own; a shorter one would only flash."""
 _RESTARTING = "The game is being restarted. Please wait a moment."
@@ -61,6 +63,8 @@ class _Standing:
     """Peers that have not been heard for a moment."""
     lost: tuple[int, ...] = ()
     """Peers that have not been heard for so long that nobody can play on for now."""
+    is_back: bool = False
+    """Was somebody lost, and is here again since a short while."""
     left: tuple[int, ...] = ()
     """Peers without which the match went on a short while ago."""
     restarting: tuple[int, ...] = ()
@@ -105,7 +109,11 @@ class _Words:
         may_do_without = self._goes_on and len(peers) < len(self._seats)
         without = f", or after a short wait without {'it' if one else 'them'}" if may_do_without else ""
         back = f"as soon as {'it is' if one else 'they are'} back"
-        return f"Waiting for {names}", f"Nothing is heard from {who}. Please wait: the game goes on {back}{without}."
+        message = f"The connection to {who} is lost, and is being made anew."
+        return f"Waiting for {names}", f"{message} Please wait: the game goes on by itself {back}{without}."
+
+    def back(self) -> str:
+        return "The connection is back. The game goes on."
 
     def _names(self, peers: Sequence[int]) -> str:
         if self._is_pair:
@@ -160,6 +168,7 @@ class MatchPresenter:
         self._words = _Words(match.plan)
         self._standing = _Standing()
         self._gone: tuple[int, ...] = ()
+        self._back_until = 0.0
         self._gone_at = 0.0
         """Seconds of play at which the newest of them was gone."""
         self._played = 0.0
@@ -216,9 +225,13 @@ class MatchPresenter:
         if gone != self._gone:
             self._gone, self._gone_at = gone, self._played
         here = [peer for peer in match.peers if peer.left is None]
+        lost = tuple(peer.id for peer in here if peer.endpoint.silence == "lost")
+        if set(self._standing.lost) & {peer.id for peer in here} - set(lost):
+            self._back_until = now + _BACK_SECONDS
         return _Standing(
             missed=tuple(peer.id for peer in here if peer.endpoint.silence == "notice"),
-            lost=tuple(peer.id for peer in here if peer.endpoint.silence == "lost"),
+            lost=lost,
+            is_back=now < self._back_until,
             left=gone if self._played - self._gone_at < _LEFT_SECONDS else (),
             restarting=tuple(peer.id for peer in here if peer.recovering is not None),
             restarted=None if match.recovered is None else int(100 * match.recovered),
@@ -259,6 +272,8 @@ class MatchPresenter:
             return self._words.restarting(standing.restarting)
         if standing.missed:
             return self._words.missed(standing.missed)
+        if standing.is_back:
+            return self._words.back()
         if standing.left:
             return self._words.left(standing.left)
         return ""

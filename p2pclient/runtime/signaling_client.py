@@ -12,9 +12,11 @@ Codes of :class:`SignalingError` beyond the server's refusals: ``unreachable``, 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ipaddress
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from enum import Enum
 from typing import Any
 from urllib.parse import urlsplit
@@ -107,8 +109,11 @@ class SignalingClient:
         self.url = ""
         self.place = Place.IDLE
         self._link: SignalingLink | None = None
+        self._stale: list[SignalingLink] = []
+        """Connections that do not answer any more; closed when there is another one."""
         self._keeper: asyncio.Task[None] | None = None
         self._lost = asyncio.Event()
+        self._hurry = asyncio.Event()
         self._messages: list[ServerMessage] = []
         self._join: Join | None = None
         self._is_ready = False
@@ -206,13 +211,17 @@ class SignalingClient:
             raise signaling_error("bad-server", self.url)
         return self._admitted.pop()
 
-    async def signal(self, peer: str, description: Description) -> None:
-        """Send a description to a peer of the current match.
+    async def signal(self, peer: str, description: Description, *, attempt: int = 0, incarnation: int = 0) -> None:
+        """Send a description to a peer of the current match. For the numbers, see :class:`Signal`.
 
         Raises:
             SignalingError: refused, or the connection failed meanwhile.
         """
-        await self._request(Signal(match_id=self._match_id, peer=peer, description=description))
+        await self._request(
+            Signal(
+                match_id=self._match_id, peer=peer, description=description, attempt=attempt, incarnation=incarnation
+            )
+        )
 
     async def probe(self, message: ProbeSignal | ProbeResult) -> None:
         """Say something about a probe that the server asked for.
@@ -221,6 +230,24 @@ class SignalingClient:
             SignalingError: refused, as when it is over; or the connection failed meanwhile.
         """
         await self._request(message)
+
+    def renew(self) -> None:
+        """Connect anew: the connection in use does not answer, and may never say that it is gone. Harmless twice.
+
+        The server is not told that the old one ends before it knows the new one, so that nobody is told we are gone.
+        """
+        if self._link is not None and self._link.is_open and self._keeper is not None:
+            self._link.silence()
+            self._stale.append(self._link)
+            self._link = None
+            self._link_lost()
+
+    def addresses_are(self, addresses: Collection[str]) -> None:
+        """This computer has other addresses than before: what hangs at one that is gone is made anew, and at once."""
+        self._hurry.set()
+        local = self._link.local_address if self._link is not None else ""
+        if local and local not in addresses and not ipaddress.ip_address(local).is_loopback:
+            self.renew()
 
     async def finished(self, result: MatchResult) -> None:
         """Say that the current match is over for us. Never fails: a server that is away is told when it is back."""
@@ -251,6 +278,7 @@ class SignalingClient:
         link, self._link = self._link, None
         if link is not None:
             await link.close()
+        await self._close_stale()
 
     def take_messages(self) -> list[ServerMessage]:
         """Return what the server said since the last call, in order."""
@@ -370,19 +398,31 @@ class SignalingClient:
                 self._link = None
             _log.info("the connection to %s is lost; trying again", self.url)
             await self._reconnect()
+            await self._close_stale()
             self._wake()
+
+    async def _close_stale(self) -> None:
+        stale, self._stale = self._stale, []
+        for link in stale:
+            await link.close()
 
     async def _reconnect(self) -> None:
         pause = FIRST_PAUSE_S
         while self._link is None:
             # Half of it at random: clients of a server that restarts do not all come at once.
-            await asyncio.sleep(pause * (0.5 + random.random() / 2))
+            await self._rest(pause * (0.5 + random.random() / 2))
             pause = min(LONGEST_PAUSE_S, pause * 1.5)
             try:
                 self._link = await self._open()
                 await self._come_back()
             except SignalingError as error:
                 await self._give_back(error)
+
+    async def _rest(self, seconds: float) -> None:
+        """Wait, or until there is a reason to try earlier."""
+        self._hurry.clear()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._hurry.wait(), seconds)
 
     async def _come_back(self) -> None:
         """Be known again by the server, over a new connection."""

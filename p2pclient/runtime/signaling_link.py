@@ -97,9 +97,19 @@ class SignalingLink:
         finally:
             self._pending.discard(answered)
 
-    async def close(self) -> None:
+    @property
+    def local_address(self) -> str:
+        """Our end of it; empty if that is not known."""
+        name = self._sio.eio.ws.get_extra_info("sockname") if self.is_open and self._sio.eio.ws is not None else None
+        return str(name[0]).partition("%")[0] if name else ""
+
+    def silence(self) -> None:
+        """Take nothing from it any more; what is asked for fails at once. It is still to be closed."""
         self._is_closed = True
         self._lost_quietly()
+
+    async def close(self) -> None:
+        self.silence()
         try:
             async with asyncio.timeout(1.0):
                 await self._sio.disconnect()

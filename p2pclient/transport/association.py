@@ -12,6 +12,11 @@ and 10 % loss suffice) the list of what is unacknowledged grows for ever, and wi
 no longer fits a datagram and nothing is acknowledged any more. Here one message moves the peer past all holes that
 are given up.
 
+Coming back. What was lost is sent again once per RTO, 1 s at the least, so that after an outage control would wait for
+up to a second; and where a lost datagram was given up meanwhile, aiortc takes the whole outage for a round trip, by
+which the RTO grows to as long as the outage was (after 20 s: 22 s). Here the first packet after a silence has
+everything sent again at once, and the RTO is bounded.
+
 Receiving. Packets come from an authenticated peer, whose program may be hostile. Any exception would end aiortc's
 receiving task without anyone being told, and some packets cost it seconds or memory without bound.
 """
@@ -20,6 +25,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Coroutine
+from time import monotonic
 from typing import Any
 
 from aiortc import RTCDataChannel
@@ -41,6 +47,15 @@ SEND_WINDOW_BYTES = 256 * 1024
 SEND_WINDOW_PACKETS = 128
 """Packets in flight at which the window closes: two seconds at 60 Hz, and half of what a system's default socket buffer
 holds, so that a burst does not cause loss by itself. What is sent then waits, and inputs are soon dropped."""
+
+FIRST_RTO_S = 1.0
+"""Before a round trip was measured (RFC 9260 section 16); aiortc has 3 s, the value of RFC 4960."""
+
+LONGEST_RTO_S = 2.0
+"""Above the round trips of anything that can be played."""
+
+RETURN_AFTER_S = 0.4
+"""Silence after which a packet is a return: more than there is between two packets of a side that lives."""
 
 MAX_SACK_GAPS = 200
 """Gaps in an acknowledgement that we send: 800 bytes. aiortc cuts what exceeds a datagram, and so breaks it."""
@@ -66,6 +81,10 @@ class Association:
         self._channels = channels
         self._count = count
         self._leaves_at_once = True
+        self._heard_at = monotonic()
+        self._sctp._rto = FIRST_RTO_S
+        self._measure = self._sctp._update_rto
+        self._sctp._update_rto = self._update_rto
         self._send_chunk = self._sctp._send_chunk
         self._transmit = self._sctp._transmit
         self._advance_past_abandoned = self._sctp._update_advanced_peer_ack_point
@@ -123,9 +142,23 @@ class Association:
                 break
         self._advance_past_abandoned()
 
+    def _update_rto(self, round_trip: float) -> None:
+        self._measure(min(round_trip, LONGEST_RTO_S))
+        self._sctp._rto = min(self._sctp._rto, LONGEST_RTO_S)
+
+    def _send_again(self) -> None:
+        """Do at once what the timer T3 would do later."""
+        if self._sctp._t3_handle is not None:
+            self._sctp._t3_cancel()
+            self._sctp._t3_expired()
+
     # Receiving
 
     async def _receive_packet(self, data: bytes) -> None:
+        silent_for = monotonic() - self._heard_at
+        self._heard_at += silent_for
+        if silent_for > RETURN_AFTER_S:
+            self._send_again()
         try:
             await self._take_packet(data)
         except Exception:

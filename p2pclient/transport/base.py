@@ -54,7 +54,24 @@ class Failed:
     """A sentence for people, with what to check."""
 
 
-TransportEvent = Opened | Closed | Failed
+@dataclass(frozen=True, slots=True)
+class PathChanged:
+    """Of a link, which has several transports: another one is used. What is not acknowledged is to be sent again."""
+
+    connection: str
+    """Kind of the path."""
+    why: str
+    """A short stable word."""
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """Of a link: the peer's program is another one than before, without its memory. A ``PathChanged`` follows."""
+
+    incarnation: int
+
+
+TransportEvent = Opened | Closed | Failed | PathChanged | Returned
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -86,7 +87,8 @@ class IcePath:
 
     ``messages`` returns how many messages the peer has sent (any growth proves that it lives); ``count`` is called
     with the reason for each datagram that is dropped, and ``lost`` when the path in use is gone: aiortc itself does
-    not tell that from a close by the peer.
+    not tell that from a close by the peer. With ``keep_s``, a path without an answer is kept for at
+    least so many seconds.
     """
 
     def __init__(
@@ -97,8 +99,10 @@ class IcePath:
         messages: Callable[[], int],
         count: Callable[[str], None],
         lost: Callable[[], None],
+        keep_s: float | None,
     ) -> None:
         self._connection = connection
+        self._most_failures = max(CONSENT_FAILURES, math.ceil((keep_s or 0.0) / CONSENT_INTERVAL_S))
         self._addresses = addresses
         self._messages = messages
         self._count = count
@@ -183,7 +187,7 @@ class IcePath:
         connection = self._connection
         failures, heard = 0, self._messages()
         # aioice begins this task even if the connection was closed a moment before, and then it would never end.
-        while failures < CONSENT_FAILURES and not connection._closing:
+        while failures < self._most_failures and not connection._closing:
             await asyncio.sleep(CONSENT_INTERVAL_S * random.uniform(0.8, 1.2))
             for pair in list(connection._nominated.values()):
                 failures = 0 if await self._is_answered(pair) else failures + 1

@@ -50,7 +50,8 @@ class RtcTransport(CommonTransport):
     ``type`` and ``sdp``, carry all candidates, and go by way of the signaling server. Then ``Opened`` or ``Failed``
     comes as an event. ``close`` must be awaited in every case.
 
-    ``addresses`` are the local addresses to use; all that are up if ``None``.
+    ``addresses`` are the local addresses to use; all that are up if ``None``. A path that gives no answer is kept for
+    30 s, or ``keep_s`` if that is longer: until then it works again as soon as the network does.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class RtcTransport(CommonTransport):
         impairment: Impairment | None = None,
         addresses: Sequence[str] | None = None,
         connect_timeout: float = CONNECT_TIMEOUT_S,
+        keep_s: float | None = None,
     ) -> None:
         self._loop = loop = asyncio.get_running_loop()
         wanted = checked_addresses(addresses)
@@ -88,6 +90,7 @@ class RtcTransport(CommonTransport):
             messages=self._messages_received,
             count=self._count_drop,
             lost=lambda: self._finish(Failed(LOST)),
+            keep_s=keep_s,
         )
         self._connection.on("connectionstatechange", self._guarded(self._on_connection_state))
         self._connection.on("datachannel", self._guarded(self._on_foreign_channel))
