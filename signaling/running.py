@@ -227,6 +227,27 @@ class RunningMatches:
         noted = Noted("back", {"match": match.id, "client": player.id})
         return [noted, *self._tell((each for each in self._everybody(match) if each != player.id), back)]
 
+    def seat_again(self, player: Participant) -> list[Effect] | None:
+        """A player's program was started again. Gives it its seat; None if it has none to come back to."""
+        match = self._state.matches.get(player.match_id)
+        if match is None or player.id not in match.open or not match.settings.may_return:
+            return None
+        if not any(each != player.id for each in match.open):
+            return None  # the others are through
+        told = self.regain(player, match.id)
+        others = [each for each in match.seats if each != player.id]
+        matched = Matched(
+            match_id=match.id,
+            seed=match.seed,
+            own_seats=match.seats[player.id],
+            peers=tuple(_peer(each, match.seats, player.id) for each in others),
+            settings=match.settings,
+            condition=match.condition,
+            returns=True,
+        )
+        noted = Noted("returned", {"match": match.id, "client": player.id})
+        return [noted, *(told or ()), *self._state.send(player.id, matched)]
+
     def _everybody(self, match: RunningMatch) -> list[str]:
         return [*self._state.present(match), *(each.participant for each in match.spectators.values())]
 

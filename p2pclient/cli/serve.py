@@ -35,6 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--drop-after", type=number, default=15.0, metavar="S", help="silence until a player is gone")
     parser.add_argument("--observations", action="store_true", help="record observations too")
     parser.add_argument(
+        "--may-return",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="a player whose program is gone has --drop-after seconds to start it again and play on (default: yes)",
+    )
+    parser.add_argument(
         "--on-drop",
         choices=ON_DROP,
         default="end",
@@ -67,6 +73,7 @@ def settings_of(arguments: argparse.Namespace) -> MatchSettings:
         delay_range=arguments.input_delay.range,
         on_desync=arguments.on_desync,
         on_drop=arguments.on_drop,
+        may_return=arguments.may_return,
         prediction=tuple(arguments.prediction.split(",")),
         episodes=episodes,
         frames=frames,

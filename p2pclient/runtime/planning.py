@@ -17,6 +17,7 @@ from p2pclient.match.plan import (
     MatchChanged,
     MatchEvent,
     MatchPlan,
+    PeerRejoined,
     PeerSilence,
     Phase,
     PhaseChanged,
@@ -73,6 +74,7 @@ def _plan(given: Matched | Admitted, ready: Mapping[str, Any], *, render: bool) 
         prediction=settings.prediction,
         on_desync=settings.on_desync,
         on_drop=settings.on_drop,
+        may_return=settings.may_return,
         episodes=settings.episodes,
         frames=settings.frames,
         drop_after=settings.drop_after_s,
@@ -127,6 +129,8 @@ def event_report(event: MatchEvent) -> dict[str, Any] | None:
             return {"event": "playing", "episode": episode}
         case PeerSilence(peer, level):
             return {"event": "silence", "peer": peer, "level": level}
+        case PeerRejoined(peer, episode, frame):
+            return {"event": "rejoined", "peer": peer, "episode": episode, "frame": frame}
         case ConnectionChanged(peer, connection, why):
             return {"event": "connection", "peer": peer, "connection": connection, "why": why}
         case Desync(peer, episode, frame):

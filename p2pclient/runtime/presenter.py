@@ -17,6 +17,7 @@ _BACK_SECONDS = 3.0
 """Seconds for which it is said that a connection is back."""
 _LONG_COMPARING = 0.8
 """Seconds after which comparing gets a screen of its own; a shorter one would only flash."""
+_REJOINING = "Welcome back. Your place in the game was kept; one moment, please."
 _RESTARTING = "The game is being restarted. Please wait a moment."
 _PAUSED = "The game stands still, and goes on by itself from where it is."
 _COMPARING = "The computers are comparing their games. Please wait a moment."
@@ -125,6 +126,10 @@ class _Words:
         names = self._names(peers)
         is_one = sum(len(self._seats[peer]) for peer in peers) == 1
         return f"{names[0].upper()}{names[1:]} {'has' if is_one else 'have'}"
+
+
+def _rejoining(done: float | None) -> str:
+    return _REJOINING if done is None else f"{_REJOINING} ({int(100 * done)} %)"
 
 
 def _paused(reason: str) -> str:
@@ -258,6 +263,8 @@ class MatchPresenter:
             return Presentation(Screen.COMPARING, message=_COMPARING, **{**common, "title": title})
         if self._standing.paused is not None:
             return Presentation(Screen.PAUSED, message=_paused(self._standing.paused), **{**common, "title": "Paused"})
+        if match.phase is Phase.REJOINING:
+            return Presentation(Screen.CONNECTING, message=_rejoining(match.rejoined), **common)
         if match.phase in (Phase.HANDSHAKING, Phase.RESETTING, Phase.BARRIER) and match.number == 0:
             return Presentation(Screen.CONNECTING, message="Getting ready.", **common)
         return Presentation(Screen.PLAYING, keys=self._keys, needs_focus=self._needs_focus, **common)
