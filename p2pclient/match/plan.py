@@ -276,8 +276,10 @@ class PeerRejoined:
     episode: int
     frame: int
     """The first one that it plays now."""
+    is_own: bool = False
+    """Is it our side that came back."""
     known: int = 0
-    """Of ourselves: the first frame of which nobody has our input yet."""
+    """If so: the first frame of which nobody has our input yet."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -542,14 +542,16 @@ class RejoinCourse:
             assert self.barrier is not None
             core.finished_frames = self.barrier.finished_frames
             barriers.head = Head((), NULL_FRAME, known=self._known((), self.barrier))
-            core.out.events.append(PeerRejoined(core.plan.own_id, core.number, 0, self._count_known(0)))
+            core.out.events.append(PeerRejoined(core.plan.own_id, core.number, 0, True, self._count_known(0)))
             return barriers.reset()
         barriers.take_up(takeover)
         assert core.episode is not None
         for peer_id in lost:
             core.episode.chain.remove(peer_id)
         self._give_inputs(takeover)
-        core.out.events.append(PeerRejoined(core.plan.own_id, core.number, takeover.start.until, takeover.inputs_until))
+        core.out.events.append(
+            PeerRejoined(core.plan.own_id, core.number, takeover.start.until, True, takeover.inputs_until)
+        )
         return None
 
     def _give_inputs(self, takeover: Takeover) -> None:

@@ -129,8 +129,8 @@ def event_report(event: MatchEvent) -> dict[str, Any] | None:
             return {"event": "playing", "episode": episode}
         case PeerSilence(peer, level):
             return {"event": "silence", "peer": peer, "level": level}
-        case PeerRejoined(peer, episode, frame):
-            return {"event": "rejoined", "peer": peer, "episode": episode, "frame": frame}
+        case PeerRejoined(peer, episode, frame, is_own):
+            return {"event": "rejoined", "peer": peer, "own": is_own, "episode": episode, "frame": frame}
         case ConnectionChanged(peer, connection, why):
             return {"event": "connection", "peer": peer, "connection": connection, "why": why}
         case Desync(peer, episode, frame):
