@@ -247,7 +247,7 @@ class Agreement:
         self._review()
 
     def resume(self, episode: int, cuts: Mapping[int, int]) -> None:
-        """Begin where the others stand who went on without the peers in ``cuts``: last frames in ``episode``, by peer."""
+        """Begin where the others stand who went on without the peers in ``cuts``: last frame in ``episode`` of each."""
         self._episode, self._lost = episode, frozenset(cuts)
         self._cuts, self._last = dict(cuts), dict(cuts)
         for peer, last in cuts.items():

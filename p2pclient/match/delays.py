@@ -97,7 +97,7 @@ class DelayCourse:
         return self._agreed
 
     def resume(self, delay: int) -> None:
-        """We were started again: take over what was named meanwhile. Each side's own delay counts where none is named."""
+        """We were started again: take over what was named meanwhile. Without bounds, each side has its own."""
         if self._core.plan.delay_range is not None:
             lowest, highest = self._core.plan.delay_range
             self._agreed = self.longest = max(lowest, min(delay, highest))

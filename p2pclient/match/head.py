@@ -11,7 +11,7 @@ from p2pclient.protocol.control import HistoryStart
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """All that is known of an episode by who begins to play in its midst; the host stands before the frame behind it."""
+    """All that is known of an episode by who begins to play in its midst. The host stands behind the last row."""
 
     rows: Sequence[Row]
     """Of all frames so far, from 0 on."""

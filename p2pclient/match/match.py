@@ -35,14 +35,11 @@ from p2pclient.match.patience import MOST_UNVERIFIED as MOST_UNVERIFIED
 from p2pclient.match.patience import Patience
 from p2pclient.match.peers import Peers
 from p2pclient.match.plan import Ended, MatchPlan, Outbox, PeerSilence, Phase, ViewReady
-from p2pclient.match.readmission import Readmission
-from p2pclient.match.reception import Reception
 from p2pclient.match.recovery import RecoveryBatch, RecoveryCourse
-from p2pclient.match.rejoining import RejoinCourse
 from p2pclient.match.replaying import ReplayBatch
 from p2pclient.match.reset import ResetBatch
+from p2pclient.match.returns import Courses, Returns
 from p2pclient.match.sources import BotSource, InputSource
-from p2pclient.protocol.control import Hello, Rejoin
 from p2pclient.protocol.endpoint import MAX_AHEAD, ChainReceived, ControlReceived, InputReceived, SilenceChanged
 from p2pclient.protocol.handshake import PROTOCOL_VERSION
 from p2pclient.rollback.budget import Budget
@@ -94,19 +91,14 @@ class Match:
         self._barriers = Barriers(self._core, self._desync, self.delays, self._drops, self.changes)
         self._patience = Patience(self._core, self._drops, now=now)
         self._recovery = RecoveryCourse(self._core)
-        self._readmission = Readmission(core, self.changes, self.delays, self._drops, compare=self._compare)
-        self._rejoining = RejoinCourse(core, past, now=now) if past is not None else None
-        self._reception = Reception(
+        self._returns = Returns(
             core,
-            self._barriers,
-            self.changes,
-            self.delays,
-            self._desync,
-            self._drops,
-            self._readmission,
-            self._rejoining,
+            Courses(self._barriers, self.changes, self.delays, self._desync, self._drops),
+            past,
             facts=self._facts(),
+            compare=self._compare,
             on_greeted=lambda: self._submit(self._barriers.reset()),
+            now=now,
         )
         self.feeds = Feeds(self._core, self._facts())
         """The spectators; :meth:`~p2pclient.match.feed.Feeds.add` lets one in."""
@@ -114,11 +106,8 @@ class Match:
         self._batch: AnyBatch | None = None
         self._owed = 0
         self._ticked_at = now
-        self.peers.tell(Hello(self._facts()))
-        if self._rejoining is not None:
-            core.change_phase(_REJOINING)
-            self._rejoining.ask()
-        elif not self.peers:
+        self._returns.say_hello()
+        if not self.peers:
             self._submit(self._barriers.reset())
 
     def _facts(self) -> dict[str, Any]:
@@ -231,7 +220,7 @@ class Match:
             self._wait_for_goodbye(now)
         elif phase is _REJOINING:
             self._rejoin(now)
-        self._readmission.tick(now=now)
+        self._returns.tick(now=now)
         self._drops.tell()
         self.peers.send(core.out, self.telemetry, now=now, idle=phase not in _IN_TOUCH)
         self.feeds.tick(now=now)
@@ -256,9 +245,7 @@ class Match:
         elif isinstance(batch, RecoveryBatch):
             self._submit(self._recovery.take_results(batch, results, costs_us, now))
         elif isinstance(batch, ReplayBatch):
-            assert self._rejoining is not None
-            self._rejoining.take_results(batch, results, costs_us, now)
-            if self._rejoining.takeover is not None:
+            if self._returns.take_results(batch, results, costs_us, now):
                 self._use_results(batch, results)
             self._rejoin(now)
         elif self.phase is Phase.RESETTING:
@@ -279,18 +266,14 @@ class Match:
         """
         self.telemetry.batch_back(now=now)
         batch, self._batch = self._batch, None
-        if self._rejoining is not None and self._rejoining.is_open:
-            self._rejoining.host_lost(cause, now)
-        else:
+        if not self._returns.host_lost(cause, now):
             self._submit(self._recovery.begin(batch, cause, is_gone=is_gone, now=now))
         return self._answer(now)
 
     def host_ready(self, ready: Mapping[str, Any], *, now: float) -> Outbox:
         """The host that ``Outbox.wants_host`` asked for is there; all batches go to it from here on."""
         self.telemetry.now = now
-        if self._rejoining is not None and self._rejoining.is_open:
-            self._rejoining.take_host(ready, now)
-        else:
+        if not self._returns.take_host(ready, now):
             self._submit(self._recovery.take_host(ready, now))
         return self._answer(now)
 
@@ -319,16 +302,7 @@ class Match:
         """
         self.telemetry.now = now
         self._take_events(now)  # what the earlier one said last
-        peer = self.peers.get(peer_id)
-        if peer is None or self.ended is not None or peer.left is not None:
-            return False
-        is_rejoining = self._rejoining is not None and self._rejoining.is_open
-        self._readmission.begin(peer, now=now)
-        peer.endpoint.queue_control(Hello(self._facts()))
-        if is_rejoining and self._rejoining is not None:
-            self._rejoining.renewed(peer)
-            peer.endpoint.queue_control(Rejoin())
-        return True
+        return self._returns.readmit(peer_id, now=now)
 
     def leave(self, *, now: float) -> Outbox:
         """The local person wants to go: say so, and end."""
@@ -374,7 +348,7 @@ class Match:
                     if episode is not None and core.phase is not _DIVERGED:
                         self._compare(episode.chain.receive(peer.id, event.frame, event.value), now)
                 elif isinstance(event, ControlReceived):
-                    self._reception.take(peer, event.message, now)
+                    self._returns.reception.take(peer, event.message, now)
                     self._submit(self._barriers.look(now))
                 else:
                     assert isinstance(event, SilenceChanged)
@@ -494,34 +468,18 @@ class Match:
     @property
     def away(self) -> tuple[int, ...]:
         """Peers that were started again and are being brought to where the match stands."""
-        return self._readmission.away
+        return self._returns.away
 
     @property
     def rejoined(self) -> float | None:
         """Of our own return: the share of the frames to simulate that is done; None if there is none under way."""
-        return self._rejoining.progress if self._rejoining is not None else None
+        return self._returns.progress
 
     def _rejoin(self, now: float) -> None:
         """Take the next step of our own return, and play on when it is done."""
-        rejoining = self._rejoining
-        assert rejoining is not None
-        self._submit(rejoining.tick(is_batch_out=self.is_batch_out, now=now))
-        start = rejoining.start_of_play
-        if start is None or self.ended is not None or self.phase is not _REJOINING:
-            return
-        self.delays.resume(start.delay)
-        self.changes.resume(start.course, start.until, now)
-        self._submit(rejoining.enter(self._barriers, self._drops))
-        self._owed = rejoining.owed
-        for peer in self.peers.all:
-            if peer.id in rejoining.strangers:
-                self._readmission.await_return(peer, heard=NULL_FRAME, since=now, now=now)
-            else:
-                self.changes.confirm_again(peer)
-        for peer, message in rejoining.take_kept():
-            if peer.id in self.peers:
-                self._reception.take_in_match(peer, message, now)
+        self._submit(self._returns.step(is_batch_out=self.is_batch_out, now=now))
         if self.phase is _PLAYING and self.episode is not None:
+            self._owed = self._returns.owed
             self._settle(self.episode, self.episode.recorded, self.peers.rtt, now)
 
     # -- ends ---------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ that is ours. See :mod:`p2pclient.match.rejoining` for its side.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -87,7 +87,7 @@ class Readmission:
         delays: DelayCourse,
         drops: DropCourse,
         *,
-        compare: Callable[[list[object], float], None],
+        compare: Callable[[Sequence[object], float], None],
     ) -> None:
         self._core = core
         self._changes = changes
@@ -253,7 +253,7 @@ class Readmission:
             self._compare([message] if differs and core.phase is not Phase.BARRIER else [], now)
         else:
             found = episode.chain.receive(peer.id, message.frame - 1, message.chain, in_order=True)
-            self._compare(list(found), now)
+            self._compare(found, now)
 
     def returned(self, peer: Peer, *, frame: int, now: float) -> None:
         """A peer stands where it plays on. Does nothing for one that was never away."""

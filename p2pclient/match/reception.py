@@ -112,9 +112,8 @@ class Reception:
             self._readmission.receive(peer, message, now)
         elif isinstance(message, Standing):
             self._readmission.meet(peer, message)
-        elif isinstance(message, Recovering | Recovered):
-            if peer.take_recovery(message):
-                core.note("peer-recovered" if peer.recovering is None else "peer-recovering", {"peer": peer.id})
+        elif isinstance(message, Recovering | Recovered) and peer.take_recovery(message):
+            core.note("peer-recovered" if peer.recovering is None else "peer-recovering", {"peer": peer.id})
 
     def _greet(self, peer: Peer, message: Hello, now: float) -> None:
         core = self._core

@@ -1,9 +1,9 @@
 """The side of a program that was started again in mid-match: it finds out where the others stand, and plays on there.
 
-1. It says :class:`~p2pclient.protocol.control.Rejoin` to everybody and hears from each survivor where that one stands, and
-   which inputs of ours it has. Inputs that nobody has were never part of the match. All that somebody has are: from here
-   on everybody gets them from us, so that one history exists however differently they had come in. Hence nothing begins
-   before *all* have been heard without whom the others do not go on anyhow.
+1. It says :class:`~p2pclient.protocol.control.Rejoin` to everybody and hears from each survivor where that one stands,
+   and which inputs of ours it has. Inputs that nobody has were never part of the match. All that somebody has are: from
+   here on everybody gets them from us, so that one history exists however differently they had come in. Hence nothing
+   begins before *all* have been heard without whom the others do not go on anyhow.
 2. Who stands at the end of an episode because our last word about it was lost, hears it from us now.
 3. One survivor tells the episode: its newest portable state, if our recording holds all before it, else the beginning;
    the inputs of all seats from there on; what was agreed about delays, pauses and the like.
@@ -16,11 +16,8 @@ What was recorded here and is not part of that history is withdrawn, and recorde
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
-
-from msgspec.structs import replace
 
 from p2pclient.common.errors import RemoteProtocolError
 from p2pclient.common.frames import NULL_FRAME
@@ -31,11 +28,12 @@ from p2pclient.match.drops import DropCourse
 from p2pclient.match.evidence import StateParts
 from p2pclient.match.head import Head, Takeover
 from p2pclient.match.past import Past, Row
-from p2pclient.match.peers import Peer, input_check
+from p2pclient.match.peers import Peer
 from p2pclient.match.plan import ENDED_EARLY, PeerRejoined
 from p2pclient.match.recovery import is_same_environment
 from p2pclient.match.replaying import Replay, ReplayBatch
 from p2pclient.match.reset import ResetBatch
+from p2pclient.match.survey import Survey
 from p2pclient.protocol.control import (
     AnyMessage,
     ClosedEpisode,
@@ -71,20 +69,6 @@ class Stage(Enum):
     DONE = "done"
 
 
-@dataclass(slots=True)
-class _Report:
-    """What one survivor said of itself."""
-
-    newest: Standing
-    inputs: list[bytes] = field(default_factory=list)
-    """Ours, from the first frame of it on."""
-
-    @property
-    def next(self) -> int:
-        """The first frame of which it lacks our input."""
-        return self.newest.first_frame + len(self.inputs)
-
-
 class RejoinCourse:
     """Sees one return through.
 
@@ -98,9 +82,7 @@ class RejoinCourse:
         self._past = past
         self._began = now
         self.stage = Stage.ASKING
-        self._reports: dict[int, _Report] = {}
-        self._strangers: set[int] = set()
-        """Peers who were started again, too, and know no more than we do."""
+        self._survey = Survey(core.plan)
         self._closed: set[tuple[int, int]] = set()
         """Which peer was told the end of which episode."""
         self._sponsor: int | None = None
@@ -108,7 +90,7 @@ class RejoinCourse:
         self._state = StateParts()
         self._rows: list[tuple[bytes, ...]] = []
         self._own: dict[int, bytes] = {}
-        """Our joined inputs that somebody has, by frame."""
+        """See :meth:`Survey.own_inputs`."""
         self._is_whole = False
         """Is the episode asked for from its beginning, whatever is recorded here."""
         self._replay: Replay | None = None
@@ -119,9 +101,6 @@ class RejoinCourse:
         """Set when all is simulated, and play may go on."""
         self.barrier: HistoryStart | None = None
         """Set when all stand before an episode, and we are to come there."""
-        widths = [len(core.plan.neutral_input(seat)) for seat in range(core.plan.seats)]
-        self._widths = widths
-        self._is_valid = input_check(core.plan, range(core.plan.seats))
 
     @property
     def is_open(self) -> bool:
@@ -132,10 +111,6 @@ class RejoinCourse:
     def progress(self) -> float | None:
         """Share of the frames that are simulated; None before and behind."""
         return self._replay.progress if self._replay is not None and self.is_open else None
-
-    def ask(self) -> None:
-        """Ask everybody how the match stands; behind our Hello."""
-        self._core.peers.tell(Rejoin())
 
     def take_kept(self) -> list[tuple[Peer, AnyMessage]]:
         """Return what the others said meanwhile, which is not about our return."""
@@ -148,9 +123,10 @@ class RejoinCourse:
         """Take in what a peer says as long as we do not play."""
         try:
             if isinstance(message, Standing):
-                self._take_standing(peer, message)
+                if self._survey.take(peer.id, message):
+                    self._begin_anew()
             elif isinstance(message, Rejoin):
-                self._strangers.add(peer.id)
+                self._survey.add_stranger(peer.id)
             elif peer.id == self._sponsor and isinstance(message, HistoryStart | StatePart | HistoryRows):
                 self._take_history(peer, message)
             elif isinstance(message, HistoryStart | StatePart | HistoryRows):
@@ -160,45 +136,10 @@ class RejoinCourse:
         except RemoteProtocolError as error:
             peer.endpoint.drops[error.reason] += 1
 
-    def _take_standing(self, peer: Peer, said: Standing) -> None:
-        self._strangers.discard(peer.id)
-        own = self._core.plan.local_seats
-        for joined in said.inputs:
-            self._split(joined, own)
-        report = self._reports.get(peer.id)
-        is_more = (
-            report is not None
-            and not report.newest.is_all
-            and (report.newest.episode, report.next) == (said.episode, said.first_frame)
-        )
-        if report is None or not is_more:
-            report = self._reports[peer.id] = _Report(said)
-            self._begin_anew()
-        report.inputs.extend(said.inputs)
-        if is_more:
-            report.newest = replace(said, first_frame=report.newest.first_frame)
-
     def _begin_anew(self) -> None:
         """Somebody stands elsewhere than was thought: what was fetched may lead nowhere."""
         if self.stage is not Stage.DONE:
             self.stage, self._sponsor, self._replay = Stage.ASKING, None, None
-
-    def _split(self, joined: bytes, seats: Sequence[int]) -> tuple[bytes, ...]:
-        """Return the inputs of some seats.
-
-        Raises:
-            RemoteProtocolError: they may not reach the environment.
-        """
-        at, values = 0, []
-        for seat in seats:
-            value = joined[at : at + self._widths[seat]]
-            at += self._widths[seat]
-            if not self._is_valid(seat, value):
-                raise RemoteProtocolError("bad-history", value.hex())
-            values.append(value)
-        if at != len(joined):
-            raise RemoteProtocolError("bad-history", joined.hex())
-        return tuple(values)
 
     # -- where all stand ----------------------------------------------------------------------------------------
 
@@ -225,45 +166,29 @@ class RejoinCourse:
         reasons = [reason for reason in lost.values() if reason is not None]
         if reasons and len(reasons) == len(lost):
             core.end(*reasons[0], leave="left", now=now)
-        elif self._strangers and self._strangers | {p for p, why in lost.items() if why} >= set(lost):
+        elif self.strangers and self.strangers | {p for p, why in lost.items() if why} >= set(lost):
             text = "All programs of this match were started again, so that none knows how it stood."
             core.end("partner-gone", text, leave="left", now=now)
         elif now - self._began > LONGEST:
             core.end("partner-gone", "The match could not be gone on with in time.", leave="left", now=now)
 
-    def _lost(self) -> dict[int, int] | None:
-        """Return the last frames of those whom the survivors have given up; None while they do not say the same."""
-        said = [{each.peer: each.frame for each in report.newest.lost} for report in self._reports.values()]
-        # A report of somebody who was given up later counts no more.
-        living = [
-            lost for peer, lost in zip(self._reports, said, strict=True) if not any(peer in each for each in said)
-        ]
-        if not living or any(lost != living[0] for lost in living):
-            return None
-        return living[0] if set(living[0]) < set(self._core.plan.peers) else None
-
-    def _survivors(self) -> list[_Report] | None:
-        """Return what all have said who are to be heard; None while somebody has not."""
-        lost = self._lost()
-        if lost is None:
-            return None
-        awaited = [p.id for p in self._core.peers if p.id not in lost and p.id not in self._strangers]
-        reports = [self._reports[p] for p in awaited if p in self._reports and self._reports[p].newest.is_all]
-        return reports if reports and len(reports) == len(awaited) else None
-
     def _decide(self, now: float) -> None:
-        reports = self._survivors()
-        if reports is None:
+        by_peer = self._survey.of_survivors()
+        if by_peer is None:
             return
+        reports = list(by_peer.values())
         newest = max(report.newest.episode for report in reports)
-        by_peer = {peer: report for peer, report in self._reports.items() if report in reports}
         ahead = [report.newest.previous for report in reports if report.newest.episode == newest]
         previous = next((each for each in ahead if each is not None), None)
         behind = [peer for peer, report in by_peer.items() if report.newest.episode < newest]
         if behind:
             self._tell_end(behind, previous, newest)
             return
-        if not self._merge_inputs(reports, now):
+        try:
+            self._own = self._survey.own_inputs(reports)
+        except RemoteProtocolError as error:
+            self._core.note("contradiction", {"what": str(error)})
+            self._core.end("desync", _WRONG_STORY, leave="desync", now=now)
             return
         if previous is not None and previous.episode == newest - 1:
             self._close_past(previous)
@@ -272,6 +197,8 @@ class RejoinCourse:
             return
         playing = {p: r.newest.recorded for p, r in by_peer.items() if r.newest.stage == "playing"}
         standing = playing or {p: NULL_FRAME for p, r in by_peer.items() if r.newest.stage == "barrier"}
+        if not standing:
+            return
         self._sponsor = max(sorted(standing), key=lambda peer: standing[peer])
         is_in_it = self._past.episode == newest and not self._is_whole
         self._core.number = newest
@@ -289,17 +216,6 @@ class RejoinCourse:
                 self._closed.add((peer_id, previous.episode))
                 over = EpisodeOver(previous.episode, previous.last_frame, previous.chain)
                 self._core.peers[peer_id].endpoint.queue_control(over)
-
-    def _merge_inputs(self, reports: Sequence[_Report], now: float) -> bool:
-        """Put together what the survivors have of our inputs; False if two of them have different ones."""
-        self._own = {}
-        for report in reports:
-            for frame, joined in enumerate(report.inputs, report.newest.first_frame):
-                if self._own.setdefault(frame, joined) != joined:
-                    self._core.note("contradiction", {"peer": self._core.plan.own_id, "frame": frame})
-                    self._core.end("desync", _WRONG_STORY, leave="desync", now=now)
-                    return False
-        return True
 
     # -- what was recorded here ---------------------------------------------------------------------------------
 
@@ -363,21 +279,21 @@ class RejoinCourse:
             raise RemoteProtocolError("bad-history", "a change of what was played")
 
     def _take_rows(self, message: HistoryRows, start: HistoryStart) -> None:
-        width = sum(self._widths)
+        width = sum(self._survey.widths)
         at_frame = start.first_frame + len(self._rows)
         count, rest = divmod(len(message.rows), width)
         if rest or message.first_frame != at_frame or at_frame + count > start.until:
             raise RemoteProtocolError("bad-history", f"rows from {message.first_frame} on")
-        seats = range(len(self._widths))
+        seats = range(len(self._survey.widths))
         for at in range(0, len(message.rows), width):
-            self._rows.append(self._split(message.rows[at : at + width], seats))
+            self._rows.append(self._survey.split(message.rows[at : at + width], seats))
 
     def _take_up(self, start: HistoryStart) -> None:
         """Tell everybody where we go on, and listen to them from there."""
-        lost = self._lost() or {}
+        lost = self._survey.lost() or {}
         for peer in self._core.peers:
-            report = self._reports.get(peer.id)
-            if report is None or peer.id in lost or peer.id in self._strangers:
+            report = self._survey.reports.get(peer.id)
+            if report is None or peer.id in lost or peer.id in self.strangers:
                 continue
             first = min(report.next, start.until)
             peer.endpoint.begin_episode(start.episode, first_frame=first, expected=start.until)
@@ -394,8 +310,8 @@ class RejoinCourse:
         """All is told: look whether our recording fits, and simulate."""
         start, past = self._start, self._past
         assert start is not None
-        reports = self._survivors()
-        if reports is not None and all(report.newest.stage == "barrier" for report in reports):
+        reports = self._survey.of_survivors()
+        if reports is not None and all(report.newest.stage == "barrier" for report in reports.values()):
             self.barrier, self.stage = start, Stage.DONE
             return
         if start.has_state and past.rows[start.first_frame - 1].checksum != start.checksum:
@@ -433,8 +349,7 @@ class RejoinCourse:
 
     def renewed(self, peer: Peer) -> None:
         """A peer was started again, too: what its earlier program said of itself is not so any more."""
-        self._reports.pop(peer.id, None)
-        self._strangers.add(peer.id)
+        self._survey.add_stranger(peer.id)
         self._begin_anew()
 
     def take_host(self, ready: Mapping[str, Any], now: float) -> None:
@@ -473,7 +388,7 @@ class RejoinCourse:
         self._record(replay, start)
         has_ended = bool(replay.frames) and replay.frames[-1].has_ended
         verified = max(start.verified, past.verified if past.episode == start.episode else NULL_FRAME)
-        cuts = {seat: cut for peer, cut in (self._lost() or {}).items() for seat in self._core.plan.peers[peer]}
+        cuts = {seat: cut for peer, cut in (self._survey.lost() or {}).items() for seat in self._core.plan.peers[peer]}
         head = Head(rows, verified, has_ended, self._known(rows, start), cuts)
         self.takeover = Takeover(head, start, self._count_known(len(rows)))
         self.stage = Stage.DONE
@@ -504,13 +419,15 @@ class RejoinCourse:
         known = {seat: [newest[seat]] if newest is not None else [] for seat in range(plan.seats)}
         frame = len(rows)
         while frame in self._own:
-            for seat, value in zip(plan.local_seats, self._split(self._own[frame], plan.local_seats), strict=True):
+            for seat, value in zip(
+                plan.local_seats, self._survey.split(self._own[frame], plan.local_seats), strict=True
+            ):
                 known[seat].append(value)
             frame += 1
         for lost in start.ahead:
             for joined in lost.inputs:
                 seats = plan.peers.get(lost.peer, ())
-                for seat, value in zip(seats, self._split(joined, seats), strict=True):
+                for seat, value in zip(seats, self._survey.split(joined, seats), strict=True):
                     known[seat].append(value)
         return known
 
@@ -519,7 +436,7 @@ class RejoinCourse:
     @property
     def strangers(self) -> frozenset[int]:
         """Peers who were started again, too, and are to be told where the match stands."""
-        return frozenset(self._strangers)
+        return frozenset(self._survey.strangers)
 
     @property
     def start_of_play(self) -> HistoryStart | None:
@@ -534,7 +451,7 @@ class RejoinCourse:
     def enter(self, barriers: Barriers, drops: DropCourse) -> ResetBatch | None:
         """Go to where the others stand; returns the batch for the host, if they stand before an episode."""
         core, past, takeover = self._core, self._past, self.takeover
-        lost = self._lost() or {}
+        lost = self._survey.lost() or {}
         barriers.totals, barriers.started = list(past.totals), past.episode
         drops.resume(lost)
         core.note("rejoined", {"stage": "barrier" if takeover is None else "playing", "recorded": len(past.rows)})
@@ -559,8 +476,8 @@ class RejoinCourse:
         core, start, rows = self._core, takeover.start, takeover.head.rows
         resumed = Resumed(start.episode, start.until, start.first_checksum, start.chain)
         for peer in core.peers:
-            report = self._reports.get(peer.id)
-            if report is None or peer.id in self._strangers:
+            report = self._survey.reports.get(peer.id)
+            if report is None or peer.id in self.strangers:
                 continue
             for frame in range(min(report.next, start.until), start.until):
                 own = b"".join([rows[frame].inputs[seat] for seat in core.plan.local_seats])

@@ -219,11 +219,11 @@ FEED_END_REASONS = ("behind", "too-large", "not-allowed")
 
 
 class Rejoin(Message, frozen=True, tag="rejoin"):
-    """Behind its Hello, from a program that was started again in mid-match: it knows nothing, and asks how it stands."""
+    """Behind the Hello of a program that was started again in mid-match: it knows nothing, and asks how it stands."""
 
 
 class Standing(Message, frozen=True, tag="standing"):
-    """To a peer that rejoins: where the sender stands, and what it has of that peer's inputs. Said again when it changes.
+    """To a peer that rejoins: where the sender stands, and what it has of its inputs. Said again when that changes.
 
     Inputs that are too many for one message follow in further ones, which are the same otherwise.
     """

@@ -63,8 +63,8 @@ class InputQueue:
 
         Args:
             frame: that is simulated next.
-            known: inputs from the frame before it on (from 0 on, if it is 0), without a gap; of a local seat, nothing is
-                pressed in the frames behind them for which an input delay leaves no sample.
+            known: inputs from the frame before it on (from 0 on, if it is 0), without a gap; of a local seat, nothing
+                is pressed in the frames behind them for which an input delay leaves no sample.
             cut: last frame that counts, if the seat is gone; ``known`` then ends there at the latest.
         """
         self._base = max(0, frame - 1)

@@ -57,7 +57,7 @@ class SeatConfig:
     fill: Predictor = repeat_last
     """What stands in the frames that a raised delay opens. Where a press acts once, repeating it would act again."""
     known: Sequence[bytes] = ()
-    """Of a session that begins in mid-episode: the inputs from the frame before its first one on; see ``first_frame``."""
+    """Of a session that begins in mid-episode: the inputs from the frame before its first one on."""
     cut: int | None = None
     """Likewise: the last frame of a seat that is gone, see :meth:`RollbackSession.disconnect`."""
 

@@ -194,7 +194,7 @@ class World:
         self._cuts[a, b] = self._cuts[b, a] = next(self._order)
 
     def _start_again(self, peer: SimulatedPeer, at: float) -> None:
-        """A program that was started again has its connections: nothing that was due in its earlier life is, any more."""
+        """A program that was started again has its connections: nothing that was due in its earlier life is due now."""
         if not (peer.is_down or peer.is_done):
             self._cuts[peer.own, peer.own] = next(self._order)
             self._push(at, _TICK, peer.own)
