@@ -75,6 +75,8 @@ class Reception:
         core = self._core
         if isinstance(message, Hello):
             self._greet(peer, message, now)
+        elif peer.is_returning and (isinstance(message, Refuse) or message == Leave("error")):
+            core.note("return-failed", {"peer": peer.id})  # the next program of that side may do better
         elif isinstance(message, Refuse):
             text = "The other machine does not fit together with this one. " + "; ".join(message.differences)
             core.end("refused", text, leave="error", now=now)
