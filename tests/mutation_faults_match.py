@@ -370,7 +370,7 @@ PLAY = [
         "match/peers.py",
         "match_hostile match_strangers match match_edges",
         ("longer inputs", "        return at == len(joined)\n", "        return True\n"),
-        ("who is gone may be heard", "(self.gone and silent >= NOTICE_AFTER)", "self.gone"),
+        ("who is gone may be heard", "not may_return and silent >= NOTICE_AFTER", "not may_return"),
         ("this barrier is forgotten", "if n >= episode}", "if n > episode}"),
         ("the shortest way", "rtt > longest)", "rtt < longest)"),
         ("waits for the gone", "if p.left is None and not p.gone)", "if p.left is None)"),

@@ -238,7 +238,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     print(f"{out}: " + ", ".join(f"{name} {count} rows" for name, count in rows.items()))
     if run.withdrawn:
-        print(f"{run.withdrawn} frames were withdrawn after a desync; they are in no table of frames")
+        print(f"{run.withdrawn} frames were withdrawn; they are in no table of frames")
     for event in run.desyncs:
         print(describe_desync(event, run.folder))
     return 0

@@ -190,7 +190,9 @@ def verify_folders(folder_a: Path, folder_b: Path) -> Verdict:
 
 def _notes(name: str, run: RunReader) -> Iterator[str]:
     if run.withdrawn:
-        yield f"{name}: {run.withdrawn} frames were withdrawn after a desync"
+        came_back = run.manifest.get("earlier_processes") and not run.desyncs
+        why = "when its player came back, and recorded again" if came_back else "after a desync"
+        yield f"{name}: {run.withdrawn} frames were withdrawn {why}"
     for event in run.desyncs:
         yield f"{name}: {describe_desync(event, run.folder)}"
 

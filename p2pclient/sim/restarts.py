@@ -46,8 +46,10 @@ class Restarts:
         self._call(fault.at, lambda: self._kill(self._peers[fault.peer], fault))
 
     def _kill(self, peer: SimulatedPeer, fault: Fault) -> None:
-        if peer.is_done or peer.is_down:
+        ended = peer.match.ended
+        if peer.is_down or (peer.is_done and (ended is None or ended.reason != "refused")):
             return
+        peer.done_at = FOREVER  # one that was refused may be started again, as what it should be
         peer.is_down = True
         peer.kills += 1
         if all(each.is_down or each.is_done or each.match.phase is Phase.REJOINING for each in self._peers):
