@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from p2pclient.common.frames import NULL_FRAME
+from p2pclient.protocol.control import ClosedEpisode
 from p2pclient.recorder.records import (
     EpisodeEnded,
     EpisodeStarted,
@@ -74,6 +75,18 @@ class Past:
         for number, row in enumerate(self.rows[:frame]):
             value = extend_chain(value, number, row.checksum)
         return value
+
+    def close(self, over: ClosedEpisode) -> list[Record]:
+        """The others say how the newest episode ended; returns what is to be recorded of that.
+
+        Nothing, if not all of it is here, or something else.
+        """
+        self.is_over = True
+        if len(self.rows) != over.last_frame + 1 or self.chain_before(len(self.rows)) != over.chain:
+            return []
+        self.totals.append(self.sums())
+        ended = EpisodeEnded(over.episode, over.last_frame, self.totals[-1], over.reason)
+        return [FramesVerified(over.episode, over.last_frame), ended]
 
     def sums(self) -> tuple[float, ...]:
         """Return the total rewards by seat of the rows."""

@@ -48,11 +48,13 @@ from p2pclient.protocol.control import (
     TakeUp,
 )
 from p2pclient.protocol.endpoint import MAX_AHEAD
-from p2pclient.recorder.records import EpisodeEnded, EpisodeStarted, FramesVerified, FramesWithdrawn
+from p2pclient.recorder.records import EpisodeStarted, FramesWithdrawn
 from p2pclient.rollback.chain import extend_chain, start_chain
 
 LONGEST = 90.0
 """Seconds after which a return that has not come about ends the match here."""
+_GOODBYE = 3.0
+"""Seconds after which who is through with the match is believed that it is over."""
 _MOST_KEPT = 4096
 """Messages of the others that wait until we play."""
 _MOST_FRAMES = 1 << 23
@@ -175,6 +177,7 @@ class RejoinCourse:
     def _decide(self, now: float) -> None:
         by_peer = self._survey.of_survivors()
         if by_peer is None:
+            self._finish_with_some(now)
             return
         reports = list(by_peer.values())
         newest = max(report.newest.episode for report in reports)
@@ -207,6 +210,14 @@ class RejoinCourse:
         self._core.peers[self._sponsor].endpoint.queue_control(wish)
         self.stage = Stage.FETCHING
 
+    def _finish_with_some(self, now: float) -> None:
+        """Somebody is through with the match, and others, who are too, have gone: do not wait for what they say."""
+        done = [each.newest for each in self._survey.reports.values() if each.newest.stage == "finishing"]
+        if done and now - self._began > _GOODBYE:
+            if done[0].previous is not None:
+                self._close_past(done[0].previous)
+            self._finish(done[0].previous, now)
+
     def _tell_end(self, behind: Sequence[int], previous: ClosedEpisode | None, newest: int) -> None:
         """Say once more how the last episode ended, to those who have not heard it from us."""
         if previous is None or previous.episode != newest - 1:
@@ -222,16 +233,12 @@ class RejoinCourse:
     def _close_past(self, over: ClosedEpisode) -> None:
         """An episode that was recorded here up to its end was closed by the others: so it is here."""
         past, core = self._past, self._core
-        if past.episode != over.episode or past.is_over:
-            return
-        past.is_over = True
-        if len(past.rows) != over.last_frame + 1 or past.chain_before(len(past.rows)) != over.chain:
-            core.note("rejoin-gap", {"episode": over.episode, "recorded": len(past.rows), "last": over.last_frame})
-            return
-        totals = past.sums()
-        past.totals.append(totals)
-        core.out.records.append(FramesVerified(over.episode, over.last_frame))
-        core.out.records.append(EpisodeEnded(over.episode, over.last_frame, totals, over.reason))
+        if past.episode == over.episode and not past.is_over:
+            recorded = len(past.rows)
+            records = past.close(over)
+            if not records:
+                core.note("rejoin-gap", {"episode": over.episode, "recorded": recorded, "last": over.last_frame})
+            core.out.records += records
 
     def _finish(self, previous: ClosedEpisode | None, now: float) -> None:
         """All are through with the match, and so are we."""
@@ -454,7 +461,9 @@ class RejoinCourse:
         lost = self._survey.lost() or {}
         barriers.totals, barriers.started = list(past.totals), past.episode
         drops.resume(lost)
-        core.note("rejoined", {"stage": "barrier" if takeover is None else "playing", "recorded": len(past.rows)})
+        way = "barrier" if takeover is None else "state" if takeover.start.has_state else "seed"
+        simulated = 0 if takeover is None else takeover.start.until - takeover.start.first_frame
+        core.note("rejoined", {"from": way, "recorded": len(past.rows), "resimulated": simulated})
         if takeover is None:
             assert self.barrier is not None
             core.finished_frames = self.barrier.finished_frames
