@@ -95,7 +95,7 @@ class Bench:
         out = self._folder / f"join-{rate}"
         length = ("--max-steps", "1000000", "--rate", str(rate))
         with ExitStack() as stack:
-            serve = ("serve", ENV, *length, "--host", "127.0.0.1", "--port", "0")
+            serve = ("serve", ENV, "--if-lost", "end", *length, "--host", "127.0.0.1", "--port", "0")
             server = stack.enter_context(self._process("p2pclient.cli", *serve))
             url = _url_of(server)
             client = stack.enter_context(self._process("p2pclient.cli", "join", url, "--out", str(out)))

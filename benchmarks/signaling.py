@@ -7,12 +7,17 @@ size of real ones, and each reports its health once a second while it "plays". M
 
 - from the moment the second of two begins to connect until both have confirmed and are told of their match, and the
   same from the moment at which its request to join leaves; side by side with what one round trip to the server takes
-  them at that time;
+  them at that time. Once more by the clock of the server alone: from the moment it has the second connection until it
+  hands over the message to the last of the two, their answers between included;
 - how many of the reports due were taken in;
 - how late the server's loop is (a timer of 10 ms, which shares the loop with everything), and its processor time; how
   late those of the participants are, which take more of the machine than the server: if they are late, so is the rest;
 - memory of the server for each participant, against the same server with none;
 - connections lost, partners reported gone, refusals: there must be none.
+
+A real load comes from other machines: the participants' processes run at a lower priority than the server's (where the
+system knows such a thing), so that they do not take from it what they would not take there. They still share its
+processors, and their figures are theirs and the server's together.
 """
 
 from __future__ import annotations
@@ -21,6 +26,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import os
 import random
 import subprocess
 import sys
@@ -52,6 +58,7 @@ from p2pclient.runtime.signaling_client import SignalingClient
 MAX_MATCH_MS = 250.0
 MAX_LAG_MS = 100.0
 MAX_KB = 100.0
+_NICENESS = 10
 _LAG_PROBE_S = 0.01
 _REPORT_S = 1.0
 _SDP = "v=0\r\n" + "a=candidate:1 1 udp 2130706431 192.168.1.20 50000 typ host\r\n" * 100
@@ -69,10 +76,26 @@ async def _probe_lag(lags: list[float]) -> None:
 # ----------------------------------------------------------------------------------------------------------- server
 
 
+def _note_matched(sent: list[tuple[str, float, float]]) -> None:
+    """Let each connection of this server note when it was open and when its match was handed over."""
+    from signaling import web
+
+    class NotingLink(web.Link):
+        async def send(self, message: Any) -> None:
+            await super().send(message)
+            text = message.get("text") or ""
+            if text.startswith('42["matched"'):
+                sent.append((json.loads(text[2:])[1]["match_id"], self.opened_at, perf_counter()))
+
+    web.Link = NotingLink  # type: ignore[misc]
+
+
 async def serve_and_watch() -> None:
     """Serve; tell the port; then answer each line on standard input with the figures since the last one."""
     from signaling.server import Listening, serve
 
+    sent: list[tuple[str, float, float]] = []
+    _note_matched(sent)
     process, lags, stop = psutil.Process(), list[float](), asyncio.Event()
 
     def say(listening: Listening) -> None:
@@ -82,8 +105,14 @@ async def serve_and_watch() -> None:
         loop = asyncio.get_running_loop()
         while await loop.run_in_executor(None, sys.stdin.readline):
             busy = process.cpu_times()
-            figures = {"rss": process.memory_info().rss, "cpu_s": busy.user + busy.system, "lags": lags[:]}
+            figures = {
+                "rss": process.memory_info().rss,
+                "cpu_s": busy.user + busy.system,
+                "lags": lags[:],
+                "sent": sent[:],
+            }
             lags.clear()
+            sent.clear()
             print(json.dumps(figures), flush=True)
         stop.set()
 
@@ -191,6 +220,8 @@ def _health(at: float) -> Health:
 
 
 async def run_fleet(url: str, times: list[float], ends_at: float) -> None:
+    if hasattr(os, "nice"):
+        os.nice(_NICENESS)
     callers = [Caller(url, at, ends_at) for at in times]
     lags: list[float] = []
     probing = asyncio.create_task(_probe_lag(lags))
@@ -285,8 +316,18 @@ def report(
     round_trips = [each["answered"] - each["asked"] for each in told if "answered" in each]
     problems = [problem for each in told for problem in each["problems"]]
     kilobytes = (playing["rss"] - empty["rss"]) / 1024 / options.participants
-    lags = summarize([*arriving["lags"], *playing["lags"]])
     made = summarize(from_connecting or [float("inf")])
+    all_lags = [*arriving["lags"], *playing["lags"]]
+    lags = summarize(all_lags)
+    at_server: dict[str, list[list[float]]] = {}
+    for match, opened, sent in [*arriving["sent"], *playing["sent"]]:
+        at_server.setdefault(match, []).append([opened, sent])
+    in_server = [
+        max(sent for _, sent in pair) - max(opened for opened, _ in pair)
+        for match, pair in at_server.items()
+        if match in matches and len(pair) == 2
+    ]
+    cpu_s = playing["cpu_s"] - empty["cpu_s"]
     found = {
         "participants": options.participants,
         "pairs_matched": len(pairs),
@@ -297,9 +338,13 @@ def report(
         "matched_after_connecting": made.to_json(),
         "matched_after_asking": summarize(from_asking or [float("inf")]).to_json(),
         "round_trip": summarize(round_trips or [float("inf")]).to_json(),
+        "matched_by_server": summarize(in_server or [float("inf")]).to_json(),
         "loop_lag": lags.to_json(),
+        "longest_pauses_ms": [round(1000 * each, 1) for each in sorted(all_lags)[:-6:-1]],
+        "load": list(os.getloadavg()) if hasattr(os, "getloadavg") else [],
         "participants_lag": summarize(fleet_lags or [float("inf")]).to_json(),
         "kb_per_participant": round(kilobytes, 1),
+        "cpu_s_per_participant": round(cpu_s / options.participants, 4),
         "cpu_share_arriving": round((arriving["cpu_s"] - empty["cpu_s"]) / options.within, 3),
         "cpu_share_playing": round((playing["cpu_s"] - arriving["cpu_s"]) / max(1.0, options.play - 1), 3),
     }
@@ -319,6 +364,7 @@ def format_report(found: dict[str, Any]) -> str:
         for name, title, bound in (
             ("matched_after_connecting", "matched, from connecting", f"{MAX_MATCH_MS:.0f}"),
             ("matched_after_asking", "matched, from asking to join", ""),
+            ("matched_by_server", "matched, by the server's clock", ""),
             ("round_trip", "one request and its answer", ""),
             ("loop_lag", "lateness of the server's loop", f"{MAX_LAG_MS:.0f}"),
             ("participants_lag", "lateness of the participants' loops", ""),
@@ -330,7 +376,9 @@ def format_report(found: dict[str, Any]) -> str:
         f"{found['reports']} reports taken.",
         f"{found['kb_per_participant']} KB of the server's memory for each (at most {MAX_KB:.0f}).",
         f"Processor of the server: {found['cpu_share_arriving']:.0%} while they arrive, "
-        f"{found['cpu_share_playing']:.0%} while they play.",
+        f"{found['cpu_share_playing']:.0%} while they play; {1000 * found['cpu_s_per_participant']:.0f} ms for each.",
+        f"Longest pauses of its loop: {', '.join(f'{each:.0f}' for each in found['longest_pauses_ms'])} ms. "
+        f"Load of the machine (1, 5, 15 min): {', '.join(f'{each:.1f}' for each in found['load']) or 'not known'}.",
         f"Problems: {found['problem_count']} {found['problems'][:3] if found['problems'] else ''}",
         "Bounds: " + ", ".join(f"{name} {'kept' if good else 'BROKEN'}" for name, good in found["kept"].items()),
     ]
@@ -351,7 +399,10 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--fleet", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.server:
-        asyncio.run(serve_and_watch())
+        from signaling.pauses import short_pauses
+
+        with short_pauses():
+            asyncio.run(serve_and_watch())
         return 0
     if options.fleet:
         work = json.loads(sys.stdin.readline())

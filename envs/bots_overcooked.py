@@ -29,6 +29,10 @@ _PATIENCE = 25
 """Frames without any progress after which a cook no longer counts on what its partner carries."""
 _DISTRUST = 40
 _SIDESTEP_CHANCE = 0.5
+_RESTLESS_CHANCE = 0.05
+"""Of a sidestep of a cook without a memory, which cannot know that it is blocked."""
+_TRUST_PERIOD, _TRUST_FRAMES = 100, 75
+"""Of so many frames a cook without a memory counts in so many on what its partner carries."""
 
 Look = Callable[[], Kitchen]
 
@@ -42,6 +46,22 @@ def make_bot(name: str, look: Look, seat: int, seed: int) -> Bot:
     if name == "slow":
         return GreedyCook(look, seat, random.Random(seed), period=_SLOW_PERIOD)
     raise LocalMisuseError(f"no bot {name!r}; there are {BOTS}")
+
+
+def decide_anew(name: str, kitchen: Kitchen, seat: int, seed: int) -> int:
+    """Return what the cook ``name`` does at ``seat``, by the kitchen and ``seed`` alone.
+
+    What it does takes effect at once, so that there is nothing to wait for: it needs no memory.
+    """
+    generator = random.Random(seed)
+    if name not in BOTS:
+        raise LocalMisuseError(f"no bot {name!r}; there are {BOTS}")
+    if name == "slow" and kitchen.time % _SLOW_PERIOD:
+        return DO_NOTHING
+    if name in ("greedy", "slow"):
+        is_trusting = kitchen.time % _TRUST_PERIOD < _TRUST_FRAMES
+        return GreedyCook(lambda: kitchen, seat, generator).decide_without_memory(is_trusting=is_trusting)
+    return RandomCook(generator).decide()
 
 
 class RandomCook(Bot):
@@ -86,6 +106,15 @@ class GreedyCook(Bot):
         if action != DO_NOTHING:
             self._sent = _Sent(kitchen.time, me)
         return action
+
+    def decide_without_memory(self, *, is_trusting: bool) -> int:
+        """Decide as one who comes in at this moment, and leaves again."""
+        kitchen = self._look()
+        me, partner = kitchen.cooks[self._seat], kitchen.cooks[1 - self._seat]
+        if self._random.random() < _RESTLESS_CHANCE:
+            return self._sidestep(kitchen, me, partner)
+        errand = next_errand(kitchen, me, partner._replace(held=partner.held if is_trusting else None))
+        return self._act(kitchen, me, partner, errand)
 
     def _awaits_effect(self, time: int, me: Cook) -> bool:
         """Take note of what became of the last action; True while that is not known."""

@@ -13,7 +13,7 @@ from typing import Any, Dict, List, Optional
 
 import numpy as np
 
-from envs.bots_overcooked import BOTS, make_bot
+from envs.bots_overcooked import BOTS, decide_anew, make_bot
 from envs.cogrid_state import check_kitchen_state
 from envs.cogrid_step import build_lean_step
 from envs.cogrid_tiles import KitchenPainter, expected_tiles
@@ -142,6 +142,9 @@ class OvercookedEnvironment(Environment):
 
     def make_bot(self, name: str, seat: int, seed: int) -> Bot:
         return make_bot(name, self.kitchen, seat, seed)
+
+    def substitute(self, name: str, seat: int, seed: int) -> int:
+        return decide_anew(name, self.kitchen(), seat, seed)
 
     def kitchen(self) -> Kitchen:
         """Return the current state as plain Python values, for bots."""

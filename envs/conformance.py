@@ -20,6 +20,7 @@ from envs.contract import Environment, random_action
 from envs.plain import first_difference
 from envs.prediction import PREDICT, predictor_names
 from envs.simulation import Simulation
+from envs.substitutes import SUBSTITUTE
 from p2pclient.common.errors import ConfigurationError
 from p2pclient.common.spaces import encode_action
 
@@ -59,6 +60,7 @@ def check_environment(
     check_determinism(factory, seed)
     check_inputs_matter(factory, seed)
     check_predictors(factory, seed)
+    check_substitutes(factory, seed)
     probe = factory()
     last, is_portable = probe.max_steps, probe.portable
     probe.close()
@@ -145,6 +147,32 @@ def check_predictors(factory: Factory, seed: int) -> None:
                 raise ConformanceError(f"predictor {name!r} of seat {seat}: {error}") from error
             expected = straight.step(frame, [*line[:seat], used[seat], *line[seat + 1 :]], True)
             _equal(expected, result, f"asking predictor {name!r} of seat {seat} changes the state at frame {frame}")
+
+
+def check_substitutes(factory: Factory, seed: int) -> None:
+    """What a bot does in a lost player's place is the same on every machine and in every simulation of the frame.
+
+    One environment is asked more often than the others, as in a rollback, and one is given what was played as inputs:
+    all three must come to the same.
+    """
+    probe = factory()
+    names, seats = probe.bots, len(probe.agents)
+    probe.close()
+    for name, seat in [(name, seat) for name in names for seat in range(seats)]:
+        pestered = factory()
+        again, straight, given = Simulation(pestered), Simulation(factory()), Simulation(factory())
+        for simulation in (again, straight, given):
+            simulation.reset(seed)
+            simulation.add_substitute(seat, name, seed)
+        for frame, line in enumerate(random_inputs(straight, 40, seed)):
+            asked = [*line[:seat], SUBSTITUTE, *line[seat + 1 :]]
+            pestered.substitute(name, seat, frame)
+            *first, used = again.step(frame, asked, True)
+            *second, others = straight.step(frame, asked, True)
+            third = given.step(frame, [*line[:seat], used[seat], *line[seat + 1 :]], True)
+            where = f"bot {name!r} in the place of seat {seat} at frame {frame}"
+            _equal([second, others], [first, used], f"{where} does something else in another simulation")
+            _equal(third, first, f"asking {where} changes the state")
 
 
 def check_snapshots(factory: Factory, warmup: int, seed: int) -> None:

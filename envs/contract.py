@@ -196,6 +196,18 @@ class Environment(abc.ABC):
         """
         raise ConfigurationError("bot", name, ", ".join(self.bots) or "none: this environment has no bots")
 
+    def substitute(self, name: str, seat: int, seed: int) -> Any:
+        """Return what the bot ``name`` does at ``seat`` in the current state, in place of a player who is lost.
+
+        It is asked on several machines, and again whenever the frame is simulated again: the action must follow from
+        the state and ``seed`` (another one in every frame) alone, and asking must change nothing. This one asks a new
+        bot each time; an environment whose bots depend on their memory overrides it.
+
+        Raises:
+            ConfigurationError: there is no such bot.
+        """
+        return self.make_bot(name, seat, seed).decide()
+
     def predict(self, seat: int, newest: Any) -> Any:
         """Guess the action of ``seat`` in the current state, while the real one is on its way.
 

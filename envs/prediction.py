@@ -53,7 +53,7 @@ class SeatPredictors:
             self._bots[seat] = self._make(seat, episode_seed)
 
     def predict(
-        self, inputs: Sequence[bytes], newest: Optional[Sequence[Optional[bytes]]], gone: Sequence[bool]
+        self, inputs: Sequence[Optional[bytes]], newest: Optional[Sequence[Optional[bytes]]], gone: Sequence[bool]
     ) -> List[Optional[bytes]]:
         """Return by seat the payload to assume where ``inputs`` has :data:`PREDICT`, None elsewhere.
 

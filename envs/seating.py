@@ -198,6 +198,9 @@ class SharedSeats(Environment):
     def make_bot(self, name: str, seat: int, seed: int) -> Bot:
         return _BlockBot([self._inner.make_bot(name, n, _seed_of(seed, n)) for n in self._blocks[seat]])
 
+    def substitute(self, name: str, seat: int, seed: int) -> Any:
+        return [self._inner.substitute(name, n, _seed_of(seed, n)) for n in self._blocks[seat]]
+
 
 class _BlockBot(Bot):
     """One bot for each agent of a seat."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hashlib import blake2b
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, cast
 
 from envs.canonical import checksum
 from envs.contract import Bot, Environment
@@ -11,14 +11,15 @@ from envs.plain import copy_plain
 from envs.portable import check_restored, take_apart
 from envs.prediction import PREDICT, SeatPredictors
 from envs.step_hook import StepHook
+from envs.substitutes import SUBSTITUTE, Substitutes
 from p2pclient.common.errors import EnvHostError, LocalMisuseError
 from p2pclient.common.spaces import Space, decode_action, encode_action
 
 StepResult = List[Any]
 """``[checksum after, rewards, terminations, truncations, infos, ended, observations or None]``, lists by seat.
 
-If an input was :data:`~envs.prediction.PREDICT`, one more follows: by seat the payload that was used instead, None
-where the input was given.
+If an input was :data:`~envs.prediction.PREDICT` or :data:`~envs.substitutes.SUBSTITUTE`, one more follows: by seat the
+payload that was used instead, None where the input was given.
 """
 
 
@@ -66,6 +67,7 @@ class Simulation:
         self._bots: Dict[int, Bot] = {}
         self._bot_orders: Dict[int, Tuple[str, int]] = {}
         self._predictors = SeatPredictors(environment)
+        self._substitutes = Substitutes(environment)
 
     @property
     def frame(self) -> int:
@@ -107,7 +109,7 @@ class Simulation:
     def step(
         self,
         frame: int,
-        inputs: Sequence[bytes],
+        inputs: Sequence[Optional[bytes]],
         observe: bool = False,
         newest: Optional[Sequence[Optional[bytes]]] = None,
     ) -> StepResult:
@@ -115,7 +117,8 @@ class Simulation:
 
         Args:
             inputs: by seat. Where one is :data:`~envs.prediction.PREDICT`, the seat's predictor is asked in the state
-                before the step, and the result ends with what was used.
+                before the step, and where it is :data:`~envs.substitutes.SUBSTITUTE`, the seat's substitute; the result
+                ends with what was used.
             observe: should the result hold the observations after the step.
             newest: for predictors: the newest payloads known before ``frame``, by seat; None where there is none yet.
 
@@ -127,11 +130,14 @@ class Simulation:
         self._check(frame)
         if len(inputs) != self._seats:
             raise LocalMisuseError(f"{len(inputs)} inputs for {self._seats} seats")
-        if PREDICT not in inputs:
-            return self._simulate(inputs, observe)
+        if PREDICT not in inputs and SUBSTITUTE not in inputs:
+            return self._simulate(cast("Sequence[bytes]", inputs), observe)
         used = self._predictors.predict(inputs, newest, self._gone)
+        if SUBSTITUTE in inputs:
+            decided = self._substitutes.decide(inputs, frame, self._episode_seed, self._gone)
+            used = [guess if act is None else act for guess, act in zip(used, decided)]
         given = [value if guess is None else guess for value, guess in zip(inputs, used)]
-        return [*self._simulate(given, observe), used]
+        return [*self._simulate(cast("Sequence[bytes]", given), observe), used]
 
     def _simulate(self, inputs: Sequence[bytes], observe: bool) -> StepResult:
         actions = [decode_action(space, payload) for space, payload in zip(self._spaces, inputs)]
@@ -331,6 +337,14 @@ class Simulation:
             LocalMisuseError: there is no such seat or no such predictor.
         """
         self._predictors.add(seat, name, seed, self._episode_seed)
+
+    def add_substitute(self, seat: int, name: str, seed: int) -> None:
+        """Have the bot ``name`` ready to take ``seat`` over, in this episode and the following ones.
+
+        Raises:
+            LocalMisuseError: there is no such seat or no such bot.
+        """
+        self._substitutes.add(seat, name, seed)
 
     def _make_bot(self, seat: int, name: str, seed: int) -> Bot:
         # A hash of both seeds and the seat: episodes differ for the bot too, and each is repeatable by itself.

@@ -9,6 +9,7 @@ import asyncio
 import os
 import random
 import re
+from typing import Protocol
 
 from msgspec.structs import replace
 
@@ -45,6 +46,20 @@ class ScryptPasswords:
         return verify_password(password, hashed)
 
 
+class Hashing(Protocol):
+    """All that making an account needs of :class:`ScryptPasswords`."""
+
+    def hash(self, password: str) -> str: ...
+
+
+def check_known(name: str, is_known: bool, *, is_new: bool) -> None:
+    """Raise ConfigurationError unless an account that ``is_new`` is not there yet, or one to be changed is."""
+    if is_new and is_known:
+        raise ConfigurationError("the account's name", name, "one that is not there yet; `set` changes an account")
+    if not is_new and not is_known:
+        raise ConfigurationError("the account's name", name, "one that is there; `add` makes an account")
+
+
 async def first_account(store: Store, *, now: float, passwords: ScryptPasswords | None = None) -> str | None:
     """Make the account ``admin`` if there is no account at all, and return its password; None otherwise.
 
@@ -68,7 +83,8 @@ async def set_account(
     now: float,
     role: Role | None = None,
     password: str | None = None,
-    passwords: ScryptPasswords | None = None,
+    passwords: Hashing | None = None,
+    address: str = "",
 ) -> bool:
     """Make an account, or change one: what is None stays. Returns True if it is new. A new password ends its sessions.
 
@@ -95,13 +111,14 @@ async def set_account(
         hashed = await asyncio.to_thread((passwords or ScryptPasswords()).hash, password)
         account = replace(account, password_hash=hashed)
     facts = {"role": account.role, "new": before is None, "password": "new" if password is not None else "as before"}
+    facts |= {"address": address} if address else {}
     line = AuditLine(at=now, by=by, action="account", target=name, facts=facts)
     ended = [SessionsEnded(before=_FOR_EVER, account=name)] if before is not None and password is not None else []
     await store.write([account, *ended, line])
     return before is None
 
 
-async def remove_account(store: Store, name: str, *, by: str, now: float) -> None:
+async def remove_account(store: Store, name: str, *, by: str, now: float, address: str = "") -> None:
     """Remove an account, and end its sessions.
 
     Raises:
@@ -112,7 +129,8 @@ async def remove_account(store: Store, name: str, *, by: str, now: float) -> Non
         known = ", ".join(each.name for each in await store.accounts())
         raise ConfigurationError("the account's name", name, known or "none: there are no accounts yet")
     await _check_not_last_admin(store, account)
-    line = AuditLine(at=now, by=by, action="account-removed", target=name)
+    facts = {"address": address} if address else {}
+    line = AuditLine(at=now, by=by, action="account-removed", target=name, facts=facts)
     await store.write([AccountRemoved(name=name), line])
 
 

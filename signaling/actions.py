@@ -105,3 +105,6 @@ Action = (
     | AddBot
     | ProbeRoom
 )
+
+DONE_AT_ONCE = (StartAll, Hold, Release, Move, ProbeRoom)
+"""What the room does by itself, as soon as it is asked for: nobody has to answer."""

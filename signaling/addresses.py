@@ -6,6 +6,7 @@ import errno
 import ipaddress
 import socket
 import sys
+from collections.abc import Sequence
 
 import psutil
 
@@ -73,8 +74,14 @@ def machine_interfaces() -> tuple[Interface, ...]:
     return interfaces_of(psutil.net_if_addrs(), psutil.net_if_stats())
 
 
-def server_urls(host: str, port: int, interface: str | None = None) -> list[str]:
+def server_urls(
+    host: str, port: int, interface: str | None = None, *, secure: bool = False, names: Sequence[str] = ()
+) -> list[str]:
     """Return the URLs to tell people, the most useful first. Never empty.
+
+    Args:
+        secure: it speaks HTTPS.
+        names: what its certificate is for; others would be refused by the clients, and are left out if there are any.
 
     Raises:
         ConfigurationError: there is no interface of the name or address ``interface``.
@@ -83,9 +90,18 @@ def server_urls(host: str, port: int, interface: str | None = None) -> list[str]
         # With an empty host, listen() takes IPv4, too.
         wanted = 6 if host == "::" else 4
         hosts = [each for each in lan_addresses(interface) if ipaddress.ip_address(each).version <= wanted]
-        return [_url(each, port) for each in (*hosts, *([] if interface else ["127.0.0.1"]))]
-    return [_url(host, port)]
+        hosts += [] if interface else ["127.0.0.1"]
+    else:
+        hosts = [host]
+    good = [each for each in hosts if each in names]
+    good = [*good, *(each for each in names if each not in good and not _is_address(each))]
+    scheme = "https" if secure else "http"
+    return [f"{scheme}://[{each}]:{port}" if ":" in each else f"{scheme}://{each}:{port}" for each in good or hosts]
 
 
-def _url(host: str, port: int) -> str:
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

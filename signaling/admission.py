@@ -14,7 +14,7 @@ import msgspec
 from p2pclient.common.room_messages import Removed
 from p2pclient.common.screening_messages import Facts, Screen, Screened
 from p2pclient.common.stages import Stage
-from signaling.effects import AskHook, Decided, Effect, Noted
+from signaling.effects import AskHook, Effect, Noted
 from signaling.pairing import Pairing
 from signaling.room_state import Participant, RoomState
 from signaling.screening import checks_for, judge
@@ -141,7 +141,7 @@ class Admission:
         known.was_let_in = True
         self._pairing.enter(known, now=now)
         self._state.note("screening", f"{known.key} was let in.", now, participant=known.id)
-        return [self._decided(known, "admitted", "", "")]
+        return self._decided(known, "admitted", "", "", now)
 
     def _exclude(self, known: Participant, rule: str, message: str, reason: str, now: float) -> list[Effect]:
         del self._cases[known.id]
@@ -152,12 +152,13 @@ class Admission:
         facts = {"client": known.id, "rule": rule, "reason": reason}
         return [
             Noted("not let in", {**facts}),
-            self._decided(known, "not admitted", rule, reason),
+            *self._decided(known, "not admitted", rule, reason, now),
             *self._state.send(known.id, Removed(message=message, rule=rule)),
         ]
 
-    def _decided(self, known: Participant, what: str, rule: str, reason: str) -> Decided:
+    def _decided(self, known: Participant, what: str, rule: str, reason: str, now: float) -> list[Effect]:
         facts = self._facts.get(known.id)
         measured = None if facts is None else msgspec.to_builtins(facts)
         line: dict[str, object] = {"decision": what, "id": known.id, "label": known.label, "rule": rule}
-        return Decided({**line, "reason": reason, "facts": measured})
+        line.update(reason=reason, facts=measured)
+        return self._state.decide(line, causes=[(known.id, known.address)], now=now)

@@ -133,13 +133,16 @@ class Alerts:
         rate_hz = float(nominal) if isinstance(nominal, int | float) and nominal > 0 else 0.0
         running = [match for match in row.matches if match.state != "ended"]
         self._forget_stalls({match.id for match in running})
-        held = {key[1] for key in self._held}
+        held = {key[1] for key in self._held if len(key) > 1}
         for match in running:
             least = -math.inf if match.id in held else 1.0
             yield from self._of_links(match, least)
             for seat in match.seats:
                 if seat.present:
                     yield from self._of_seat(match, seat, rate_hz, now, least)
+        if row.matching_problem:
+            text = f"Nobody is matched: {row.matching_problem}"
+            yield Finding(("matching",), 1.0, text, severity="problem", raise_after_s=0.0)
         for participant in row.participants:
             yield from self._of_participant(participant)
         for action in row.actions:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from p2pclient.common.discovery_messages import (
@@ -37,6 +38,7 @@ from p2pclient.common.network_interfaces import (
     choose_interfaces,
     multicast_choices,
     shares_network,
+    source_of,
     usable_addresses,
 )
 from signaling.addresses import machine_interfaces
@@ -63,7 +65,9 @@ class Announcement:
     """False: only codes and URLs lead to it."""
 
 
-def make_facts(announcement: Announcement, port: int, *, version: str, secure: bool = False) -> ServerFacts:
+def make_facts(
+    announcement: Announcement, port: int, *, version: str, study: str = "", secure: bool = False
+) -> ServerFacts:
     """Return what a server that listens on ``port`` says of itself, without addresses yet.
 
     Raises:
@@ -78,6 +82,7 @@ def make_facts(announcement: Announcement, port: int, *, version: str, secure: b
         secure=secure,
         protocol=LOBBY_PROTOCOL,
         version=version[:64],
+        study=study[:64] or UNSET,
     )
 
 
@@ -270,7 +275,7 @@ class _Answers(asyncio.DatagramProtocol):
         self._transport: Any = transport
 
     def datagram_received(self, data: bytes, addr: tuple[Any, ...]) -> None:
-        answer = self._responder.receive(data, _source(addr), now=perf_counter())
+        answer = self._responder.receive(data, source_of(addr, socket.if_indextoname), now=perf_counter())
         if answer is not None:
             self._transport.sendto(answer, addr)
 
@@ -279,17 +284,6 @@ class _Answers(asyncio.DatagramProtocol):
         if isinstance(exc, ConnectionResetError):
             # On Windows, when the asker has closed its socket; asyncio does not read on after that. Opened anew soon.
             self._transport.close()
-
-
-def _source(address: Sequence[Any]) -> str:
-    """Return the sender's address, a link-local one with its interface."""
-    host = str(address[0]).split("%")[0]
-    if len(address) == 4 and address[3]:
-        try:
-            return f"{host}%{socket.if_indextoname(address[3])}"
-        except OSError:
-            return f"{host}%{address[3]}"
-    return host
 
 
 def _address_of(host: str) -> str:

@@ -12,7 +12,7 @@ from p2pclient.common.lobby_messages import GoneReason, Join, refusal
 from p2pclient.common.room_messages import Removed
 from p2pclient.common.stages import Stage
 from signaling.effects import Disconnect, Effect, Noted, Send
-from signaling.identity import hash_token, make_token
+from signaling.identity import hash_token, label_key, make_token
 from signaling.lifecycle import KEEPS_ITS_PLACE, Presence
 from signaling.pairing import Pairing
 from signaling.probing import Probing
@@ -32,6 +32,7 @@ class Attendance:
         self._probing = probing
         self._running = running
         self._labels: dict[str, Participant] = {}
+        """By what is equal for labels that mean the same person."""
 
     # -- coming -------------------------------------------------------------------------------------------------------
 
@@ -56,7 +57,7 @@ class Attendance:
         if known is None and join.token is not None:
             known = self._state.tokens.get(hash_token(join.token))
         label = known.label if known is not None and known.is_ours else join.label
-        holder = self._labels.get(label) if label else None
+        holder = self._labels.get(label_key(label)) if label else None
         if holder is known:
             holder = None
         if holder is not None and (holder.presence is Presence.PRESENT or holder.stage in _IN_MATCH or holder.is_ours):
@@ -113,11 +114,11 @@ class Attendance:
 
     def rename(self, known: Participant, label: str) -> None:
         """Call a participant by another name, which nobody else has."""
-        if known.label and self._labels.get(known.label) is known:
-            del self._labels[known.label]
+        if known.label and self._labels.get(label_key(known.label)) is known:
+            del self._labels[label_key(known.label)]
         known.label = label
         if label:
-            self._labels[label] = known
+            self._labels[label_key(label)] = known
 
     def _attach(self, known: Participant, connection: str, *, now: float) -> list[Effect]:
         """Let a participant go on over another connection."""

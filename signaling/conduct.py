@@ -10,6 +10,8 @@ from p2pclient.common.stages import Stage
 from signaling.admission import Admission
 from signaling.effects import AskHook, Decided, Effect, Noted
 from signaling.exclusion import Calmed, Excluded, Outcome, Oversight, Warned
+from signaling.identity import label_key
+from signaling.keeping import KeptRoom, ParticipantFacts
 from signaling.room_state import Participant, RoomState
 from signaling.running import RunningMatches
 
@@ -37,10 +39,22 @@ class Conduct:
         self._labels: dict[str, str] = {}
         """What those were told who were excluded and may not come back."""
 
+    def restore(self, kept: KeptRoom) -> None:
+        """Go on with whom an earlier server has excluded, unless the rules now let them come back."""
+        if self._rules is not None and self._rules.come_back:
+            return
+        for each in sorted(kept.participants, key=lambda one: one.changed_at):
+            try:
+                facts = msgspec.convert(each.room, ParticipantFacts)
+            except ValueError:  # said by whoever restores the participants
+                continue
+            if facts.barred and each.label:
+                self._bar(each.label, facts.barred)
+
     def check(self, label: str) -> None:
         """Raise :class:`SignalingError` (``removed``) for the name of somebody who was excluded from a match."""
-        if label and label in self._labels:
-            raise refusal("removed", self._labels[label])
+        if label and label_key(label) in self._labels:
+            raise refusal("removed", self._labels[label_key(label)])
 
     def report(self, known: Participant | None, report: Report, *, now: float) -> list[Effect]:
         """Take in how a match goes for somebody."""
@@ -142,7 +156,12 @@ class Conduct:
         known.enter(Stage.EXCLUDED, now=now)
         known.reason = reason
         if known.label and not self._rules.come_back:
-            self._labels[known.label] = outcome.message
-            while len(self._labels) > KEPT_LABELS:
-                del self._labels[next(iter(self._labels))]
+            known.barred = outcome.message
+            known.touch()
+            self._bar(known.label, outcome.message)
         return effects
+
+    def _bar(self, label: str, message: str) -> None:
+        self._labels[label_key(label)] = message
+        while len(self._labels) > KEPT_LABELS:
+            del self._labels[next(iter(self._labels))]

@@ -8,11 +8,14 @@ which there are often no more than 1,024 (macOS: 256): so they are cut off, and 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from signaling.per_address import network_of
 
 _log = logging.getLogger("tandem.signaling")
 
@@ -23,14 +26,22 @@ CLOSED_WITHIN_S = 10.0
 """For the rest to be taken, once the connection is to be closed."""
 
 MOST_REQUESTS = 200
-"""Connections at once that are no WebSockets. Beyond, the oldest go: they are those that wait for nothing."""
+"""Connections at once that are no WebSockets. Beyond, the oldest go, of the addresses that have the most."""
 
 SPARE_DESCRIPTORS = 200
 """Beyond those of clients: files, requests, bots."""
 
 
 class CalmWebSocket(WebSocketsSansIOProtocol):
-    """Ends a connection on which frames come before the handshake's answer, instead of raising."""
+    """Ends a connection on which frames come before the handshake's answer, instead of raising.
+
+    And takes a request that was answered with a status for answered: uvicorn logs an error for each of these.
+    """
+
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        if self.initial_response is not None and self.close_sent:
+            self.handshake_complete = True
 
     def handle_parser_exception(self) -> None:
         if self.conn.close_sent is None:
@@ -63,8 +74,8 @@ class Doorkeeper:
         self._seen = found
         excess = len(asking) - MOST_REQUESTS
         if excess > 0:
-            _log.warning("too many connections at once that are no clients: the %d oldest are closed", excess)
-            for each in sorted(asking, key=lambda one: found[one][1])[:excess]:
+            _log.warning("too many connections at once that are no clients: %d are closed", excess)
+            for each in _most_crowded(asking, {one: found[one][1] for one in asking})[:excess]:
                 each.transport.abort()
 
     def _busy_with(self, connection: Any) -> tuple[object, float | None]:
@@ -75,6 +86,17 @@ class Doorkeeper:
             # One of these for each request; kept, so that its successor is another object.
             return connection.cycle or "nothing", REQUEST_WITHIN_S
         return "open", None
+
+
+def _most_crowded(connections: list[Any], since: Mapping[Any, float]) -> list[Any]:
+    """Return them in the order in which they may go: the oldest of whoever has the most come first."""
+    newer: Counter[str] = Counter()
+    rank: dict[Any, int] = {}
+    for each in sorted(connections, key=lambda one: since[one], reverse=True):
+        network = network_of(str((each.transport.get_extra_info("peername") or ("",))[0]))
+        rank[each] = newer[network]
+        newer[network] += 1
+    return sorted(connections, key=lambda one: (-rank[one], since[one]))
 
 
 def allow_descriptors(clients: int) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from p2pclient.common.lobby_messages import ServerMessage
+from signaling.matching.base import Candidate, Context
 from signaling.store.interface import Record
 
 
@@ -65,4 +66,14 @@ class AskHook:
     facts: dict[str, Any]
 
 
-Effect = Send | Disconnect | Noted | Decided | StartBot | AskHook | Kept
+@dataclass(frozen=True, slots=True)
+class AskMatcher:
+    """Ask a matcher that may take its time; what it says goes to ``Room.matcher_answered`` with ``request``."""
+
+    request: int
+    candidates: tuple[Candidate, ...]
+    context: Context
+    now: float
+
+
+Effect = Send | Disconnect | Noted | Decided | StartBot | AskHook | AskMatcher | Kept

@@ -15,15 +15,20 @@ Events are passed on as ``[name, argument or null, acknowledged]``, where ``ackn
 which the library does not tell its handlers. Everything else becomes an event whose name is a refusal
 (``!malformed``), with the id of the original where it can be read; the server answers that like any event. Before the
 connection is made there is nobody to answer, and the WebSocket is closed.
+
+What players relay to each other through this server, ``42["relay",{}]``, comes 60 times a second and is not passed to
+the library at all. There is no answer to it; what is refused is counted by whoever decides on it.
 """
 
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 import msgspec
 
 from p2pclient.common.lobby_messages import MAX_EVENT_BYTES
+from p2pclient.common.path_messages import Relay
 
 REFUSAL_MARK = "!"
 """First character of an event's name that stands for a refusal. No client's event passes with it."""
@@ -32,6 +37,16 @@ CAPACITY = 60
 """Frames that may come at once: a match of eight takes 7 descriptions, pongs and a few more."""
 
 PER_SECOND = 20.0
+
+RELAY_CAPACITY = 2000
+"""Frames to be relayed that may come at once: after a stall of this server, all that was on its way, which each client
+limits to 64 datagrams and a few control messages for each of seven partners."""
+
+RELAYS_PER_SECOND = 1500.0
+"""60 Hz to seven partners take 420, and as many acknowledgements at most; 120 Hz twice as many."""
+
+RELAY_HEAD = '42["relay",'
+"""How a frame begins that is to be relayed, as python-socketio writes it."""
 
 FLOOD = 200
 """Frames that may be refused for being too many, at once, before the connection is closed."""
@@ -53,13 +68,13 @@ class TokenBucket:
         self._tokens = capacity
         self._at = now
 
-    def take(self, *, now: float) -> bool:
-        """Take one token; False if there is none."""
+    def take(self, *, now: float, tokens: float = 1) -> bool:
+        """Take so many tokens; False, and none taken, if there are fewer."""
         self._tokens = min(self._capacity, self._tokens + max(0.0, now - self._at) * self._per_second)
         self._at = now
-        if self._tokens < 1:
+        if self._tokens < tokens:
             return False
-        self._tokens -= 1
+        self._tokens -= tokens
         return True
 
 
@@ -69,7 +84,28 @@ class FrameGate:
     def __init__(self, *, now: float) -> None:
         self._bucket = TokenBucket(CAPACITY, PER_SECOND, now=now)
         self._patience = TokenBucket(FLOOD, FORGIVEN_PER_SECOND, now=now)
+        self._relays = TokenBucket(RELAY_CAPACITY, RELAYS_PER_SECOND, now=now)
         self._connected = False
+
+    def admit_relay(self, frame: str, *, now: float) -> Relay | bool:
+        """Return what a frame that begins with :data:`RELAY_HEAD` relays, without the detour by the library.
+
+        True if there is nothing in it to pass on, False if the connection is to be closed.
+        """
+        if not self._connected:
+            return False
+        if not self._relays.take(now=now):
+            return self.forgives(now=now)
+        try:
+            if len(frame) <= MAX_EVENT_BYTES:
+                return msgspec.json.decode(frame[2:], type=tuple[Literal["relay"], Relay])[1]
+        except (msgspec.MsgspecError, UnicodeError, RecursionError):
+            pass
+        return self.forgives(now=now)
+
+    def forgives(self, *, now: float) -> bool:
+        """May the connection stay open after something that should not have come."""
+        return self._patience.take(now=now)
 
     def admit(self, frame: str | bytes, *, now: float) -> str | None:
         """Return the frame to pass on, which may stand for a refusal; None if the connection is to be closed."""
@@ -94,7 +130,10 @@ def _check_event(frame: str | bytes) -> str:
         return _refusal("malformed", frame)
     try:
         data = msgspec.json.decode(frame[head.end() :])
-        if not data or len(data) > 2 or not isinstance(data[0], str) or not _is_shallow(data, _MAX_DEPTH):
+        if not data or len(data) > 2 or not isinstance(data[0], str):
+            return _refusal("malformed", frame)
+        # Almost every frame has fewer brackets than it may be deep, and need not be looked through.
+        if frame.count("[") + frame.count("{") > _MAX_DEPTH and not _is_shallow(data, _MAX_DEPTH):
             return _refusal("malformed", frame)
         if data[0] in _RESERVED or data[0].startswith(REFUSAL_MARK):
             return _refusal("unknown-event", frame)

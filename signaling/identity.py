@@ -21,11 +21,13 @@ from typing import Annotated, Protocol
 import msgspec
 
 from p2pclient.common.errors import ConfigurationError, SignalingError
+from p2pclient.common.join_link import MAX_LINK_CHARS as MAX_LINK_CHARS
+from p2pclient.common.join_link import split_link as split_link
+from p2pclient.common.join_link import with_link as with_link
 from p2pclient.common.room_messages import Name
 from signaling.store.interface import LinkUse, Participant
 
 MAX_LABEL_CHARS = 64
-MAX_LINK_CHARS = 4096
 SECRET_BYTES = 32
 """As long as the output of the hash: RFC 2104, 3."""
 _LINK_VERSION = "1"
@@ -39,7 +41,8 @@ REFUSALS: Mapping[str, str] = {
     "label-characters": "The name may have letters, digits, spaces and - _ . ' @ + # only.",
     "label-mixed": "The name mixes alphabets with letters that look alike. Type it again, on one keyboard layout.",
     "link-needed": "This study can be joined by a personal link only. Ask the researcher for yours.",
-    "link-invalid": "This link is not valid. Copy the whole of it again, or ask the researcher for a new one.",
+    "link-invalid": "This link is not one of this study's, or a part of it is missing. Copy the whole of it again, or "
+    "ask the researcher for a new one.",
     "link-version": "This link was made for another version of the server. Ask the researcher for a new one.",
     "link-expired": "This link has expired. Ask the researcher for a new one.",
     "link-used": "This link has been used already, and it is good for one use. Ask the researcher for a new one.",
@@ -55,9 +58,17 @@ class Entropy(Protocol):
     def getrandbits(self, k: int, /) -> int: ...
 
 
-def refusal(code: str) -> SignalingError:
+class IdentityRefusal(SignalingError):
+    """Somebody is refused; ``label`` is whose link it was, empty if nothing that was signed says so."""
+
+    def __init__(self, code: str, label: str = "") -> None:
+        super().__init__(code, REFUSALS[code])
+        self.label = label
+
+
+def refusal(code: str, label: str = "") -> IdentityRefusal:
     """Return the error for a stable ``code`` of :data:`REFUSALS`."""
-    return SignalingError(code, REFUSALS[code])
+    return IdentityRefusal(code, label)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -212,7 +223,7 @@ def check_link(secret: bytes, text: str, *, now: float) -> LinkClaims:
     except ValueError:  # signed by us, so by a version that does not know the number of its form
         raise refusal("link-version") from None
     if claims.expires is not None and now >= claims.expires:
-        raise refusal("link-expired")
+        raise refusal("link-expired", claims.label)
     return claims
 
 
@@ -225,20 +236,6 @@ def use_of(claims: LinkClaims, participant_id: str, *, now: float) -> LinkUse | 
     if claims.link_id is None:
         return None
     return LinkUse(link_id=claims.link_id, participant_id=participant_id, at=now)
-
-
-def with_link(url: str, link: str) -> str:
-    """Return the address of a server with a link, as it is given to a participant.
-
-    Behind ``#``, which no program sends along when it opens the address: so it never gets into a log.
-    """
-    return f"{url.split('#')[0]}#join={link}"
-
-
-def split_link(address: str) -> tuple[str, str | None]:
-    """Return the address of the server, and the link if there is one."""
-    url, _, rest = address.strip().partition("#")
-    return url, rest.removeprefix("join=") if rest.startswith("join=") else None
 
 
 def _signature(secret: bytes, text: str) -> str:

@@ -4,14 +4,15 @@ Pure. Participants and matches say themselves that they may have changed (``touc
 last is not kept again. Everything else that the room needs after a restart follows from these records: the order of the
 queue, who has played with whom, how many matches each condition has, and the number of the next match.
 
-What lasts for seconds is not kept: proposals (who was proposed waits on), reservations, reports, and who is connected.
+What lasts for seconds is not kept: proposals (who was proposed waits on), reports, and who is connected. Reservations
+are: a researcher made them. What was asked of clients is in the audit log, but not what became of it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -30,6 +31,16 @@ HELD = "held"
 _MAX_TEXT = 1000
 
 
+class Reserved(msgspec.Struct, frozen=True, kw_only=True):
+    """With whom somebody is to play as soon as all can; kept with each of them. Times are seconds since 1970."""
+
+    members: tuple[str, ...]
+    why: str = ""
+    until: float = 0.0
+    action: str = ""
+    """The researcher's action that asked for it."""
+
+
 class ParticipantFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What the room needs of a participant beyond what a researcher reads. Times are seconds since 1970."""
 
@@ -44,6 +55,13 @@ class ParticipantFacts(msgspec.Struct, frozen=True, kw_only=True):
     """In the queue: who has the lowest is next."""
     match_id: str = ""
     waiting_since: float | None = None
+    reserved: Reserved | None = None
+    barred: str = ""
+    """What it was told when it was excluded for good."""
+    signed: bool = False
+    """Label and attributes are those of a personal link."""
+    link: str = ""
+    """The id of the link for one use that it has used."""
 
 
 class MatchFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,6 +76,8 @@ class MatchFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds that its players had waited."""
     spectators: int = 0
     """So many were let in: no id is given twice."""
+    through: tuple[str, ...] = ()
+    granted: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +90,10 @@ class KeptRoom:
     starts: int = 0
     """Of the server, before this one."""
     is_held: bool = False
+    asked: Sequence[store.AuditLine] = ()
+    """The last actions of researchers that were not refused, the newest last."""
+    used_links: Mapping[str, str] = field(default_factory=dict)
+    """Who used each link for one use, by the link's id."""
 
 
 class Keeping:
@@ -117,7 +141,7 @@ class Keeping:
         if stage is Stage.GONE:
             state = "excluded" if known.locked else "finished" if known.finished else "idle"
         waits = stage is Stage.WAITING
-        since = self._time(known.since)
+        since = self.time(known.since)
         if waits and known.kept is not None and known.kept.state == state:
             since = known.kept.changed_at  # a proposal that came to nothing is no change
         facts = ParticipantFacts(
@@ -127,7 +151,11 @@ class Keeping:
             ours=known.is_ours,
             place=known.place if waits else 0,
             match_id=known.match_id if stage in (Stage.CONNECTING, Stage.PLAYING) else "",
-            waiting_since=None if known.ready_since is None or not waits else self._time(known.ready_since),
+            reserved=self._reserved(known),
+            waiting_since=None if known.ready_since is None or not waits else self.time(known.ready_since),
+            barred=_text(known.barred),
+            signed=known.is_signed,
+            link=known.link_id,
         )
         return store.Participant(
             id=known.id,
@@ -142,10 +170,17 @@ class Keeping:
             reason="" if waits else _text(known.reason),
             finished=known.finished,
             locked=known.locked,
-            created_at=self._time(known.came),
+            created_at=self.time(known.came),
             changed_at=since,
             room=msgspec.to_builtins(facts),
         )
+
+    def _reserved(self, known: Participant) -> Reserved | None:
+        booking = self._state.bookings.get(known.booking)
+        if booking is None or known.stage is Stage.GONE:
+            return None
+        why, until = _text(booking.why), self.time(booking.until)
+        return Reserved(members=booking.members, why=why, until=until, action=booking.action)
 
     def match_record(self, match: RunningMatch) -> store.Match:
         """Return what is kept of a match."""
@@ -157,6 +192,8 @@ class Keeping:
             condition=_text(match.condition),
             waited=match.waited,
             spectators=match.let_in,
+            through=tuple(sorted(match.through)),
+            granted=tuple(tuple(sorted(side)) for side in match.sides.granted),
         )
         return store.Match(
             id=match.id,
@@ -166,9 +203,9 @@ class Keeping:
             seats=tuple(match.seats),
             state=match.state.value,
             reason=_text(match.reason),
-            created_at=self._time(match.began),
-            started_at=self._time(match.began),
-            ended_at=self._time(match.ended) if match.ended else None,
+            created_at=self.time(match.began),
+            started_at=self.time(match.began),
+            ended_at=self.time(match.ended) if match.ended else None,
             results=tuple(clean(each) for each in match.told),
             room=msgspec.to_builtins(facts),
         )
@@ -177,13 +214,14 @@ class Keeping:
         """Return what is kept of the start of a server on what an earlier one has kept."""
         if self.study is None:
             return []
-        created = self._time(now) if kept.study is None else kept.study.created_at
-        name = settings.env if kept.study is None else kept.study.name
+        created = self.time(now) if kept.study is None else kept.study.created_at
+        name = self._state.rules.title or (settings.env if kept.study is None else kept.study.name)
         plain = clean(msgspec.to_builtins(settings))
         study = store.Study(id=self.study, name=_text(name), settings=plain, created_at=created)
         return [Kept(study), Kept(store.Count(study_id=self.study, name=STARTS))]
 
-    def _time(self, moment: float) -> float:
+    def time(self, moment: float) -> float:
+        """Return a moment of the room's clock in seconds since 1970."""
         return round(moment + self.epoch, 3)
 
 

@@ -13,20 +13,18 @@ from collections.abc import Collection, Sequence
 from p2pclient.common.lobby_messages import Waiting
 from p2pclient.common.room_messages import Confirm, Decline, Proposed, Withdrawn
 from p2pclient.common.stages import Stage
-from signaling.effects import Decided, Effect, Noted
+from signaling.effects import Decided, Effect
 from signaling.lifecycle import MATCH_STEPS, MatchState, step
-from signaling.matching.base import Candidate, Context, Proposal, Round, check_round
+from signaling.matching.base import Candidate, Proposal, Round
 from signaling.probing import Probing
 from signaling.room_state import Booking, Participant, PendingMatch, RoomState
+from signaling.rounds import Rounds, members_line, without
 from signaling.running import RunningMatches
 
 MAX_CANDIDATES = 500
 """Of one round; who waits behind them has its turn when they are fewer."""
 
 SHORT_QUEUE = 32
-
-MAX_MEASURED = 200
-"""Measured pairs in the line of a decision."""
 
 _OTHERS_KEPT = "Somebody was not ready. You keep your place."
 _TOO_LATE = "A game was found for you, but this computer did not answer in time. You can wait again."
@@ -39,7 +37,7 @@ class Pairing:
         self._state = state
         self._running = running
         self._probing = probing
-        self._last_round: object = None
+        self._rounds = Rounds(state, probing)
 
     # -- the queue ----------------------------------------------------------------------------------------------------
 
@@ -89,92 +87,49 @@ class Pairing:
         return [*effects, *self._tell_waiting(tell_all)]
 
     def _ask_matcher(self, now: float) -> list[Effect]:
-        state = self._state
         free = self.free()[:MAX_CANDIDATES]
-        room = state.limits.matches - len(state.matches) - len(state.pending)
-        if not free or room <= 0:
+        if not free or self._room_left() <= 0:
+            self._state.matching_problem = ""  # nobody is kept waiting by it
             return []
-        candidates = [self.candidate(each, now) for each in free]
-        found = self._round(candidates, now)
-        for each in free:
-            each.reason = ""
+        candidates = tuple(self._rounds.candidate(each, now) for each in free)
+        if self._state.rules.matcher_is_aside:
+            return self._rounds.ask_aside(candidates, now=now)
+        return self._follow(candidates, self._rounds.ask(candidates, now=now), now)
+
+    def answered(self, request: int, found: Round, *, now: float) -> list[Effect]:
+        """A matcher that was asked aside has answered. Does nothing for a question that nobody asks any more."""
+        candidates = self._rounds.asked(request)
+        if not candidates:
+            return []
+        found = self._rounds.checked(found, candidates)
+        is_held = self._state.is_held
+        self._rounds.close(is_final=not (is_held or found.proposals), now=now)
+        if is_held:
+            return []
+        return self._follow(candidates, without(found, {each.id for each in self.free()}), now)
+
+    def _room_left(self) -> int:
+        state = self._state
+        return state.limits.matches - len(state.matches) - len(state.pending)
+
+    def _follow(self, candidates: Sequence[Candidate], found: Round, now: float) -> list[Effect]:
+        """Do what a round came to, for whoever of its candidates is here."""
+        here = self._state.participants
+        for each in candidates:
+            if each.id in here:
+                here[each.id].reason = ""
         for rejection in found.rejections:
             for member in rejection.members:
-                if member in state.participants:
-                    state.participants[member].reason = rejection.why
+                if member in here:
+                    here[member].reason = rejection.why
         effects: list[Effect] = []
-        chosen = []
-        for proposal in found.proposals[:room]:
+        chosen: dict[str, Proposal] = {}
+        for proposal in found.proposals[: max(0, self._room_left())]:
             pending, said = self.propose(proposal, now=now)
             effects += said
-            chosen.append({"proposal": pending.id, **_line(proposal)})
+            chosen[pending.id] = proposal
         effects += self._probing.want(found.to_measure, now=now)
-        rejected = [(each.members, each.kind) for each in found.rejections]
-        this_round = ({each.id for each in free}, rejected, found.error)
-        if chosen or this_round != self._last_round:
-            self._last_round = this_round
-            effects.append(Decided(self._decision(candidates, found, chosen, now)))
-            if found.error:
-                effects.append(Noted("matcher failed", {"matcher": state.rules.matcher.name, "error": found.error}))
-                state.note("matcher", found.error, now, severity="problem")
-        return effects
-
-    def _round(self, candidates: Sequence[Candidate], now: float) -> Round:
-        """Ask the matcher. Whatever it does, the room goes on."""
-        state, matcher = self._state, self._state.rules.matcher
-        conditions = dict(state.conditions)
-        for pending in state.pending.values():
-            if pending.condition:
-                conditions[pending.condition] = conditions.get(pending.condition, 0) + 1
-        here = {each.id for each in candidates}
-        other_ones = (each for each in state.participants.values() if each.id not in here)
-        others = tuple(self.candidate(each, now) for each in other_ones) if matcher.looks_at_others else ()
-        context = Context(
-            seats=state.settings.seats,
-            pair_rtt_ms=self._probing.rtts(here, now=now),
-            can_measure=True,
-            unmeasurable=self._probing.failures(here, now=now),
-            conditions=conditions,
-            others=others,
-        )
-        try:
-            found = matcher.propose(candidates, context, now)
-            problem = found.error or check_round(found, candidates, state.settings.seats)
-        except Exception as error:  # noqa: BLE001 - a matcher may be anybody's; its error is told, nobody is matched
-            problem = f"{type(error).__name__}: {error}"[:300]
-        return Round(error=problem) if problem else found
-
-    def candidate(self, each: Participant, now: float) -> Candidate:
-        """Return a participant as a matcher sees it."""
-        return Candidate(
-            id=each.id,
-            label=each.label,
-            bot=each.bot,
-            attributes=dict(each.attributes),
-            waited_s=each.waited(now=now),
-            rtt_ms=each.rtt_ms,
-            partners=self._state.partners.get(each.key, ()),
-        )
-
-    def _decision(
-        self, candidates: Sequence[Candidate], found: Round, chosen: list[dict[str, object]], now: float
-    ) -> dict[str, object]:
-        waited = [
-            {
-                "id": each.id,
-                "label": each.label,
-                "waited_s": each.waited_s,
-                "rtt_ms": each.rtt_ms,
-                "attributes": dict(each.attributes),
-            }
-            for each in candidates
-        ]
-        rejected = [{"members": list(each.members), "why": each.why} for each in found.rejections]
-        matcher = self._state.rules.matcher.name
-        line = {"decision": "round", "matcher": matcher, "waiting": waited, "chosen": chosen, "rejected": rejected}
-        measured = self._probing.rtts([each.id for each in candidates], now=now)
-        pairs = [{"members": sorted(pair), "rtt_ms": rtt_ms} for pair, rtt_ms in measured.items()]
-        return {**line, "measured": pairs[:MAX_MEASURED], "error": found.error}
+        return [*effects, *self._rounds.written(candidates, found, chosen, now=now)]
 
     def propose(self, proposal: Proposal, *, now: float, is_forced: bool = False) -> tuple[PendingMatch, list[Effect]]:
         """Ask all members to confirm. They must be free."""
@@ -204,7 +159,7 @@ class Pairing:
         """Propose these without asking the matcher. They must be free."""
         proposal = Proposal(tuple(members), why)
         pending, effects = self.propose(proposal, now=now, is_forced=True)
-        line = {"decision": "forced", "proposal": pending.id, **_line(proposal)}
+        line = {"decision": "forced", "proposal": pending.id, **members_line(proposal)}
         return [Decided(line), *effects]
 
     def confirm(self, participant: Participant | None, confirm: Confirm, *, now: float) -> list[Effect]:
@@ -251,7 +206,8 @@ class Pairing:
         line: dict[str, object] = {"decision": "withdrawn", "proposal": pending.id, "why": why}
         line.update(kept=kept, out=sorted(out))
         state.note("proposal", f"A proposal came to nothing: {why}.", now, severity="warning")
-        return [Decided(line), *effects]
+        causes = [(each, state.participants[each].address) for each in pending.members]
+        return [*state.decide(line, causes=causes, now=now), *effects]
 
     def expire(self, *, now: float) -> list[Effect]:
         """Let go of who has not confirmed in time."""
@@ -271,6 +227,7 @@ class Pairing:
         self._state.bookings[number] = Booking(tuple(members), why, until, action)
         for member in members:
             self._state.participants[member].booking = number
+            self._state.participants[member].touch()
 
     def _keep_bookings(self, now: float) -> list[Effect]:
         state = self._state
@@ -297,6 +254,7 @@ class Pairing:
                 for each in booking.members:
                     if each in self._state.participants:
                         self._state.participants[each].booking = 0
+                        self._state.participants[each].touch()
 
     # -- what those who wait are told ---------------------------------------------------------------------------------
 
@@ -315,7 +273,3 @@ class Pairing:
                 known.told = place
                 effects += self._state.send(each, place)
         return effects
-
-
-def _line(proposal: Proposal) -> dict[str, object]:
-    return {"members": list(proposal.members), "why": proposal.why, "condition": proposal.condition}

@@ -198,7 +198,7 @@ def agreed(one: ProbeResult, other: ProbeResult, *, now: float) -> Outcome:
     jitter = max(one.jitter_ms or 0.0, other.jitter_ms or 0.0)
     if high - low > max(TOLERANCE_MS, TOLERANCE_SHARE * high, jitter):
         return Failed("implausible", now)
-    paths: tuple[ProbePath, ...] = ("relay", "direct", "loopback", "")
+    paths: tuple[ProbePath, ...] = ("relay", "turn", "direct", "loopback", "")
     path = next(each for each in paths if each in (one.path, other.path))
     return Measured(
         rtt_ms=round(high, 2),

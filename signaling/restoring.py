@@ -4,26 +4,44 @@
 2. Who waited, or was proposed, has its place in the queue. Who played has its seat, and its match is shown again.
 3. A match to which nobody comes back until the grace is over has ended, with a reason that says so.
 4. Bots that the server had started ended with it.
-5. No number or id is given twice.
+5. Who was reserved for each other by a researcher still is, for at least as long as all may take to come back.
+6. What researchers asked for is shown again; what became of it is not known, unless nobody had to answer.
+7. No number or id is given twice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from p2pclient.common.lobby_messages import MatchSettings
+from p2pclient.common.sides import Sides
 from p2pclient.common.stages import Stage
+from signaling.actions import (
+    DONE_AT_ONCE,
+    Action,
+    AddBot,
+    EndMatch,
+    ExtendMatch,
+    Move,
+    Pair,
+    PauseMatch,
+    Remove,
+    ResumeMatch,
+    Tell,
+)
 from signaling.attendance import Attendance
-from signaling.keeping import KeptRoom, MatchFacts, ParticipantFacts
+from signaling.keeping import KeptRoom, MatchFacts, ParticipantFacts, Reserved
 from signaling.lifecycle import MatchState, Presence
-from signaling.room_state import Participant, RoomState, RunningMatch
+from signaling.room_state import KEPT_ACTIONS, Ask, Booking, Participant, RoomState, RunningMatch
 from signaling.running import UNKNOWN_AFTER_RESTART
 from signaling.store import interface as store
 
 NUMBERS_OF_A_START = 1_000_000
 """Proposals, actions and bots of one start: of these only the numbers must not come again."""
+
+_UNKNOWN = "The server was started again; what became of it is not known."
 
 _IN_MATCH = (Stage.CONNECTING, Stage.PLAYING)
 _AS_THEY_WERE = (Stage.WAITING, Stage.FINISHED, Stage.EXCLUDED)
@@ -68,9 +86,12 @@ class Restoring:
         for known in sorted(waiting, key=lambda each: each.place):
             state.queue.append(known.id)
             state.places_made = known.place
+        self._reserve(kept, now)
+        self._ask(kept.asked)
         self._close_empty(now)
         if state.participants or state.matches:
-            text = f"The server was started again: {len(state.participants)} are expected to come back."
+            text = f"The server was started again: {len(state.participants)} are expected to come back. "
+            text += "What happened before is not shown here any more."
             state.note("start", text, now)
 
     def _participant(
@@ -84,6 +105,7 @@ class Restoring:
         known.attributes = {name: str(value) for name, value in one.attributes.items()}
         known.finished, known.locked, known.reason, known.ready = one.finished, one.locked, one.reason, facts.ready
         known.was_let_in = facts.let_in
+        known.barred, known.is_signed, known.link_id = facts.barred, facts.signed, facts.link
         if facts.ours or not one.token_hash:
             known.stage = Stage.GONE
             known.touch()
@@ -123,6 +145,11 @@ class Restoring:
             told=[dict(told) for told in each.results],
             let_in=facts.spectators,
             gone=set(facts.gone),
+            through=set(facts.through),
+            sides=Sides(
+                {who: len(seats) for who, seats in facts.seats.items()},
+                granted=tuple(frozenset(side) for side in facts.granted),
+            ),
             waited=facts.waited,
             reason=each.reason,
             kept=each,
@@ -137,6 +164,63 @@ class Restoring:
             return
         match.is_restored = True
         state.matches[match.id] = match
+
+    def _reserve(self, kept: KeptRoom, now: float) -> None:
+        """Reserve again who was reserved, if all are expected back: a bot that ended with the server is not."""
+        state = self._state
+        found: dict[Reserved, set[str]] = {}
+        for one in kept.participants:
+            if one.id not in state.participants:
+                continue
+            try:
+                facts = msgspec.convert(one.room, ParticipantFacts)
+            except ValueError:  # noted already
+                continue
+            if facts.reserved is not None:
+                found.setdefault(facts.reserved, set()).add(one.id)
+        for reserved, members in found.items():
+            if members != set(reserved.members) or len(members) != len(reserved.members):
+                continue
+            until = max(reserved.until - self._epoch, now + state.rules.restart_grace_s)
+            state.bookings_made += 1
+            state.bookings[state.bookings_made] = Booking(reserved.members, reserved.why, until, reserved.action)
+            for member in reserved.members:
+                state.participants[member].booking = state.bookings_made
+                state.participants[member].touch()
+
+    def _ask(self, lines: Sequence[store.AuditLine]) -> None:
+        """Show again what was asked for, with what is known of it."""
+        state = self._state
+        pending = {booking.action for booking in state.bookings.values()}
+        for line in lines[-KEPT_ACTIONS:]:
+            asked, facts = str(line.facts.get("id", "")), line.facts.get("action")
+            try:
+                action = msgspec.convert(facts, Action)
+            except ValueError:  # of another version of this program
+                continue
+            ask = Ask(asked, line.action, line.by, self._target(action), line.at - self._epoch)
+            if isinstance(action, DONE_AT_ONCE):
+                ask.state = "done"
+            elif asked not in pending:
+                ask.state, ask.detail = "unknown", _UNKNOWN
+            state.asks.append(ask)
+
+    def _target(self, action: Action) -> str:
+        match action:
+            case Pair():
+                return ", ".join(self._state.name(each) for each in action.participants)
+            case PauseMatch() | ResumeMatch() | ExtendMatch() | EndMatch():
+                return action.match
+            case Tell():
+                return action.match or self._state.name(action.participant or "")
+            case AddBot():
+                partner = "the room" if action.participant is None else self._state.name(action.participant)
+                return f"{partner} ({action.bot})"
+            case Move():
+                return f"{self._state.name(action.participant)} to {action.position}"
+            case Remove():
+                return self._state.name(action.participant)
+        return ""
 
     def _close_empty(self, now: float) -> None:
         """End matches of which only bots of the server, or nobody at all, would come back."""

@@ -2,8 +2,8 @@
 
 Its parts, each with its own rules: connections, tokens and leases (:mod:`~signaling.attendance`), the queue and the two
 phases of a start (:mod:`~signaling.pairing`), running matches (:mod:`~signaling.running`), bots and the wait limit
-(:mod:`~signaling.hiring`), and what a researcher asks for (:mod:`~signaling.orders`). What may follow what is in
-:mod:`~signaling.lifecycle`.
+(:mod:`~signaling.hiring`), bytes that players relay (:mod:`~signaling.relaying`), and what a researcher asks for
+(:mod:`~signaling.orders`). What may follow what is in :mod:`~signaling.lifecycle`.
 
 1. A participant is in one stage, and in at most one of queue and match. What leads out of a match may be called for a
    participant in any stage, any number of times.
@@ -20,7 +20,7 @@ nothing. Time, randomness and the names of connections come from outside.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Concatenate, ParamSpec
 
 from msgspec.structs import replace
@@ -38,8 +38,9 @@ from p2pclient.common.lobby_messages import (
     check_protocol,
     refusal,
 )
+from p2pclient.common.path_messages import AskIceServers, Relay
 from p2pclient.common.probe_messages import ProbeResult, ProbeSignal
-from p2pclient.common.room_messages import Confirm, Decline, Done, Ready, Report
+from p2pclient.common.room_messages import Confirm, Decline, Done, GoOn, Ready, Report
 from p2pclient.common.screening_messages import Screened
 from p2pclient.common.stages import Stage
 from signaling.actions import Action
@@ -50,9 +51,12 @@ from signaling.effects import Disconnect, Effect, Noted, Send
 from signaling.hiring import Hiring
 from signaling.identity import Entropy
 from signaling.keeping import Keeping, KeptRoom
+from signaling.matching.base import Round
+from signaling.membership import Membership
 from signaling.orders import Orders
 from signaling.pairing import Pairing
 from signaling.probing import Probing
+from signaling.relaying import Relaying
 from signaling.restoring import Restoring
 from signaling.room_rows import room_row
 from signaling.room_state import Limits, Participant, RoomState, Rules
@@ -71,7 +75,7 @@ def _keeps(method: Callable[Concatenate[Room, _P], list[Effect]]) -> Callable[Co
     @functools.wraps(method)
     def keeping(self: Room, /, *args: _P.args, **named: _P.kwargs) -> list[Effect]:
         effects = method(self, *args, **named)
-        return [*self._keeping.changes(), *effects]
+        return [*self._changes(), *effects]
 
     return keeping
 
@@ -85,6 +89,7 @@ class Room:
         server_version: told to clients.
         study: under which what changes is to be kept, as :class:`~signaling.effects.Kept`; None keeps nothing.
         epoch: seconds since 1970 at second 0 of the clock by which this room is told the time.
+        link_secret: signs personal links; None: every link is refused.
     """
 
     def __init__(
@@ -98,12 +103,15 @@ class Room:
         server_version: str = "",
         study: str | None = None,
         epoch: float = 0.0,
+        link_secret: bytes | None = None,
     ) -> None:
         self.settings = settings
         self._state = RoomState(
             settings, rules or Rules(), limits or Limits(), entropy, secrets or entropy, server_version
         )
+        self._state.epoch = epoch
         self._running = RunningMatches(self._state)
+        self._relaying = Relaying(self._state)
         self._probing = Probing(self._state)
         self._pairing = Pairing(self._state, self._running, self._probing)
         self._attendance = Attendance(self._state, self._pairing, self._running, self._probing)
@@ -112,6 +120,7 @@ class Room:
         self._conduct = Conduct(self._state, self._running, self._admission)
         self._orders = Orders(self._state, self._pairing, self._running, self._hiring, self._probing)
         self._keeping = Keeping(self._state, study, epoch)
+        self._membership = Membership(self._state, self._keeping, link_secret)
 
     # -- what can be asked --------------------------------------------------------------------------------------------
 
@@ -141,6 +150,11 @@ class Room:
         """Matches begun since the start."""
         return self._state.matches_made
 
+    @property
+    def relayed(self) -> Mapping[str, int]:
+        """What was relayed between players, and what was refused, by its code."""
+        return self._relaying.counts
+
     def participant_of(self, connection: str) -> str | None:
         """Return who is behind a connection; None before it has joined."""
         known = self._state.connections.get(connection)
@@ -166,6 +180,8 @@ class Room:
         """
         effects = self._keeping.start_records(kept, self.settings, now)
         self._keeping.was_held = kept.is_held
+        self._membership.restore(kept)
+        self._conduct.restore(kept)
         Restoring(self._state, self._attendance, self._keeping.epoch).restore(kept, now=now)
         return [*effects, *self._keeping.changes()]
 
@@ -191,20 +207,24 @@ class Room:
         If its last match goes on without it, it is told to watch that, and stays idle.
 
         Raises:
-            SignalingError: ``protocol-version``, ``already-matched``, ``label-in-use``, ``removed`` or ``full``.
+            SignalingError: ``protocol-version``, ``already-matched``, ``label-in-use``, ``removed``, ``full``, or what
+                :mod:`~signaling.membership` says.
         """
         check_protocol(join.protocol)
         self._check_open(connection)
+        entry = self._membership.admit(connection, join, now=now)
+        join = replace(join, label=entry.label, attributes=dict(entry.attributes), link=None)
         self._conduct.check(join.label)
         current = self._state.connections[connection]
         is_elsewhere = current is not None and (current.stage is Stage.WATCHING or join.match_id != current.match_id)
         if current is not None and current.stage in _BUSY and is_elsewhere:
             raise refusal("already-matched")
         known, effects = self._attendance.recognise(connection, join, now=now)
+        effects = [*self._membership.enter(known, entry, now=now), *effects]
         if known.stage in _BUSY:
             regained = self._regain(known, join) if join.match_id is not None else None
             if regained is None and join.returns:
-                seated = self._running.seat_again(known)
+                seated = self._running.seat_again(known, now=now)
                 greeting = self._state.send(known.id, replace(self._greeting(known), match=known.match_id))
                 regained = [*greeting, *seated] if seated is not None else None
             if regained is not None:
@@ -222,7 +242,13 @@ class Room:
 
     def _greeting(self, known: Participant) -> Welcome:
         state = self._state
-        return Welcome(client_id=known.id, settings=state.settings, server_version=state.version, token=known.token)
+        return Welcome(
+            client_id=known.id,
+            settings=state.settings,
+            server_version=state.version,
+            token=known.token,
+            label=known.label,
+        )
 
     def _welcome(self, known: Participant, join: Join, now: float) -> list[Effect]:
         welcome, known.told = self._greeting(known), None
@@ -279,6 +305,11 @@ class Room:
         return [*effects, *self._conduct.hook_answered(request, message, error, now=now), *self._settle(now)]
 
     @_keeps
+    def matcher_answered(self, request: int, found: Round, *, now: float) -> list[Effect]:
+        """What came of :class:`AskMatcher`. Those who cannot be matched any more are left out."""
+        return [*self._pairing.answered(request, found, now=now), *self._settle(now)]
+
+    @_keeps
     def ready(self, connection: str, ready: Ready, *, now: float) -> list[Effect]:
         """The environment of a client is loaded."""
         known = self._known(connection)
@@ -322,6 +353,22 @@ class Room:
         """
         return self._running.signal(self._known(connection), signal)
 
+    def relay(self, connection: str, relay: Relay, *, now: float) -> str:
+        """Return the connection to which bytes go that a player wants to be relayed.
+
+        Raises:
+            SignalingError: ``no-relay``, ``not-matched``, ``not-your-partner``, ``peer-away`` or ``rate-limited``.
+        """
+        return self._relaying.relay(self._known(connection), relay, now=now)
+
+    def ice_servers(self, connection: str, asked: AskIceServers, *, now: float) -> list[Effect]:
+        """Tell a player anew what helps to find paths in its match.
+
+        Raises:
+            SignalingError: ``not-matched``.
+        """
+        return [Send(connection, self._relaying.ice_servers(self._known(connection), asked.match_id, now=now))]
+
     @_keeps
     def report(self, connection: str, report: Report, *, now: float) -> list[Effect]:
         """Take in how a match goes."""
@@ -329,6 +376,15 @@ class Room:
         effects = self._running.report(known, report, now=now)
         conduct = self._conduct.report(known, report, now=now)
         return [*effects, *conduct, *self._settle(now)] if conduct else effects
+
+    @_keeps
+    def go_on(self, connection: str, wish: GoOn) -> list[Effect]:
+        """A part of a match's players asks whether it may go on without the others.
+
+        Raises:
+            SignalingError: ``not-matched`` or ``other-side``.
+        """
+        return self._running.go_on(self._known(connection), wish)
 
     @_keeps
     def probe_signal(self, connection: str, signal: ProbeSignal, *, now: float) -> list[Effect]:
@@ -363,7 +419,7 @@ class Room:
         """
         action_id, effects = self._orders.act(action, by=by, now=now)
         effects += self._settle(now)
-        return action_id, [*self._keeping.changes(), *effects]
+        return action_id, [*self._changes(), *effects]
 
     def done(self, connection: str, done: Done) -> list[Effect]:
         """A client acknowledges what it was asked for."""
@@ -403,6 +459,10 @@ class Room:
         state.queue.clear()
         state.bookings.clear()
         return effects
+
+    def _changes(self) -> list[Effect]:
+        self._membership.note_finished(self._state.touched.values())
+        return self._keeping.changes()
 
     def _known(self, connection: str) -> Participant | None:
         return self._state.connections.get(connection)

@@ -17,7 +17,7 @@ SILENT_S = 5.0
 SLOW_RTT_MS = 250.0
 LOSSY = 0.1
 
-SETTINGS_FIELDS = ("env", "seats", "rate_hz", "episodes", "frames", "on_drop", "spectators")
+SETTINGS_FIELDS = ("study", "env", "seats", "rate_hz", "episodes", "frames", "on_drop", "spectators")
 
 
 def room_row(state: RoomState, *, now: float, epoch: float) -> RoomRow:
@@ -45,6 +45,7 @@ def room_row(state: RoomState, *, now: float, epoch: float) -> RoomRow:
     return RoomRow(
         server_version=state.version,
         at=epoch,
+        title=state.rules.title,
         settings={
             **{name: getattr(state.settings, name) for name in SETTINGS_FIELDS},
             "matching": state.rules.matcher.name,
@@ -70,6 +71,7 @@ def room_row(state: RoomState, *, now: float, epoch: float) -> RoomRow:
             for each in state.asks
         ),
         probes=state.probes.rows(now=now, epoch=epoch),
+        matching_problem=state.matching_problem,
         paused=state.is_held,
     )
 

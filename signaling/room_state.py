@@ -10,16 +10,19 @@ from typing import Any, Literal
 
 from p2pclient.common.lobby_messages import MatchSettings, ServerMessage, Waiting
 from p2pclient.common.room_messages import Health
+from p2pclient.common.sides import Sides
 from p2pclient.common.stages import Stage
-from signaling.effects import Effect, Send
-from signaling.identity import Entropy
+from signaling.effects import Decided, Effect, Send
+from signaling.identity import Entropy, JoinPolicy
 from signaling.lifecycle import MATCH_STEPS, PARTICIPANT_STEPS, PRESENCE_STEPS, MatchState, Presence, step
+from signaling.line_budget import LineBudget
 from signaling.matching.base import Matcher
 from signaling.matching.simple import FirstCome
 from signaling.probes import Probes
 from signaling.rows import EventRow
 from signaling.screening_rules import ScreeningRules
 from signaling.store import interface as store
+from signaling.turn import IceRules
 
 KEPT_EVENTS = 300
 KEPT_MATCHES = 50
@@ -36,6 +39,8 @@ class Limits:
     """Bounds on what one server takes on."""
 
     clients: int = 2000
+    per_address: int = 200
+    """Clients from one address at a time; see :mod:`signaling.per_address`."""
     matches: int = 500
     spectators: int = 8
     """Of one match at a time."""
@@ -48,6 +53,8 @@ class Rules:
     """What the person who starts the server decides."""
 
     matcher: Matcher = field(default_factory=FirstCome)
+    matcher_is_aside: bool = False
+    """The edge asks it (:class:`~signaling.effects.AskMatcher`), because it may take its time; it answers later."""
     grace_s: float = 15.0
     """How long a participant whose connection is lost keeps its place."""
     restart_grace_s: float = 60.0
@@ -61,8 +68,13 @@ class Rules:
     starts_held: bool = False
     """Is nobody matched before a researcher releases it, or pairs by hand."""
     screening: ScreeningRules = field(default_factory=ScreeningRules)
+    ice: IceRules = field(default_factory=IceRules)
+    """What helps clients to find paths to each other."""
+    title: str = ""
+    """How people call the study; empty for a server without one."""
     starts_bots: bool = False
     """Can the edge start bots."""
+    join: JoinPolicy = field(default_factory=JoinPolicy)
 
 
 @dataclass(slots=True, eq=False)
@@ -117,6 +129,12 @@ class Participant:
     """Its computer was found fit: it is not measured again."""
     locked: bool = False
     """It was excluded or removed."""
+    barred: str = ""
+    """It was excluded from a match and may not come back; what it was told."""
+    is_signed: bool = False
+    """It came with a personal link: label and attributes are the link's."""
+    link_id: str = ""
+    """Of the link for one use that it has used."""
     kept_label: str = ""
     """How it was called, once it is gone and the name is free."""
     kept: store.Participant | None = field(default=None, repr=False)
@@ -194,6 +212,8 @@ class RunningMatch:
     settings: MatchSettings
     open: set[str]
     """Who has neither finished nor left nor gone."""
+    sides: Sides
+    """Parts of its players that were let go on without the others."""
     condition: str = ""
     results: list[str] = field(default_factory=list)
     spectators: dict[str, Spectator] = field(default_factory=dict)
@@ -202,6 +222,8 @@ class RunningMatch:
     """Spectators so far."""
     gone: set[str] = field(default_factory=set)
     """Players who went without finishing it."""
+    through: set[str] = field(default_factory=set)
+    """Players who finished it or said that they leave: none of them plays on."""
     health: dict[str, tuple[Health, float]] = field(default_factory=dict)
     """What each told last, and when."""
     extended: int = 0
@@ -307,12 +329,24 @@ class RoomState:
         self.events: deque[EventRow] = deque(maxlen=KEPT_EVENTS)
         """Times are those of the room's clock until they are shown."""
         self.is_held = rules.starts_held
+        self.epoch = 0.0
+        """Seconds since 1970 at second 0 of the room's clock."""
         self.probes = Probes()
+        self.lines = LineBudget()
+        self.matching_problem = ""
+        """What was wrong with the matcher when it was asked last."""
 
     def send(self, participant: str, message: ServerMessage) -> list[Effect]:
         """Return what tells a participant something; nothing while it is away."""
         known = self.participants.get(participant)
         return [Send(known.connection, message)] if known is not None and known.connection is not None else []
+
+    def decide(self, line: dict[str, object], *, causes: Iterable[tuple[str, str]], now: float) -> list[Effect]:
+        """Return what keeps a decision; nothing if those who caused it (participant and address) cause too many."""
+        if not self.lines.take(causes, now=now):
+            return []
+        left_out, self.lines.unwritten = self.lines.unwritten, 0
+        return [Decided({**line, "unwritten": left_out} if left_out else line)]
 
     def present(self, match: RunningMatch) -> list[str]:
         """Return who plays in a match and is connected, in the order of the seats."""

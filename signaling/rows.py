@@ -98,7 +98,8 @@ class ActionRow(msgspec.Struct, frozen=True, kw_only=True):
     by: str
     target: str
     state: str
-    """``sent``, ``done``, ``failed``, or ``unanswered`` when no client acknowledged it in time."""
+    """``sent``, ``done``, ``failed``, ``unanswered`` when no client acknowledged it in time, or ``unknown`` when the
+    server was started again since."""
     detail: str = ""
     at: float = 0.0
 
@@ -128,6 +129,8 @@ class RoomRow(msgspec.Struct, frozen=True, kw_only=True):
     server_version: str = ""
     at: float = 0.0
     """Seconds since the epoch."""
+    title: str = ""
+    """The study's, for people; empty for a server without one."""
     settings: dict[str, Any] = {}
     counts: dict[str, int] = {}
     """Participants by state; and ``problems``, ``matches``, ``matches_made``."""
@@ -141,5 +144,7 @@ class RoomRow(msgspec.Struct, frozen=True, kw_only=True):
     """The newest last; a few dozen at most."""
     probes: tuple[ProbeRow, ...] = ()
     """Every pair of which anything is known, or that is being measured or waits for it; a few hundred at most."""
+    matching_problem: str = ""
+    """Why the matcher matches nobody at the moment, as a sentence; empty if it is well."""
     paused: bool = False
     """Nobody is matched until the researcher lets it go on."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import msgspec
 
 from p2pclient.common.errors import SignalingError
+from p2pclient.common.if_lost import LossPolicy
 from p2pclient.common.lobby_messages import (
     Admitted,
     Finished,
@@ -22,14 +23,15 @@ from p2pclient.common.lobby_messages import (
     Watch,
     refusal,
 )
-from p2pclient.common.room_messages import Health, Report
+from p2pclient.common.room_messages import GoOn, Health, Report
+from p2pclient.common.sides import Sides
 from p2pclient.common.stages import Stage
 from signaling.effects import Decided, Effect, Noted
 from signaling.lifecycle import MATCH_STEPS, PARTICIPANT_STEPS, MatchState, Presence, step
 from signaling.room_state import Participant, PendingMatch, RoomState, RunningMatch, Spectator
 
 _LEAST_TO_GO_ON = 3
-"""Seats of a match that can go on when a player is lost: of two, one alone is no majority."""
+"""Seats of a match that is shown to a player who returns to it: of two, the other one may have been lost as well."""
 
 FIRST_SPECTATOR = 100
 """Ids of spectators in a match begin here: seats have lower ones."""
@@ -71,6 +73,7 @@ class RunningMatches:
             state=step(MATCH_STEPS, pending.state, MatchState.VALIDATING),
             settings=state.settings,
             open=set(pending.members),
+            sides=Sides({each: len(held) for each, held in seats.items()}),
             condition=pending.condition,
             waited=tuple(waited.values()),
             touched=state.touched_matches,
@@ -79,12 +82,14 @@ class RunningMatches:
         state.matches[match_id] = match
         if pending.condition:
             state.conditions[pending.condition] = state.conditions.get(pending.condition, 0) + 1
+        ice = state.rules.ice.offer(match_id, epoch=now + state.epoch)
         effects: list[Effect] = [Noted("matched", {"match": match_id, "seed": seed, "waited_s": waited})]
         for each in members:
             each.enter(Stage.CONNECTING, now=now)
             each.match_id, each.proposal_id, each.ready_since, each.reason = match_id, "", None, ""
             state.waits.append(waited[each.id])
-            peers = tuple(_peer(other, seats, each.id) for other in pending.members if other != each.id)
+            others = [other for other in members if other is not each]
+            peers = tuple(_peer(other, seats, each.id) for other in others)
             matched = Matched(
                 match_id=match_id,
                 seed=seed,
@@ -92,6 +97,7 @@ class RunningMatches:
                 peers=peers,
                 settings=state.settings,
                 condition=pending.condition,
+                ice=ice if ice.servers else None,
             )
             effects += state.send(each.id, matched)
         state.remember(each.key for each in members)
@@ -148,6 +154,22 @@ class RunningMatches:
             match.enter(told)
             self._state.note("match", f"The match is {told.value}.", now, match=match.id)
 
+    def go_on(self, sender: Participant | None, wish: GoOn) -> list[Effect]:
+        """Let a part of a match's players go on without the others, or refuse it.
+
+        Raises:
+            SignalingError: ``not-matched`` or ``other-side``.
+        """
+        match = self._state.matches.get(wish.match_id)
+        if match is None or sender is None or sender.id not in match.open:
+            raise refusal("not-matched")
+        holders = {seat: each for each, seats in match.seats.items() for seat in seats}
+        side = frozenset(holders.get(seat, "") for seat in wish.seats)
+        if not match.sides.ask(sender.id, side, frozenset(match.through)):
+            raise refusal("other-side")
+        match.touch()
+        return [Noted("granted", {"match": match.id, "side": sorted(side)})]
+
     # -- spectators ---------------------------------------------------------------------------------------------------
 
     def watch(self, watcher: Participant, watch: Watch, *, now: float) -> list[Effect]:
@@ -195,7 +217,7 @@ class RunningMatches:
     def why_not_watched(self, last: LastMatch) -> str:
         """Return the code of what is against sending a client that returns to its last match; empty for nothing."""
         settings = self._state.settings
-        if settings.on_drop != "go-on" or settings.seats < _LEAST_TO_GO_ON:
+        if not LossPolicy.parse(settings.on_drop).can_go_on or settings.seats < _LEAST_TO_GO_ON:
             return "match-ends"
         try:
             match = self.open_to_spectators(last.match_id)
@@ -227,23 +249,31 @@ class RunningMatches:
         noted = Noted("back", {"match": match.id, "client": player.id})
         return [noted, *self._tell((each for each in self._everybody(match) if each != player.id), back)]
 
-    def seat_again(self, player: Participant) -> list[Effect] | None:
+    def seat_again(self, player: Participant, *, now: float) -> list[Effect] | None:
         """A player's program was started again. Gives it its seat; None if it has none to come back to."""
         match = self._state.matches.get(player.match_id)
         if match is None or player.id not in match.open or not match.settings.may_return:
             return None
         if not any(each != player.id for each in match.open):
             return None  # the others are through
+        if any(player.id not in side for side in match.sides.granted):
+            return None  # they go on without it
         told = self.regain(player, match.id)
-        others = [each for each in match.seats if each != player.id]
+        own, ice = match.seats[player.id], self._state.rules.ice.offer(match.id, epoch=now + self._state.epoch)
+        peers = [
+            Peer(client_id=each, seats=seats, make_offer=own < seats, bot=match.labels[each][2])
+            for each, seats in match.seats.items()
+            if each != player.id
+        ]
         matched = Matched(
             match_id=match.id,
             seed=match.seed,
-            own_seats=match.seats[player.id],
-            peers=tuple(_peer(each, match.seats, player.id) for each in others),
+            own_seats=own,
+            peers=tuple(peers),
             settings=match.settings,
             condition=match.condition,
             returns=True,
+            ice=ice if ice.servers else None,
         )
         noted = Noted("returned", {"match": match.id, "client": player.id})
         return [noted, *(told or ()), *self._state.send(player.id, matched)]
@@ -281,6 +311,8 @@ class RunningMatches:
         match = state.matches[player.match_id]
         player.match_id = ""
         match.touch()
+        if why in (None, "left"):
+            match.through.add(player.id)
         player.enter(Stage.FINISHED if why is None else Stage.IDLE, now=now)
         effects: list[Effect] = []
         address = next((key for key, each in match.spectators.items() if each.participant == player.id), None)
@@ -336,6 +368,7 @@ def _share_seats(members: tuple[str, ...], seats: int) -> dict[str, tuple[int, .
     return {member: (seat,) for seat, member in enumerate(members)}
 
 
-def _peer(other: str, seats: dict[str, tuple[int, ...]], own: str) -> Peer:
+def _peer(other: Participant, seats: dict[str, tuple[int, ...]], own: str) -> Peer:
     """Return a member as another one sees it; the lower seat makes the offer."""
-    return Peer(client_id=other, seats=seats[other], make_offer=seats[own] < seats[other])
+    theirs = seats[other.id]
+    return Peer(client_id=other.id, seats=theirs, make_offer=seats[own] < theirs, bot=other.bot)

@@ -18,21 +18,26 @@ import uvicorn
 
 from p2pclient.common.join_code import encode_join_code
 from p2pclient.common.lobby_messages import MatchSettings
+from p2pclient.common.match_settings import DEFAULT_STUDY
 from signaling.accounts import ScryptPasswords, first_account
 from signaling.addresses import listen, server_urls
 from signaling.announce import Announcement, Announcer, make_facts
 from signaling.bots import BotStarter
+from signaling.certificate import Certificate
 from signaling.connections import CalmWebSocket, Doorkeeper, allow_descriptors
 from signaling.console.console import Console
 from signaling.console.desk import RoomDesk
 from signaling.decisions import DecisionLog
-from signaling.durable import read_room
 from signaling.identity import Entropy
+from signaling.keeping import STARTS
+from signaling.pauses import short_pauses
 from signaling.room_state import Limits, Rules
 from signaling.screening_hooks import ScreeningHook
-from signaling.sockets import STUDY, Keepalive, SignalingServer
+from signaling.sockets import Keepalive, SignalingServer
+from signaling.store.folder import LINK_SECRET, secret_of
 from signaling.store.interface import Store
 from signaling.store.sqlite import SqliteStore
+from signaling.strangers import calm_uvicorn
 from signaling.web import WebApp
 
 MAX_FRAME_BYTES = 2 << 20
@@ -96,6 +101,7 @@ async def serve(
     bot_command: Callable[[str, str], Sequence[str]] | None = None,
     announcement: Announcement | None = None,
     hooks: Mapping[str, ScreeningHook] | None = None,
+    certificate: Certificate | None = None,
     on_listening: Callable[[Listening], None] | None = None,
     stop: asyncio.Event | None = None,
     handle_signals: bool = False,
@@ -110,6 +116,7 @@ async def serve(
         bot_command: gives the command that starts a bot of that name, as a client of the server at that URL.
         announcement: how it is found on the LAN; None: not at all, but for its URL.
         hooks: functions of the researcher's own that screen, on ``entry`` and while ``playing``.
+        certificate: with which it speaks HTTPS; None: plain HTTP.
 
     Raises:
         ConfigurationError: ``host`` or ``port`` cannot be used; says what to do.
@@ -119,35 +126,40 @@ async def serve(
         bound = stack.enter_context(contextlib.closing(listen(host, port)))
         port = bound.getsockname()[1]
         allow_descriptors((limits or Limits()).clients)
-        announcer = _announcer(announcement, host, port, server_version)
-        urls = tuple(server_urls(host, port, announcement.interface if announcement else None))
+        secure, names = certificate is not None, certificate.names if certificate else ()
+        announcer = _announcer(announcement, host, port, server_version, rules.title if rules else "", secure)
+        interface = announcement.interface if announcement else None
+        urls = tuple(server_urls(host, port, interface, secure=secure, names=names))
         bots = None
         if bot_command is not None:
-            bots = BotStarter(functools.partial(bot_command, urls[-1]))
+            bots = BotStarter(functools.partial(bot_command, server_urls(host, port, interface, secure=secure)[-1]))
             rules = replace(rules or Rules(), starts_bots=True)
         store = None if data is None else await _open_store(data, stack)
+        decisions = None if data is None else stack.enter_context(contextlib.closing(DecisionLog(data, settings.study)))
         server = SignalingServer(
             settings,
-            entropy=await _entropy(seed, store),
+            entropy=await _entropy(seed, settings.study or DEFAULT_STUDY, store),
             rules=rules,
             limits=limits,
             keepalive=keepalive,
             server_version=server_version,
-            decisions=None if data is None else DecisionLog(data),
+            decisions=decisions,
             bots=bots,
             store=store,
             hooks=hooks,
+            link_secret=None if data is None else await asyncio.to_thread(secret_of, data, LINK_SECRET),
         )
         await server.restore()
         works = [server.sweep(), stop.wait(), *([announcer.run()] if announcer else [])]
-        listening = Listening(port, urls, server, codes=_codes(announcer, port))
+        listening = Listening(port, urls, server, codes=_codes(announcer, port, names if secure else None))
         if store is not None:
-            password, console = await _console(server, store)
+            password, console = await _console(server, store, settings.study or DEFAULT_STUDY)
             works.append(console.run())
             listening = replace(listening, console_urls=_pages_of(urls), first_password=password)
         if announcer is not None:
             server.app.facts, server.app.join_codes = announcer.current, listening.codes
-        web = _Web(_config(server.app), lambda: on_listening(listening) if on_listening else None)
+        calm_uvicorn()
+        web = _Web(_config(server.app, certificate), lambda: on_listening(listening) if on_listening else None)
         stack.enter_context(_stopped_by_signals(stop) if handle_signals else contextlib.nullcontext())
         await _run_until_one_ends(server, bots, web, bound, works)
 
@@ -182,18 +194,20 @@ async def _open_store(data: Path, stack: contextlib.AsyncExitStack) -> SqliteSto
     return store
 
 
-async def _entropy(seed: int | None, store: SqliteStore | None) -> Entropy:
+async def _entropy(seed: int | None, study: str, store: SqliteStore | None) -> Entropy:
     """Return where match ids and seeds come from: after a restart with the same seed, from somewhere else."""
     if seed is None:
         return random.SystemRandom()
-    starts = 0 if store is None else (await read_room(store, STUDY)).starts
-    return random.Random(seed if starts == 0 else f"{seed}/{starts}")
+    starts = 0 if store is None else (await store.counters(study)).get(STARTS, 0)
+    # No two studies of one folder: an id belongs to one match.
+    own: int | str = seed if study == DEFAULT_STUDY else f"{study}/{seed}"
+    return random.Random(own if starts == 0 else f"{own}/{starts}")
 
 
-async def _console(server: SignalingServer, store: Store) -> tuple[str | None, Console]:
+async def _console(server: SignalingServer, store: Store, study: str) -> tuple[str | None, Console]:
     """Make the console; with the first account's password, if it is new."""
     password = await first_account(store, now=time.time())
-    console = Console(RoomDesk(server.room, server.carry_out), store=store, passwords=ScryptPasswords())
+    console = Console(RoomDesk(server.room, server.carry_out), store=store, passwords=ScryptPasswords(), study=study)
     server.app.add_routes(console.routes())
     server.on_change = console.changed
     return password, console
@@ -203,24 +217,35 @@ def _pages_of(urls: Sequence[str]) -> tuple[str, ...]:
     return tuple(f"{url}/console" for url in urls)
 
 
-def _announcer(announcement: Announcement | None, host: str, port: int, version: str) -> Announcer | None:
+def _announcer(
+    announcement: Announcement | None, host: str, port: int, version: str, study: str, secure: bool
+) -> Announcer | None:
     if announcement is None:
         return None
-    return Announcer(announcement, make_facts(announcement, port, version=version), host=host)
+    facts = make_facts(announcement, port, version=version, study=study, secure=secure)
+    return Announcer(announcement, facts, host=host)
 
 
-def _codes(announcer: Announcer | None, port: int) -> tuple[str, ...]:
-    return tuple(encode_join_code(each, port) for each in announcer.facts.addresses) if announcer else ()
+def _codes(announcer: Announcer | None, port: int, names: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the join codes; ``names`` are those of a certificate, None without one."""
+    if announcer is None:
+        return ()
+    if names is None:
+        return tuple(encode_join_code(each, port) for each in announcer.facts.addresses)
+    good = [each for each in announcer.facts.addresses if ":" not in each and each in names]
+    return tuple(encode_join_code(each, port, secure=True) for each in good)
 
 
 def run(host: str, port: int, settings: MatchSettings, **options: Any) -> None:
     """Run :func:`serve` as a process of its own, until Ctrl-C or SIGTERM."""
-    asyncio.run(serve(host, port, settings, handle_signals=True, **options))
+    with short_pauses():
+        asyncio.run(serve(host, port, settings, handle_signals=True, **options))
 
 
-def _config(app: WebApp) -> uvicorn.Config:
+def _config(app: WebApp, certificate: Certificate | None) -> uvicorn.Config:
     return uvicorn.Config(
         app,
+        ssl_context_factory=None if certificate is None else lambda config, default: certificate.context,
         http="h11",
         ws=CalmWebSocket,
         lifespan="off",

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, replace
 from time import perf_counter, time
 from typing import Any
 
+import msgspec
 import socketio
 
 from p2pclient.common.errors import SignalingError
@@ -31,19 +31,27 @@ from p2pclient.common.lobby_messages import (
     encode_event,
     refusal,
 )
+from p2pclient.common.match_settings import DEFAULT_STUDY
+from p2pclient.common.path_messages import AskIceServers, Relay
 from p2pclient.common.probe_messages import ProbeResult, ProbeSignal
-from p2pclient.common.room_messages import Confirm, Decline, Done, Ready, Report
+from p2pclient.common.room_messages import Confirm, Decline, Done, GoOn, Ready, Report
 from p2pclient.common.screening_messages import Echo, Screened
 from signaling.bots import BotStarter
 from signaling.decisions import DecisionLog
+from signaling.delivery import Delivery
 from signaling.durable import DurableEffects, read_room
-from signaling.effects import AskHook, Decided, Disconnect, Effect, Kept, Noted, Send, StartBot
+from signaling.effects import AskHook, AskMatcher, Decided, Disconnect, Effect, Kept, Noted, Send, StartBot
 from signaling.frames import REFUSAL_MARK
 from signaling.identity import Entropy
+from signaling.matching.hook import Hook
+from signaling.matching_hook import MatchingHook
+from signaling.per_address import AddressLimits
+from signaling.relay_edge import RelayEdge
 from signaling.room import Room
 from signaling.room_state import Limits, Rules
 from signaling.screening_hooks import HookAnswer, ScreeningHook
 from signaling.store.interface import Store
+from signaling.strangers import calm_socketio
 from signaling.web import LINK_KEY, Link, WebApp
 
 _log = logging.getLogger("tandem.signaling")
@@ -58,10 +66,10 @@ MAX_BACKLOG = 200
 """Packets queued for one client. Who reads nothing but keeps asking is disconnected."""
 
 
-STUDY = "study"
-"""Under which everything of a server is kept: there is one study in a data folder."""
+_EVENT = "2"
+"""Socket.IO's packet of an event in the default namespace, without an acknowledgement."""
 
-_NEEDS_NO_RECORD = (Signal, Report, Done, Echo, ProbeSignal, ProbeResult)
+_NEEDS_NO_RECORD = (Signal, Report, Done, Echo, ProbeSignal, ProbeResult, AskIceServers, Relay)
 """What clients say that goes on while the store cannot write: matches that run are not to notice."""
 
 
@@ -85,7 +93,7 @@ class SignalingServer:
 
     ``entropy`` gives match ids and seeds; ``server_version`` is told to clients and by ``/healthz``. With a ``store``,
     what changes is in it before anybody is told, and :meth:`restore` is to be called first of all. ``hooks`` are the
-    functions of a researcher's own that screen: on ``entry`` and while ``playing``.
+    functions of a researcher's own that screen: on ``entry`` and while ``playing``. ``link_secret`` signs the links.
     """
 
     def __init__(
@@ -101,8 +109,12 @@ class SignalingServer:
         bots: BotStarter | None = None,
         store: Store | None = None,
         hooks: Mapping[str, ScreeningHook] | None = None,
+        link_secret: bytes | None = None,
     ) -> None:
-        limits = limits or Limits()
+        limits, rules = limits or Limits(), rules or Rules()
+        self._matching = MatchingHook(rules.matcher) if isinstance(rules.matcher, Hook) else None
+        rules = replace(rules, matcher_is_aside=self._matching is not None)
+        study = self._study = settings.study or DEFAULT_STUDY
         # Not from ``entropy``, which may have a fixed seed: who can guess a token is somebody else.
         secrets = random.SystemRandom()
         self.room = Room(
@@ -112,15 +124,15 @@ class SignalingServer:
             rules=rules,
             limits=limits,
             server_version=server_version,
-            study=None if store is None else STUDY,
+            study=None if store is None else study,
             epoch=time() - perf_counter(),
+            link_secret=link_secret,
         )
         """The one place that knows the truth. What it decides is carried out by :meth:`carry_out`."""
         self.on_change: Callable[[], None] = lambda: None
         """Called after decisions were carried out: what is shown of the room may have changed."""
         self._store = store
-        self._durable = None if store is None else DurableEffects(store, STUDY, on_trouble=self._note_trouble)
-        self._decisions = decisions
+        self._durable = None if store is None else DurableEffects(store, study, on_trouble=self._note_trouble)
         self._bots = bots
         self._hooks = hooks or {}
         self._asking: set[asyncio.Task[None]] = set()
@@ -130,15 +142,18 @@ class SignalingServer:
         self._sids: dict[str, str] = {}
         self._clients: dict[str, str] = {}
         self._links: dict[str, Link] = {}
+        self._relay = RelayEdge(self.room, self._links)
         self._arrivals = 0
-        # Effects are carried out in the order of the decisions, although sending yields to the loop.
-        self._outbox: deque[Effect] = deque()
-        self._sending = asyncio.Lock()
+        self._delivery = Delivery(self._carry_out, durable=self._durable, log=decisions)
         self._sio = _make_socketio(keepalive or Keepalive())
         self._sio.on("connect", self._on_connect)
         self._sio.on("disconnect", self._on_disconnect)
         self._sio.on("*", self._on_event)
-        self.app = WebApp(self._sio.handle_request, health=self._health, max_links=limits.clients + 100)
+        self._limits = AddressLimits(limits.per_address)
+        self._addresses: dict[str, str] = {}
+        self.app = WebApp(
+            self._sio.handle_request, health=self._health, max_links=limits.clients + 100, addresses=self._limits
+        )
 
     async def restore(self) -> None:
         """Go on with what an earlier server kept.
@@ -148,7 +163,7 @@ class SignalingServer:
         """
         if self._store is None:
             return
-        kept = await read_room(self._store, STUDY)
+        kept = await read_room(self._store, self._study)
         effects = self.room.restore(kept, now=perf_counter())
         await self._store.write([each.record for each in effects if isinstance(each, Kept)])
 
@@ -170,7 +185,9 @@ class SignalingServer:
             raise socketio.exceptions.ConnectionRefusedError(str(error), error.code) from None
         link.in_room = True
         self._sids[client], self._clients[sid], self._links[client] = sid, client, link
+        self._addresses[client] = address
         link.on_rtt = lambda rtt_ms: self.room.measured(client, rtt_ms)
+        link.on_relay = lambda relay: self._relay.take(client, relay)
         await self.carry_out(effects)
 
     async def _on_disconnect(self, sid: str, reason: str) -> None:
@@ -179,22 +196,24 @@ class SignalingServer:
             return
         del self._sids[client]
         link = self._links.pop(client)
+        self._relay.forget(link)
+        del self._addresses[client]
         link.abort()
         # Not the library's reason: it calls a client that has said nothing for too long closed, too.
         why: GoneReason = "disconnected" if link.ended else "silent"
         _log.debug("client %s is gone: %s", client, reason)
-        self._outbox += self.room.depart(client, why, now=perf_counter())
-        # The library finds out that a client is silent while it sends to it, too, and calls this from there: whoever is
-        # sending carries these effects out as well, and must not be waited for.
-        if not self._sending.locked():
-            await self.carry_out([])
+        # The library finds out that a client is silent while it sends to it, too, and calls this from there: that this
+        # is carried out must not be waited for.
+        self._delivery.put(self.room.depart(client, why, now=perf_counter()))
+        self.on_change()
 
     async def _on_event(self, event: str, sid: str, payload: Any, acknowledged: bool) -> dict[str, Any] | None:
         client = self._clients.get(sid)
         if client is None:
             return None
         try:
-            await self.carry_out(self._take(client, event, payload))
+            effects, rests_on_records = self._take(client, event, payload)
+            await self.carry_out(effects, rests_on_records=rests_on_records)
             self._check_backlog(client)
             return {"ok": True}
         except SignalingError as error:
@@ -205,19 +224,25 @@ class SignalingServer:
         _log.debug("refused %.40r of %s: %s", event, client, refused.code)
         self._check_backlog(client)
         if not acknowledged:
-            await self.carry_out([Send(client, refused)])
+            await self.carry_out([Send(client, refused)], rests_on_records=False)
         return {"refused": {"code": refused.code, "message": refused.message}}
 
-    def _take(self, client: str, event: str, payload: Any) -> list[Effect]:
+    def _take(self, client: str, event: str, payload: Any) -> tuple[list[Effect], bool]:
+        """Return what the room decides, and whether it may rest on what is not durable yet."""
         if event.startswith(REFUSAL_MARK):
             raise refusal(event.removeprefix(REFUSAL_MARK))
         message: ClientMessage = decode_client_event(event, payload)
-        if self._durable is not None and self._durable.problem and not isinstance(message, _NEEDS_NO_RECORD):
+        rests_on_records = not isinstance(message, _NEEDS_NO_RECORD)
+        if self._durable is not None and self._durable.problem and rests_on_records:
             raise refusal("server-error")
-        now = perf_counter()
+        return self._decide(client, message, now=perf_counter()), rests_on_records
+
+    def _decide(self, client: str, message: ClientMessage, *, now: float) -> list[Effect]:
         room = self.room
         match message:
             case Join():
+                if not self._limits.join(self._addresses[client], now=now):
+                    raise refusal("rate-limited")
                 return room.join(client, message, now=now)
             case Watch():
                 return room.watch(client, message, now=now)
@@ -235,6 +260,8 @@ class SignalingServer:
                 return room.decline(client, message, now=now)
             case Report():
                 return room.report(client, message, now=now)
+            case GoOn():
+                return room.go_on(client, message)
             case ProbeSignal():
                 return room.probe_signal(client, message, now=now)
             case ProbeResult():
@@ -243,31 +270,31 @@ class SignalingServer:
                 return room.done(client, message)
             case Screened():
                 return room.screened(client, message, now=now)
+            case AskIceServers():
+                return room.ice_servers(client, message, now=now)
+            case Relay():
+                self._relay.take(client, message)
+                return []
             case Echo():
                 return []
 
     # -- what goes out ------------------------------------------------------------------------------------------------
 
-    async def carry_out(self, effects: Sequence[Effect]) -> None:
-        """Carry these and all earlier effects out, when what they rest on is durable.
+    async def carry_out(self, effects: Sequence[Effect], *, rests_on_records: bool = True) -> None:
+        """Return when these are carried out, which is when what they rest on is durable; see :mod:`signaling.delivery`.
 
         Raises:
             SignalingError: ``server-error``: some of it cannot be kept at the moment, and is not told to anybody.
         """
-        self._outbox += effects
-        durable = self._durable
-        async with self._sending:
-            while self._outbox or (durable is not None and durable.is_due):
-                # All at once: what came while the disk was busy is written together.
-                batch: Sequence[Effect] = list(self._outbox)
-                self._outbox.clear()
-                if durable is not None:
-                    batch = await durable.passed(batch)
-                for each in batch:
-                    await self._carry_out(each)
+        if effects:
+            parcel = self._delivery.put(effects, rests_on_records=rests_on_records)
+            was_carried_out = await parcel.done
+            if not was_carried_out and parcel.has_records:
+                self.on_change()
+                raise refusal("server-error")
+        elif self._delivery.is_due:
+            self._delivery.go_on()
         self.on_change()
-        if durable is not None and durable.problem and any(isinstance(each, Kept | Decided) for each in effects):
-            raise refusal("server-error")
 
     async def _carry_out(self, effect: Effect) -> None:
         match effect:
@@ -277,23 +304,33 @@ class SignalingServer:
                 if client in self._links:
                     self._links[client].close()
             case Noted(what, facts):
-                _log.info("%s %s", what, facts)
-            case Decided(line):
-                if self._decisions is not None:
-                    self._decisions.append(line)
+                _log.info("%s %s", what, facts, extra={"fields": facts})
             case StartBot() as bot:
                 await self._start_bot(bot)
             case AskHook() as question:
-                asking = asyncio.create_task(self._ask(question))
-                self._asking.add(asking)
-                asking.add_done_callback(self._asking.discard)
-            case Kept():
+                self._ask_aside(self._ask(question))
+            case AskMatcher() as question:
+                self._ask_aside(self._ask_matcher(question))
+            case Kept() | Decided():
                 pass  # it is durable already
+
+    def _ask_aside(self, asking: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(asking)
+        self._asking.add(task)
+        task.add_done_callback(self._asking.discard)
+
+    async def _ask_matcher(self, question: AskMatcher) -> None:
+        assert self._matching is not None
+        found = await self._matching.ask(question)
+        await self._follow(self.room.matcher_answered(question.request, found, now=perf_counter()))
 
     async def _ask(self, question: AskHook) -> None:
         hook = self._hooks.get(question.which)
         answer = HookAnswer(error="There is no such function.") if hook is None else await hook.ask(question.facts)
-        effects = self.room.hook_answered(question.request, answer.message, answer.error, now=perf_counter())
+        await self._follow(self.room.hook_answered(question.request, answer.message, answer.error, now=perf_counter()))
+
+    async def _follow(self, effects: Sequence[Effect]) -> None:
+        """Carry out what came of an answer."""
         try:
             await self.carry_out(effects)
         except SignalingError as error:
@@ -301,20 +338,23 @@ class SignalingServer:
 
     async def _start_bot(self, bot: StartBot) -> None:
         if self._bots is None:
-            self._outbox += self.room.bot_failed(bot.participant, "this server starts none", now=perf_counter())
+            self._delivery.put(self.room.bot_failed(bot.participant, "this server starts none", now=perf_counter()))
             return
 
         def ended(why: str) -> None:
-            # Only of interest if it has not come; what is to be done then goes out with whatever is next.
-            self._outbox += self.room.bot_failed(bot.participant, why, now=perf_counter())
+            # Only of interest if it has not come.
+            self._delivery.put(self.room.bot_failed(bot.participant, why, now=perf_counter()))
 
         await self._bots.start(bot, ended)
 
     async def _send(self, client: str, message: ServerMessage) -> None:
         sid = self._sids.get(client)
-        if sid is not None:
+        connection = None if sid is None else self._sio.manager.eio_sid_from_sid(sid, "/")
+        if connection is not None:
+            # Not the library's ``emit``: it makes a task and waits for it, so that what is told to many, one after the
+            # other, takes as many rounds of the loop, each with everything else that is due.
             event, payload = encode_event(message)
-            await self._sio.emit(event, payload, to=sid)
+            await self._sio.eio.send(connection, _EVENT + msgspec.json.encode([event, payload]).decode())
             self._check_backlog(client)
 
     def _check_backlog(self, client: str) -> None:
@@ -369,12 +409,13 @@ class SignalingServer:
             "waiting": len(room.waiting),
             "matches": len(room.matches),
             "matches_made": room.matches_made,
+            "relay": self._relay.counts(),
         }
 
 
 def _make_socketio(keepalive: Keepalive) -> Any:
     library_log = logging.getLogger("tandem.signaling.socketio")
-    library_log.setLevel(logging.ERROR)
+    calm_socketio(library_log)
     return socketio.AsyncServer(
         async_mode="asgi",
         transports=["websocket"],

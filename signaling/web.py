@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterable
 from time import perf_counter, time
 from typing import Any, TypeVar
@@ -15,7 +16,12 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Message, Receive, Scope, Send
 
 from p2pclient.common.discovery_messages import FACTS_PATH, ServerFacts
-from signaling.frames import FrameGate
+from p2pclient.common.path_messages import Relay
+from signaling.frames import RELAY_HEAD, FrameGate
+from signaling.per_address import AddressLimits
+from signaling.relay_edge import RelayOutlet
+
+_log = logging.getLogger("tandem.signaling")
 
 T = TypeVar("T")
 
@@ -52,6 +58,9 @@ class Link:
         self._pinged_at: float | None = None
         self.on_rtt: Callable[[float], None] = lambda rtt_ms: None
         """Told of the round trip of each ping, in milliseconds."""
+        self.on_relay: Callable[[Relay], bool] = lambda relay: False
+        """Told what is to be relayed, which the library does not see; False if that was no business of the client's."""
+        self.relays = RelayOutlet(send)
 
     def close(self) -> None:
         """Close it once what is queued for the client has been sent; harmless twice."""
@@ -71,6 +80,12 @@ class Link:
 
     async def receive(self) -> Message:
         """Return the next message that the library may see."""
+        while True:
+            message = await self._receive_next()
+            if not self._took_relay(message):
+                return message
+
+    async def _receive_next(self) -> Message:
         if self.is_closed():
             return _DISCONNECT
         self._receiving = asyncio.ensure_future(_call(self._receive))
@@ -82,10 +97,22 @@ class Link:
             raise
         finally:
             self._receiving = None
-        if message["type"] == "websocket.receive":
+        if message["type"] == "websocket.receive" and not _is_relay(message):
             return self._admit(message)
         self.ended = self.ended or message["type"] == "websocket.disconnect"
         return message
+
+    def _took_relay(self, message: Message) -> bool:
+        if message["type"] != "websocket.receive" or not _is_relay(message):
+            return False
+        now = perf_counter()
+        relay = self._gate.admit_relay(message["text"], now=now)
+        if isinstance(relay, Relay):
+            relay = self.on_relay(relay) or self._gate.forgives(now=now)
+        if not relay:
+            self.ended = True
+            self.close()
+        return True
 
     def _admit(self, message: Message) -> Message:
         frame = message.get("text")
@@ -119,6 +146,11 @@ class Link:
         return self._aborted
 
 
+def _is_relay(message: Message) -> bool:
+    text = message.get("text")
+    return text is not None and text.startswith(RELAY_HEAD)
+
+
 async def _call(function: Callable[..., Awaitable[T]], *arguments: Any) -> T:
     # Called in here: of a task that is cancelled before it begins, no awaitable would be left that nobody awaits.
     return await function(*arguments)
@@ -131,14 +163,21 @@ class WebApp:
         sockets: handles a WebSocket scope (python-socketio's ``handle_request``).
         health: gives the content of ``/healthz``.
         max_links: WebSockets open at once; further ones are turned away before the handshake.
+        addresses: bounds them for each address; None: not at all.
     """
 
     def __init__(
-        self, sockets: Callable[..., Awaitable[Any]], *, health: Callable[[], dict[str, Any]], max_links: int
+        self,
+        sockets: Callable[..., Awaitable[Any]],
+        *,
+        health: Callable[[], dict[str, Any]],
+        max_links: int,
+        addresses: AddressLimits | None = None,
     ) -> None:
         self.links: set[Link] = set()
         self._sockets = sockets
         self._max_links = max_links
+        self._addresses = addresses
         self.facts: Callable[[], ServerFacts] | None = None
         """What clients that look for a server are told; None: it is found by its URL only."""
         self.join_codes: tuple[str, ...] = ()
@@ -157,11 +196,17 @@ class WebApp:
             answer = JSONResponse({"refused": {"code": "websocket-only", "message": "Connect by WebSocket."}}, 400)
             await answer(scope, receive, send)
         elif len(self.links) >= self._max_links:
-            await send({"type": "websocket.close", "code": 1013})
+            await _turn_away(scope, send, 503)
         else:
             await self._open(scope, receive, send)
 
     async def _open(self, scope: Scope, receive: Receive, send: Send) -> None:
+        address, limits = str((scope.get("client") or ("",))[0]), self._addresses
+        if limits is not None and not limits.open(address, now=perf_counter()):
+            if limits.is_to_be_said(address, now=perf_counter()):
+                _log.warning("too many connections from %s: some are turned away", address)
+            await _turn_away(scope, send, 429)
+            return
         # The first message ("websocket.connect") is the library's; the gate only looks at what comes after it.
         link = Link(receive, send)
         self.links.add(link)
@@ -169,6 +214,17 @@ class WebApp:
             await self._sockets({**scope, LINK_KEY: link}, link.receive, link.send)
         finally:
             self.links.discard(link)
+            if limits is not None:
+                limits.close(address)
+
+
+async def _turn_away(scope: Scope, send: Send, status: int) -> None:
+    """Answer a WebSocket's request with a status, where the server can; else with 403."""
+    if "websocket.http.response" not in scope.get("extensions", {}):
+        await send({"type": "websocket.close", "code": 1013})
+        return
+    await send({"type": "websocket.http.response.start", "status": status, "headers": []})
+    await send({"type": "websocket.http.response.body", "body": b""})
 
 
 def _pages(health: Callable[[], dict[str, Any]], app: WebApp) -> Starlette:

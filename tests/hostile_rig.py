@@ -20,7 +20,7 @@ GROUP = "they know it"
 
 EVENTS = (
     "join", "watch", "signal", "leave", "finished", "ready", "confirm", "decline", "report", "done", "screened", "echo",
-    "probe-signal", "probe-result",
+    "probe-signal", "probe-result", "ask-ice-servers", "relay",
 )  # fmt: skip
 ODD_EVENTS = ("", "welcome", "matched", "command", "disconnect", "connect", "*", "!oversized", "x" * 500, "__class__")
 NASTY: tuple[Any, ...] = (
@@ -122,6 +122,8 @@ class Villain:
             "screened": {"screening_id": some(), "facts": {}},
             "probe-signal": {"probe_id": some(), "description": {"type": "offer", "sdp": "evil"}},
             "probe-result": {"probe_id": some(), "rtt_ms": 0.1, "jitter_ms": 0.1, "loss": 0.0, "path": "direct"},
+            "relay": {"match_id": some(), "peer": some(), "lane": "control", "data": "ZXZpbA=="},
+            "ask-ice-servers": {"match_id": some()},
             "done": {"action_id": some(), "ok": noise.random() < 0.5, "message": "evil"},
         }.get(event, {})
 

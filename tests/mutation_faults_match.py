@@ -109,7 +109,7 @@ COURSES = [
     *faults_in(
         "match/drops.py",
         "match_strangers match_edges match_drops",
-        ("two alone go on", "len(plan.peers) > 1 and ", ""),
+        ("two alone go on", "len(plan.peers) > 1 or ", "plan.peers or "),
         ("no accusation needed", "if agreement is None or peer.id not in agreement.accused:", "if agreement is None:"),
         ("no silence needed", "return peer.endpoint.silent_for(now=now) >= LOST_AFTER", "return True"),
         ("still sampled", "        core.telemetry.lose_peer(peer.id)\n", ""),
@@ -122,7 +122,7 @@ COURSES = [
         ),
         (
             "barriers are passed",
-            "isinstance(self._agreement.verdict, Undecided)",
+            "isinstance(self._agreement.verdict, Undecided | Partition)",
             "isinstance(self._agreement.verdict, Partition)",
         ),
         (
@@ -254,8 +254,8 @@ COURSES = [
         "match_agreement",
         (
             "half is enough",
-            "2 * self._seats(side) > self._seats(self._weights)",
-            "2 * self._seats(side) >= self._seats(self._weights)",
+            "2 * self._seats(side) > self._seats(self._weights.keys() - self._leavers)",
+            "2 * self._seats(side) >= self._seats(self._weights.keys() - self._leavers)",
         ),
         ("who says nothing agrees", "told.get(lost) == last for", "told.get(lost, last) == last for"),
         (

@@ -99,11 +99,13 @@ def make_header(seat: int = 0, **changes: Any) -> RunHeader:
     return RunHeader(**{**fields, **changes})
 
 
-def write_run(folder: Path, records: Iterator[Record], *, seat: int = 0, **header: Any) -> Path:
-    """Record ``records`` into a new folder and finish."""
+def write_run(
+    folder: Path, records: Iterator[Record], *, seat: int = 0, told: dict[str, Any] | None = None, **header: Any
+) -> Path:
+    """Record ``records`` into a new folder and finish. What is ``told`` goes into the outcome."""
     folder.mkdir(parents=True)
     writer = RunWriter(folder, make_header(seat, **header))
     for record in records:
         writer.record(record)
-    writer.finish({"reason": "completed", "seat": seat})
+    writer.finish({"reason": "completed", "seat": seat, **(told or {})})
     return folder

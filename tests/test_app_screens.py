@@ -10,7 +10,7 @@ import pygame
 import pytest
 
 from p2pclient.app import text
-from p2pclient.app.draw import Painter
+from p2pclient.app.draw import Painter, Part
 from p2pclient.app.gallery import kitchen_view, presentations
 from p2pclient.app.picture import Pictures, fit
 from p2pclient.app.screens import Local, compose, render_presentation
@@ -202,3 +202,21 @@ def test_whose_turn_it_is_stands_above_the_picture_and_hides_nothing(size: tuple
     above = [rects[name] for name in ("chips", "notice", "time")]
     assert all(not one.colliderect(other) for one, other in itertools.combinations([*above, rects["picture"]], 2))
     assert all(pygame.Rect((0, 0), size).contains(rect) for rect in above)
+
+
+@pytest.mark.parametrize("size", SIZES[:4], ids=lambda size: f"{size[0]}x{size[1]}")
+def test_a_long_message_over_the_game_is_read_to_its_end(size: tuple[int, int]) -> None:
+    message = "Please stop playing for a moment and put on your headphones. " * 3 + "We go on in five minutes."
+    shown = replace(PLAYING, hud=replace(PLAYING.hud, notice=message))
+    notice = notice_of(shown, size)
+    assert notice.key[1] == " ".join(message.split())
+    endless = replace(PLAYING, hud=replace(PLAYING.hud, notice="word " * 2000))
+    cut = notice_of(endless, size)
+    assert cut.key[1].endswith("…")
+    assert cut.rect.height <= size[1] // 2  # the game is still to be seen
+
+
+def notice_of(shown: Presentation, size: tuple[int, int]) -> Part:
+    parts = compose(shown, size, Local(), Pictures())
+    (found,) = [part for part in parts if isinstance(part.key, tuple) and part.key[0] == "notice"]
+    return found

@@ -10,9 +10,12 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from console_rig import PASSWORDS, RehearsedRoom, running_console
+from console_rig import PASSWORDS, RehearsedRoom, running_console, store_with_accounts
 
+from p2pclient.common.match_settings import DEFAULT_STUDY
 from signaling.actions import EndMatch, Pair, PauseMatch, ProbeRoom, ResumeMatch, Tell
+from signaling.store.interface import Match
+from signaling.store.memory import MemoryStore
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 MATCH = "0003-c4127e5a"
@@ -120,12 +123,68 @@ async def test_a_researcher_pairs_pauses_messages_and_ends_in_the_browser() -> N
         assert complaints == []
 
 
+async def old_matches(count: int) -> MemoryStore:
+    """Return a store with the accounts, and matches that ended on other days."""
+    store = await store_with_accounts()
+    labels = {"a": ("P-001", "LAB01", False), "b": ("<b>P-002</b>", "", True)}
+    facts = {"seats": {"a": [0], "b": [1]}, "labels": labels}
+    told = ({"reason": "complete", "verified_frames": 890, "desyncs": 0},)
+    await store.write(
+        [
+            Match(
+                id=f"{number:04d}-0abc", study_id=DEFAULT_STUDY, seats=("a", "b"), state="ended", results=told,
+                room=facts, reason="left" if number % 9 == 0 else "complete",
+                started_at=1.7e9 + 400 * number, ended_at=1.7e9 + 400 * number + 300,
+            )
+            for number in range(1, count + 1)
+        ]
+    )  # fmt: skip
+    return store
+
+
+async def test_an_admin_decides_about_accounts_and_sees_matches_of_earlier_days_in_the_browser() -> None:
+    store = await old_matches(60)
+    async with asyncio.timeout(120), running_console(store=store) as url, browser() as running:
+        page = await running.new_page(viewport={"width": 1280, "height": 800})
+        complaints = await log_in(page, url, "ada")
+        await page.keyboard.press("6")
+        await seen(page, "h2", "Data so far: 60 ended, 54 of them complete")
+        await seen(page, "#main td", "<b>P-002</b>")
+        for shown in (20, 40):
+            await page.wait_for_function("most => document.querySelectorAll('#main tr').length > most", arg=shown)
+            await page.click("text=Show older matches")
+        await seen(page, "#main tr", "0001")
+        await page.locator("text=Show older matches").wait_for(state="detached")
+        async with page.expect_download() as awaited:
+            await page.click("text=Audit log as CSV")
+        assert (await awaited.value).suggested_filename == "study-audit.csv"
+
+        await page.keyboard.press("7")
+        await seen(page, "#main tr", "olu")
+        last_admin = page.locator("tr:has-text('ada') button:enabled")
+        assert await last_admin.all_inner_texts() == ["Password"]
+        for again in ("12345679", "12345678"):
+            await page.click("text=Add an account")
+            await page.fill("dialog [name=name]", "eve")
+            await page.select_option("dialog select", "operator")
+            await page.fill("dialog [name=password]", "12345678")
+            await page.fill("dialog [name=again]", again)
+            await page.press("dialog [name=again]", "Enter")
+        await seen(page, ".toast", "two different passwords")
+        await seen(page, "#main tr", "eve")
+        await page.click("tr:has-text('eve') button:has-text('Remove')")
+        await page.click("dialog button:has-text('Remove')")
+        await page.locator("#main tr", has_text="eve").wait_for(state="detached")
+        assert [each.name for each in await store.accounts()] == ["ada", "olu", "vi"]
+        assert complaints == []
+
+
 async def test_every_view_fits_a_phone_and_a_viewer_can_press_nothing() -> None:
     room = RehearsedRoom()
     async with asyncio.timeout(120), running_console(room) as url, browser() as running:
         page = await running.new_page(viewport={"width": 390, "height": 844}, color_scheme="dark", has_touch=True)
         complaints = await log_in(page, url, "vi")
-        for view in ("overview", "stations", "matches", f"match/{MATCH}", "waiting", "actions", "data"):
+        for view in ("overview", "stations", "matches", f"match/{MATCH}", "waiting", "actions", "data", "accounts"):
             await open_view(page, url, view)
             assert await page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, view
             assert await page.locator("#main button:enabled:not(.tile)").count() == 0, view

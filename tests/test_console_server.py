@@ -396,7 +396,13 @@ async def test_an_action_is_done_answered_shown_soon_and_written_down(site: Site
     assert site.room.acted == [(PauseMatch(match=MATCH), "olu")]
     (line,) = await site.store.audit(limit=1)
     assert (line.by, line.action, line.target) == ("olu", "pause", MATCH)
-    assert line.facts == {"address": "127.0.0.1", "outcome": "ok", "action": {"kind": "pause", "match": MATCH}}
+    assert line.facts == {
+        "address": "127.0.0.1",
+        "outcome": "ok",
+        "study": "study",
+        "id": "a1",
+        "action": {"kind": "pause", "match": MATCH},
+    }
 
 
 async def test_what_an_action_changed_is_shown_before_the_next_full_second(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -155,3 +155,13 @@ def test_rooms_are_compared_as_people_write_them() -> None:
     for wrong in ("", " ", "x" * 41, "\u6f22" * 14, "a\x00b"):
         with pytest.raises(ConfigurationError, match="room"):
             check_room(wrong)
+
+
+def test_the_study_is_said_in_every_way_and_left_out_where_there_is_none() -> None:
+    facts = msgspec.structs.replace(FACTS, study="Cooking in pairs")
+    assert decode_answer(encode_answer(NONCE, facts)).facts.study == "Cooking in pairs"
+    said = {key.encode(): value.encode() for key, value in facts_to_txt(facts).items()}
+    assert facts_from_txt(said, 8765, ()).study == "Cooking in pairs"
+    assert "study" not in facts_to_txt(FACTS)
+    with pytest.raises(RemoteProtocolError):
+        facts_from_txt({**said, b"study": b"\x1b[31mred"}, 8765, ())

@@ -33,9 +33,11 @@ SCREENING = tuple(
 )
 
 PURE_MODULES = (
-    *SCREENING, *PURE, "p2pclient.discovery.findings", "p2pclient.match", "signaling.actions", "signaling.alerts",
-    "signaling.answering", "signaling.attendance", "signaling.console.history", "signaling.effects",
+    *SCREENING, *PURE, "p2pclient.discovery.findings", "p2pclient.match", "p2pclient.transport.ladder",
+    "signaling.actions", "signaling.alerts", "signaling.relaying", "signaling.turn",
+    "signaling.answering", "signaling.attendance", "signaling.console.history", "signaling.effects", "signaling.frames",
     "signaling.hiring", "signaling.identity", "signaling.keeping", "signaling.lifecycle", "signaling.matching",
+    "signaling.membership", "signaling.per_address",
     "signaling.orders", "signaling.pairing", "signaling.passwords", "signaling.probe_records", "signaling.probes",
     "signaling.probing", "signaling.restoring", "signaling.roles", "signaling.room", "signaling.room_rows",
     "signaling.room_state", "signaling.rows", "signaling.running", "signaling.store.interface",

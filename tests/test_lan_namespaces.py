@@ -110,7 +110,7 @@ def environment() -> dict[str, str]:
 @contextlib.contextmanager
 def serving(namespace: str) -> Iterator[str]:
     """Run a server; gives the join code that it prints."""
-    words = command(namespace, "-u", "-m", "p2pclient.cli", "serve", "--room", "Lab 2", "--child")
+    words = command(namespace, "-u", "-m", "p2pclient.cli", "serve", "--if-lost", "end", "--room", "Lab 2", "--child")
     with subprocess.Popen(
         words, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:

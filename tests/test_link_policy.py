@@ -10,17 +10,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from p2pclient.runtime import link_policy
-from p2pclient.runtime.link_policy import FIRST_TRY, LINGER, MOST_PATHS, YIELD, Key, LinkPolicy
+from p2pclient.runtime.link_policy import LINGER, MOST_PATHS, Key, LinkPolicy
+from p2pclient.transport import ladder
+from p2pclient.transport.ladder import FIRST_TRY, YIELD, Rung
 
 STEP = 0.05
 
 
-def policy(*, leads: bool = True, draw: float = 1.0) -> LinkPolicy:
+def policy(*, leads: bool = True, draw: float = 1.0, rungs: tuple[Rung, ...] = (Rung.DIRECT,)) -> LinkPolicy:
     """One with a first path that is heard at 0."""
-    made = LinkPolicy(leads=leads, draw=lambda: draw, now=0.0)
+    made = LinkPolicy(leads=leads, draw=lambda: draw, now=0.0, rungs=rungs)
     first = made.key(0, is_ours=leads)
     made.opened(first, now=0.0)
+    made.listen(now=0.0)
     made.heard(first, now=0.0)
     return made
 
@@ -28,7 +30,7 @@ def policy(*, leads: bool = True, draw: float = 1.0) -> LinkPolicy:
 def first_attempt(made: LinkPolicy, *, since: float = 0.0, within: float = 30.0) -> float | None:
     now = since
     while now <= since + within:
-        if made.tick(now=now).begin is not None:
+        if made.tick(now=now).begin:
             return round(now - since, 6)
         now += STEP
     return None
@@ -45,17 +47,18 @@ def test_who_is_heard_is_left_alone() -> None:
     made = policy()
     for tick in range(400):
         now = tick * STEP
-        made.heard((0, 0, 1), now=now)
+        made.heard((Rung.DIRECT, 0, 1), now=now)
         decision = made.tick(now=now)
-        assert (decision.begin, decision.close, made.used) == (None, (), (0, 0, 1))
+        assert (decision.begin, decision.close, made.used) == ((), (), (Rung.DIRECT, 0, 1))
 
 
 def test_before_the_first_word_the_other_side_has_more_time() -> None:
     made = LinkPolicy(leads=True, draw=lambda: 1.0, now=0.0)
-    made.opened((0, 0, 1), now=0.0)
+    made.opened((Rung.DIRECT, 0, 1), now=0.0)
+    made.listen(now=0.0)
     begun = first_attempt(made)
     assert begun is not None
-    assert begun >= link_policy.FIRST_WORD
+    assert begun >= ladder.FIRST_WORD
 
 
 def test_attempts_come_with_growing_pauses_and_limits_but_never_end() -> None:
@@ -64,15 +67,15 @@ def test_attempts_come_with_growing_pauses_and_limits_but_never_end() -> None:
         decision = made.tick(now=now)
         if decision.give_up:
             ended.append(now)
-        if decision.begin is not None:
+        if decision.begin:
             began.append(now)
         now += STEP
     lasts = [end - begin for begin, end in zip(began, ended, strict=False)]
     pauses = [begin - end for begin, end in zip(began[1:], ended, strict=False)]
-    assert lasts[0] == pytest.approx(link_policy.FIRST_LIMIT, abs=2 * STEP)
-    assert max(lasts) == pytest.approx(link_policy.LONGEST_LIMIT, abs=2 * STEP)
-    assert pauses[0] == pytest.approx(link_policy.FIRST_PAUSE, abs=2 * STEP)
-    assert max(pauses) == pytest.approx(link_policy.LONGEST_PAUSE, abs=2 * STEP)
+    assert lasts[0] == pytest.approx(ladder.FIRST_LIMIT, abs=2 * STEP)
+    assert max(lasts) == pytest.approx(ladder.LONGEST_LIMIT, abs=2 * STEP)
+    assert pauses[0] == pytest.approx(ladder.FIRST_PAUSE, abs=2 * STEP)
+    assert max(pauses) == pytest.approx(ladder.LONGEST_PAUSE, abs=2 * STEP)
     assert began[-1] > 100
 
 
@@ -80,39 +83,39 @@ def test_chance_shortens_the_pauses_by_half_at_most() -> None:
     def pause(draw: float) -> float:
         made = policy(draw=draw)
         made.begin(now=1.0)
-        made.failed(now=2.0)
+        made.failed(Rung.DIRECT, now=2.0)
         begun = first_attempt(made, since=2.0)
         assert begun is not None
         return begun
 
-    assert pause(0.0) == pytest.approx(link_policy.FIRST_PAUSE / 2, abs=2 * STEP)
-    assert pause(1.0) == pytest.approx(link_policy.FIRST_PAUSE, abs=2 * STEP)
+    assert pause(0.0) == pytest.approx(ladder.FIRST_PAUSE / 2, abs=2 * STEP)
+    assert pause(1.0) == pytest.approx(ladder.FIRST_PAUSE, abs=2 * STEP)
 
 
 def test_an_address_that_is_gone_is_not_waited_for() -> None:
     made = policy(leads=False)
-    made.heard((0, 0, 1), now=9.9)
-    made.doubt((0, 0, 1))
+    made.heard((Rung.DIRECT, 0, 1), now=9.9)
+    made.doubt((Rung.DIRECT, 0, 1))
     assert first_attempt(made, since=10.0) == 0.0
 
 
 def test_a_path_whose_address_is_gone_does_not_count_while_another_is_good() -> None:
     made = policy()
-    made.opened((0, 1, 1), now=1.0)
-    made.doubt((0, 1, 1))
-    made.heard((0, 0, 1), now=1.0)
-    assert made.tick(now=1.1).begin is None
-    assert made.used == (0, 0, 1)
+    made.opened((Rung.DIRECT, 1, 1), now=1.0)
+    made.doubt((Rung.DIRECT, 1, 1))
+    made.heard((Rung.DIRECT, 0, 1), now=1.0)
+    assert made.tick(now=1.1).begin == ()
+    assert made.used == (Rung.DIRECT, 0, 1)
 
 
 def test_the_newest_path_that_is_heard_is_used_and_the_old_one_closed_later() -> None:
     made = policy()
-    made.opened((0, 1, 1), now=2.0)
-    assert made.used == (0, 1, 1)
+    made.opened((Rung.DIRECT, 1, 1), now=2.0)
+    assert made.used == (Rung.DIRECT, 1, 1)
     closed_at, now = 0.0, 2.0
     while not closed_at:
-        made.heard((0, 1, 1), now=now)
-        if made.tick(now=now).close == ((0, 0, 1),):
+        made.heard((Rung.DIRECT, 1, 1), now=now)
+        if made.tick(now=now).close == ((Rung.DIRECT, 0, 1),):
             closed_at = now
         now += STEP
     assert LINGER < closed_at < LINGER + 1.0
@@ -120,27 +123,27 @@ def test_the_newest_path_that_is_heard_is_used_and_the_old_one_closed_later() ->
 
 def test_the_old_path_is_used_again_while_the_new_one_is_silent() -> None:
     made = policy()
-    made.opened((0, 1, 1), now=2.0)
-    made.heard((0, 0, 1), now=3.0)
+    made.opened((Rung.DIRECT, 1, 1), now=2.0)
+    made.heard((Rung.DIRECT, 0, 1), now=3.0)
     made.tick(now=3.0)
-    assert made.used == (0, 0, 1)
+    assert made.used == (Rung.DIRECT, 0, 1)
 
 
 def test_a_better_kind_of_path_is_used_whenever_it_is_heard() -> None:
-    made = policy()
-    made.opened((-1, 5, 1), now=2.0)
-    made.heard((0, 0, 1), now=2.0)
+    made = policy(rungs=(Rung.DIRECT, Rung.RELAY))
+    made.opened((Rung.RELAY, 5, 1), now=2.0)
+    made.heard((Rung.DIRECT, 0, 1), now=2.0)
     assert made.tick(now=2.0).close == ()
-    assert made.used == (0, 0, 1)
+    assert made.used == (Rung.DIRECT, 0, 1)
 
 
 def test_paths_are_bounded() -> None:
     made = policy()
     for number in range(1, 20):
-        made.opened((0, number, 1), now=1.0)
+        made.opened((Rung.DIRECT, number, 1), now=1.0)
     closed = made.tick(now=1.0).close
     assert len(closed) == 20 - MOST_PATHS
-    assert (0, 19, 1) not in closed
+    assert (Rung.DIRECT, 19, 1) not in closed
 
 
 def test_of_two_offers_that_cross_the_leaders_counts() -> None:
@@ -148,8 +151,7 @@ def test_of_two_offers_that_cross_the_leaders_counts() -> None:
     ours, theirs = leader.begin(now=2.0), other.begin(now=2.0)
     assert not leader.takes_offer(theirs, now=2.1)
     assert other.takes_offer(ours, now=2.1)
-    assert other.attempt is not None
-    assert not other.attempt.is_ours
+    assert not other.attempts[Rung.DIRECT].is_ours
 
 
 def test_old_doubled_and_too_many_offers_are_not_taken() -> None:
@@ -160,6 +162,13 @@ def test_old_doubled_and_too_many_offers_are_not_taken() -> None:
     assert made.takes_offer(4, now=4.0)
     assert not made.takes_offer(5, now=4.1)
     assert made.takes_offer(6, now=4.5)
+
+
+def test_offers_of_a_kind_of_path_that_is_not_used_here_are_not_taken() -> None:
+    made = policy()
+    assert not made.takes_offer(1, now=1.0, rung=Rung.TURN)
+    assert not made.takes_call(now=1.0)
+    assert policy(rungs=(Rung.TURN, Rung.RELAY)).takes_offer(1, now=1.0, rung=Rung.TURN)
 
 
 def test_both_sides_order_paths_alike() -> None:
@@ -207,8 +216,9 @@ class World:
             for key in decision.close:
                 self.closed[leads].add(key)
                 side.ended(key, now=self.now)
-            if decision.begin is not None and not self.down[0] <= self.now < self.down[1]:
-                self.offers.append((self.now + self.draw.uniform(0.01, 0.3), not leads, decision.begin))
+            for _, number in decision.begin:
+                if not self.down[0] <= self.now < self.down[1]:
+                    self.offers.append((self.now + self.draw.uniform(0.01, 0.3), not leads, number))
         self._deliver()
         for leads, side in self.sides.items():
             used = side.used
@@ -224,7 +234,7 @@ class World:
                 self.answers.append((self.now + self.draw.uniform(0.01, 0.3), not to, number))
         done, self.answers = [a for a in self.answers if a[0] <= self.now], [a for a in self.answers if a[0] > self.now]
         for _, to, number in done:
-            ours, theirs = self.sides[to].attempt, self.sides[not to].attempt
+            ours, theirs = (self.sides[side].attempts.get(Rung.DIRECT) for side in (to, not to))
             if ours is None or theirs is None or not ours.is_ours or theirs.is_ours or ours.number != number:
                 continue
             if theirs.number == number:
@@ -246,14 +256,15 @@ def test_both_sides_end_on_one_path_that_works_in_both_directions(
     for leads in (True, False):
         side = LinkPolicy(leads=leads, draw=draw.random, now=0.0)
         side.opened(side.key(0, is_ours=leads), now=0.0)
+        side.listen(now=0.0)
         world.sides[leads] = side
     until = {leads: breaks_at if not one_way or leads is breaks_leader else 1e9 for leads in (True, False)}
-    world.paths[0, 0, 1] = Path(until)
+    world.paths[Rung.DIRECT, 0, 1] = Path(until)
     world.run(breaks_at + down_s + 16)
     used = {side.used for side in world.sides.values()}
     assert len(used) == 1
     assert world.made >= 1
-    assert used != {(0, 0, 1)}
+    assert used != {(Rung.DIRECT, 0, 1)}
     for side in world.sides.values():
         assert side.silent_for(now=world.now) < 0.2
     # Once it works, nothing is made any more.

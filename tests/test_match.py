@@ -729,6 +729,7 @@ def test_a_peer_that_lives_but_never_greets_is_not_waited_for_forever() -> None:
 
 def test_a_pause_of_our_own_beyond_drop_after_does_not_make_the_partner_gone() -> None:
     match = VirtualMatch(seed=22, link=Link(delay=0.03), drop_after=2.0)
+    match.run(3.0)  # all have agreed on the settings
     # The partner waits longer: it has nothing to judge but our silence.
     object.__setattr__(match.sides[1].match.plan, "drop_after", 20.0)
     match.sides[0].paused = (4.0, 8.0)

@@ -14,7 +14,7 @@ from p2pclient.match.costs import learn_costs
 from p2pclient.match.episode import PlayBatch
 from p2pclient.match.history import KEPT_FRAMES, History
 from p2pclient.match.match import Match
-from p2pclient.match.plan import Desync, Phase, SpectatorGone, ViewReady
+from p2pclient.match.plan import Desync, MatchChanged, Phase, SpectatorGone, ViewReady
 from p2pclient.match.playback import Playback
 from p2pclient.match.recovery import MOST
 from p2pclient.match.stretch import Stretch
@@ -23,6 +23,7 @@ from p2pclient.protocol.control import (
     AnyMessage,
     EpisodeOver,
     FeedEnd,
+    FeedPause,
     FeedStart,
     Hello,
     Leave,
@@ -918,3 +919,51 @@ def test_what_a_snapshot_costs_is_no_reason_to_expect_more_of_every_batch() -> N
     budget = Noted(frame=1 / 60, window=8)
     learn_costs(budget, PlayBatch([["render"], ["get_snapshot", 3]]), [100, 90_000])
     assert budget.other == pytest.approx(0.0001)
+
+
+def test_a_spectator_knows_that_the_players_have_paused_and_that_they_go_on() -> None:
+    studio = Studio(players=2)
+    early = studio.watch(players=[0])
+    studio.run(20)
+    assert not watching(early).is_paused
+    for player in studio.players:
+        playing(player).changes.wish("pause")
+    studio.run(10)
+    late = studio.watch(101, players=[0, 1])
+    studio.run(20)
+    assert all(playing(player).changes.is_paused for player in studio.players)
+    assert watching(early).is_paused
+    assert watching(late).is_paused  # which came in the middle of it, and has seen nothing yet
+    for player in studio.players:
+        playing(player).changes.wish("resume")
+    studio.run(20)
+    assert not watching(early).is_paused
+    assert not watching(late).is_paused
+    assert late.records
+    told = [event.kind for event in early.events if isinstance(event, MatchChanged)]
+    assert told == ["pause", "resume"]
+    assert frames(early)[-1] > (0, 25)
+
+
+def test_another_player_that_feeds_from_now_on_has_the_word_about_a_pause() -> None:
+    stranger, spectator, request = fed_by_a_stranger()
+    stranger.say(FeedPause(True), ticks=2)
+    assert watching(spectator).is_paused
+    stranger.say(start(request, first_frame=0, has_state=False), ticks=2)
+    assert not watching(spectator).is_paused
+
+
+def test_a_spectator_that_goes_to_another_player_in_a_pause_is_told_of_it_there() -> None:
+    studio = Studio(players=2)
+    spectator = studio.watch()
+    studio.run(20)
+    for player in studio.players:
+        playing(player).changes.wish("pause")
+    studio.run(10)
+    first = watching(spectator).feeder
+    assert first is not None
+    studio.players[first].is_stopped = True
+    studio.run(400)
+    assert watching(spectator).failovers > 0
+    assert watching(spectator).feeder != first
+    assert watching(spectator).is_paused

@@ -414,7 +414,7 @@ def test_what_is_told_of_a_loss_is_what_not_all_had_verified() -> None:
     strangers.say(3, Leave("left"))
     strangers.tick()
     (told,) = [m for m in strangers.told if isinstance(m, PeersLost)]
-    assert told == PeersLost(0, [3], [LostInputs(3, 20, [b"\x00\x01"] * 3)])
+    assert told == PeersLost(0, [3], [LostInputs(3, 20, [b"\x00\x01"] * 3)], left=[3])
     assert strangers.notes("lost") == [{"peer": 3, "reason": "partner-left", "inputs_until": 22}]
 
 
@@ -431,7 +431,7 @@ def test_who_is_given_up_is_told_so_once() -> None:
     strangers = playing(3, on_drop="go-on")
     strangers.say(3, Leave("left"))
     strangers.tick(5)
-    assert [m for m in strangers.told_to[3] if isinstance(m, PeersLost)] == [PeersLost(0, [3], [])]
+    assert [m for m in strangers.told_to[3] if isinstance(m, PeersLost)] == [PeersLost(0, [3], [], left=[3])]
 
 
 def test_a_loss_while_states_differ_ends_the_match() -> None:

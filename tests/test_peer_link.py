@@ -21,17 +21,21 @@ from p2pclient.match.plan import ConnectionChanged, PeerSilence
 from p2pclient.recorder.records import EventRecorded
 from p2pclient.runtime.link_policy import MOST_PATHS
 from p2pclient.transport.base import Opened, PathChanged, Returned
+from p2pclient.transport.ladder import Rung
 
 Scenario = Callable[[Net, Client, Client], Awaitable[None]]
 
 
-def play(during: Scenario, *, seed: int = 1, frames: int = 200, **settings: Any) -> tuple[Client, Client]:
+def play(
+    during: Scenario, *, seed: int = 1, frames: int = 200, rungs: tuple[Rung, ...] = (Rung.DIRECT,), **settings: Any
+) -> tuple[Client, Client]:
     """Play a match over two links while ``during`` happens to them: it ends complete, and the same on both sides."""
     sides: list[Client] = []
 
     async def scenario() -> None:
-        net = Net(seed=seed)
-        a, b = Client(0, net.links[True], drop_after=60.0, **settings), Client(1, net.links[False], drop_after=60.0)
+        net = Net(seed=seed, rungs=rungs)
+        plan = {"drop_after": 60.0, "frames": frames}
+        a, b = Client(0, net.links[True], **plan, **settings), Client(1, net.links[False], **plan)
         sides.extend((a, b))
         await during(net, a, b)
         ended = [await a.task, await b.task]
@@ -70,7 +74,7 @@ def test_a_connection_that_is_lost_for_good_is_replaced_and_nothing_is_lost() ->
     (recorded,) = [each for each in a.records if isinstance(each, EventRecorded) and each.name == "connection"]
     assert recorded.details == {"peer": 1, "connection": "loopback", "why": "silence"}
     assert 0 < recorded.frame < 120
-    first, second = a.runner.paths.as_data(now=0.0)
+    first, second = a.runner.paths.as_data()
     assert (first["why"], first["attempt"], first["from"]) == ("first", 0, [0, 0])
     assert (second["why"], second["attempt"], second["to"]) == ("silence", 1, None)
     assert first["to"] == second["from"] == [recorded.episode, recorded.frame]

@@ -31,7 +31,20 @@ def only_sentence(errors: str) -> str:
 
 
 async def test_match_goes_on_and_is_finished_when_the_server_is_killed(tmp_path: Path) -> None:
-    arguments = ["serve", ENV, "--host", "127.0.0.1", "--port", "0", "--rate", "60", "--seconds", "2"]
+    arguments = [
+        "serve",
+        ENV,
+        "--if-lost",
+        "end",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        "0",
+        "--rate",
+        "60",
+        "--seconds",
+        "2",
+    ]
     async with tandem(*arguments, out=tmp_path) as server:
         url = (await server.until_line("tandem join")).split()[-1]
         async with pair(url, tmp_path) as (a, b):
@@ -50,7 +63,7 @@ async def test_match_goes_on_and_is_finished_when_the_server_is_killed(tmp_path:
 async def test_clients_that_lose_the_server_before_their_match_play_it_or_meet_again(
     tmp_path: Path, is_kept: bool
 ) -> None:
-    arguments = ["serve", ENV, "--host", "127.0.0.1", "--rate", "60", "--seconds", "0.5"]
+    arguments = ["serve", ENV, "--if-lost", "end", "--host", "127.0.0.1", "--rate", "60", "--seconds", "0.5"]
     async with contextlib.AsyncExitStack() as stack:
         server = await stack.enter_async_context(tandem(*arguments, "--port", "0", out=tmp_path))
         url = (await server.until_line("tandem join")).split()[-1]

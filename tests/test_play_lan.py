@@ -55,7 +55,7 @@ def inside(name: str) -> tuple[str, ...]:
 
 
 async def test_two_clients_and_a_server_on_three_machines_find_each_other_by_address(tmp_path: Path) -> None:
-    serve = ["serve", ENV, "--rate", "60", "--seconds", "2", "--seed", "5"]
+    serve = ["serve", ENV, "--if-lost", "end", "--rate", "60", "--seconds", "2", "--seed", "5"]
     with lan() as (s, a, b):
         async with tandem(*serve, out=tmp_path, prefix=inside(s)) as server:
             line = await server.until_line("tandem join")

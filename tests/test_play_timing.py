@@ -64,7 +64,9 @@ async def beating(seconds: float = 0.1) -> AsyncIterator[list[float]]:
 @contextlib.asynccontextmanager
 async def server_process(tmp_path: Path, *flags: str) -> AsyncIterator[str]:
     """Run ``tandem serve`` on a free port; gives its URL."""
-    async with tandem("serve", ENV, "--host", "127.0.0.1", "--port", "0", *flags, out=tmp_path) as server:
+    async with tandem(
+        "serve", ENV, "--if-lost", "end", "--host", "127.0.0.1", "--port", "0", *flags, out=tmp_path
+    ) as server:
         yield (await server.until_line("tandem join")).split()[-1]
 
 

@@ -7,12 +7,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from spectator_rig import Studio
 from test_match_desync import slip, slip_next
 from test_match_drops import LINK, play_until
 from virtual import HostFailure, Link, Side, ToyHost, VirtualMatch, finished, toy_env
 
 from p2pclient.common.presentation import Intent, Presentation, Screen
+from p2pclient.match.match import Match
 from p2pclient.match.plan import Outbox, Phase
+from p2pclient.match.watching import Watching
+from p2pclient.runtime.onlooker import PAUSED, Outlook, WatchPresenter
 from p2pclient.runtime.presenter import MatchPresenter
 
 MISSED = "Your partner has not been heard for a moment."
@@ -68,7 +72,7 @@ class ShownMatch(VirtualMatch):
         super().__init__(**{"render": True, **plan})
         for side in self.sides:
             side.host = DrawingHost(side.host.seats)
-        self.presenter = MatchPresenter(self.window, self.sides[0].match, title="Toy", connection="direct")
+        self.presenter = MatchPresenter(self.window, self.sides[0].match, title="Toy", connections={1: "direct"})
 
     def _carry_out(self, own: int, out: Outbox) -> None:
         super()._carry_out(own, out)
@@ -220,6 +224,64 @@ def test_a_game_that_goes_on_without_a_player_is_shown_again_with_a_word_about_i
     match.run()
     assert match.sides[0].ended is not None
     assert match.sides[0].ended.reason == "finished"
+
+
+def countdown(match: ShownMatch, since: float) -> list[tuple[tuple[str, str], ...]]:
+    """The lines of the screen on which somebody is waited for, each once."""
+    told = [p.lines for at, p in match.window.shown if at >= since and p.screen is Screen.PARTNER_LOST]
+    return [lines for lines, _ in groupby(told)]
+
+
+@pytest.mark.parametrize(
+    ("policy", "then", "words"),
+    [
+        ("end", "The game ends. Everything up to here is kept.", ""),
+        ("go-on", "The game goes on without your partner.", "Your partner has left. The game goes on."),
+        (
+            "bot:greedy:disclosed",
+            "A computer player takes the place, and the game goes on.",
+            "Your partner has left. A computer player takes that place, and the game goes on.",
+        ),
+        ("bot:greedy:hidden", "The game goes on.", ""),
+    ],
+)
+def test_who_waits_sees_the_seconds_that_are_left_and_what_follows(policy: str, then: str, words: str) -> None:
+    match = ShownMatch(
+        link=Link(delay=0.05), env=toy_env(max_steps=400), drop_after=6.0, on_drop=policy, has_arbiter=True
+    )
+    play_until(match, 30)
+    began = match.now
+    match.sides[1].dead_from = began
+    match.run(began + 6.5)
+    lines = countdown(match, began)
+    assert [dict(each)["Time left to come back"] for each in lines] == ["4 s", "3 s", "2 s", "1 s"]
+    assert {dict(each)["After that"] for each in lines} == {then}
+    match.sides[0].match.drops.answer([0], is_granted=True, now=match.now)
+    match.run(match.now + 1.0)
+    assert (match.sides[0].ended is not None) is (policy == "end")
+    if policy != "end":
+        assert match.window.course()[-1] == (Screen.PLAYING, words)
+        assert len(match.window.frames(began + 6.5, match.now)) > 5
+    if policy == "bot:greedy:hidden":
+        said = " ".join([p.message + p.title + p.hud.notice + str(p.lines) for _, p in match.window.shown])
+        assert not any(word in said.lower() for word in ("bot", "computer player", "left.", "without"))
+
+
+def test_that_a_bot_takes_a_seat_is_told_where_that_is_disclosed_only() -> None:
+    match = three(on_drop="bot:greedy:disclosed 1=bot:greedy:hidden 2=go-on", players=5, env=toy_env(5, max_steps=900))
+    play_until(match, 40)
+    for peer in (1, 2, 3):
+        match._carry_out(peer, match.sides[peer].match.leave(now=match.now))
+        match.run(match.now + 1.0)
+    assert match.window.course()[-3:] == [
+        (Screen.PLAYING, ""),
+        (Screen.PLAYING, "Player 3 has left. The game goes on."),
+        (
+            Screen.PLAYING,
+            "Player 3 has left. The game goes on. Player 4 has left. A computer player takes that place, "
+            "and the game goes on.",
+        ),
+    ]
 
 
 def test_who_says_goodbye_is_told_to_have_left_without_any_waiting() -> None:
@@ -417,3 +479,29 @@ def test_a_pause_is_shown_with_its_reason_until_play_goes_on() -> None:
     assert finished(match)
     assert match.window.course()[-1][0] is Screen.PLAYING
     assert len(match.window.frames(8.0, match.now)) > 100
+
+
+def test_a_spectator_reads_that_the_players_have_paused_when_it_has_seen_their_last_frame() -> None:
+    studio, window = Studio(), RecordingWindow()
+    spectator = studio.watch(delay=5, env={**studio.plan.env, "title": "Toy"})
+    watched, player = spectator.match, studio.players[0].match
+    assert isinstance(watched, Watching)
+    assert isinstance(player, Match)
+    presenter = WatchPresenter(window, watched, Outlook())
+
+    def run(ticks: int) -> None:
+        for _ in range(ticks):
+            spectator.events.clear()
+            studio.run(1)
+            for event in spectator.events:
+                presenter.take_event(event)
+
+    run(30)
+    player.changes.wish("pause")
+    run(20)
+    assert window.shown[-1][1].screen is Screen.PAUSED
+    assert window.shown[-1][1].message == PAUSED
+    player.changes.wish("resume")
+    run(20)
+    assert window.shown[-1][1].screen is Screen.PLAYING
+    assert [key for key, _ in groupby(shown.screen for _, shown in window.shown)].count(Screen.PAUSED) == 1

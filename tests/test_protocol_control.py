@@ -28,6 +28,7 @@ from p2pclient.protocol.control import (
     EpisodeOver,
     EpisodeReady,
     FeedEnd,
+    FeedPause,
     FeedStart,
     Hello,
     Leave,
@@ -113,6 +114,10 @@ GOLDEN = {
         "ab66697273745f6672616d65 47 a5636861696e c408 3132333435363738 a8636865636b73756d c408 3837363534333231"
         "a6746f74616c73 91 cb3fe0000000000000 a96861735f7374617465 c3",
     ),
+    "feed pause": (
+        Envelope(1, 14, 2, FeedPause(True)),
+        "94010e02 82 a474797065 aa666565642d7061757365 a6706175736564 c3",
+    ),
     "feed end": (
         Envelope(1, 14, 2, FeedEnd("behind")),
         "94010e02 82 a474797065 a8666565642d656e64 a6726561736f6e a6626568696e64",
@@ -124,7 +129,7 @@ GOLDEN = {
     "recovered": (Envelope(1, 16, 2, Recovered()), "94011002 81 a474797065 a97265636f7665726564"),
     "leave": (Envelope(1, 6, 2, Leave("left")), "94010602 82 a474797065 a56c65617665 a6726561736f6e a46c656674"),
 }
-"""Messages of protocol version 2 in envelopes of version 1, frozen: these bytes must stay readable and be written
+"""Messages of protocol version 3 in envelopes of version 1, frozen: these bytes must stay readable and be written
 exactly so for as long as the versions stand."""
 
 VALID = [encode_control(envelope) for envelope, _ in GOLDEN.values()]
@@ -197,6 +202,7 @@ control_messages = st.one_of(
         st.lists(st.floats(allow_nan=False), max_size=8),
         st.booleans(),
     ),
+    st.builds(FeedPause, st.booleans()),
     st.builds(FeedEnd, st.text(max_size=20)),
     st.builds(Leave, st.text(max_size=20)),
 )
@@ -299,6 +305,7 @@ def test_an_oversized_message_is_refused_unread() -> None:
         FeedStart(0, 0, 0, 0, bytes(8), bytes(9), [], False),
         FeedStart(0, 0, 0, 0, bytes(8), bytes(8), [0.0] * (MAX_LOST_PEERS + 1), False),
         FeedStart(0, 0, 0, 0, bytes(8), bytes(8), [], 1),  # type: ignore[arg-type]
+        FeedPause(1),  # type: ignore[arg-type]
         FeedEnd(3),  # type: ignore[arg-type]
         Leave(3),  # type: ignore[arg-type]
         Hello([1]),  # type: ignore[arg-type]

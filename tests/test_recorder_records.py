@@ -110,6 +110,15 @@ def test_the_kinds_of_records_never_change() -> None:
     kinds = [encode_record(record)[0] for record in match_records(episodes=1, frames=1)]
     assert kinds == [1, 6, 2, 4, 3, 5]  # start, event, frame, timing, verified, end
     assert encode_record(FramesWithdrawn(0, 0))[0] == 7
+    assert encode_record(replace(make_frame(0, 0), by=("substitute", None)))[0] == 8
+
+
+@pytest.mark.parametrize("by", [("substitute", None), (None, "absent"), ("substitute", "absent")])
+def test_a_frame_says_who_held_the_seats_in_the_players_place(by: tuple[str | None, ...]) -> None:
+    held = replace(make_frame(3, 4), by=by)
+    assert decode_record(encode_record(held)) == held
+    with pytest.raises(RecordingError, match="impossible by"):
+        encode_record(replace(held, by=("ghost", None)))
 
 
 @pytest.mark.parametrize(
@@ -130,7 +139,7 @@ def test_the_kinds_of_records_never_change() -> None:
 )
 def test_an_impossible_field_is_refused_by_name(changes: dict[str, Any]) -> None:
     (name, value), good = next(iter(changes.items())), make_frame(0, 0)
-    fields = [value if field == name else getattr(good, field) for field in FrameRecorded.__struct_fields__]
+    fields = [value if field == name else getattr(good, field) for field in FrameRecorded.__struct_fields__[:11]]
     with pytest.raises(RecordingError, match=f"impossible {name}"):
         decode_record(b"\x02" + encode(fields))
 

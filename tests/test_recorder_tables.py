@@ -51,6 +51,8 @@ def test_the_columns_of_frames_are_these(tmp_path: Path) -> None:
         "truncated.1 bool",
         "focus.0 bool",
         "focus.1 bool",
+        "by.0 text",
+        "by.1 text",
         "input.0 hex",
         "input.1 hex",
         "checksum hex",
@@ -181,7 +183,7 @@ def test_names_of_columns_are_distinct() -> None:
     assert agent_labels([0, "0"]) == ("0#0", "0#1")
     assert agent_labels(["a.b", "a"]) == ("a\\.b", "a")
     infos = ({"x.y": 1, "x": {"y": 2, "z": {}}, "x\\": {"y": 3}, 1: 4, "1": 5, "[1]": 6}, {})
-    cells = frame_cells(("a\\.b", "a"), make_frame(0, 0, infos=infos))
+    cells = frame_cells(("a\\.b", "a"), make_frame(0, 0, infos=infos), seated=("person", "bot"))
     names = [name for name in cells if name.startswith("info")]
     assert len(names) == 7
     assert {group_of(name) for name in names} == {"info.a\\.b"}

@@ -169,3 +169,44 @@ def test_json_has_all_of_the_verdict(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert verdict["episode"] == 0
     assert verdict["frame"] == 3
     assert (verdict["field"], verdict["value_a"], verdict["value_b"]) == ("reward.0", repr(0.1 * 3), "inf")
+
+
+def told(frame: int, **other: Any) -> dict[str, Any]:
+    pause = {"kind": "pause", "episode": 0, "frame": 3, "reason": "", "seat": 0}
+    sitting = {"seat": 1, "episode": 1, "first_frame": frame, "last_frame": 19, "by": "absent", "why": "left", **other}
+    return {"changes": [pause], "sittings": [sitting]}
+
+
+def verify_told(tmp_path: Path, a: dict[str, Any], b: dict[str, Any]) -> Verdict:
+    folders = [write_run(tmp_path / name, match_records(infos=infos), told=each) for name, each in (("a", a), ("b", b))]
+    return verify_folders(*folders)
+
+
+def test_what_was_agreed_on_beside_the_frames_is_compared(tmp_path: Path) -> None:
+    assert verify_told(tmp_path / "same", told(4), told(4)).code == SAME
+    verdict = verify_told(tmp_path / "why", told(4), told(4, why="lost"))
+    assert (verdict.code, verdict.episode, verdict.frame, verdict.field) == (DIFFERENT, 1, 4, "sittings")
+    verdict = verify_told(tmp_path / "none", {**told(4), "changes": []}, told(4))
+    assert (verdict.code, verdict.episode, verdict.frame, verdict.field) == (DIFFERENT, 0, 3, "changes")
+
+
+def test_what_a_side_could_not_know_any_more_is_not_compared(tmp_path: Path) -> None:
+    # It was killed and says nothing, or the interval begins behind what both have, or ended earlier for one of them.
+    assert verify_told(tmp_path / "killed", told(4), {}).code == SAME
+    later = [{**told(4)["sittings"][0], "episode": 2}]
+    assert (
+        verify_told(tmp_path / "later", told(4), {**told(4), "sittings": [*told(4)["sittings"], *later]}).code == SAME
+    )
+    assert verify_told(tmp_path / "shorter", told(4), told(4, last_frame=7)).code == SAME
+
+
+@pytest.mark.parametrize("bad", [[5], [{"episode": 0}], [{"episode": "x", "frame": 1, "first_frame": 1}]])
+def test_a_manifest_with_nonsense_in_place_of_changes_is_unreadable(tmp_path: Path, bad: list[Any]) -> None:
+    assert verify_told(tmp_path, told(4), {**told(4), "changes": bad}).code == UNREADABLE
+
+
+def test_who_held_a_seat_is_compared_frame_by_frame(tmp_path: Path) -> None:
+    verdict = verify_with(tmp_path, change_frame(1, 4, by=(None, "absent")))
+    assert (verdict.code, verdict.episode, verdict.frame) == (DIFFERENT, 1, 4)
+    assert verdict.field is not None
+    assert verdict.field.startswith("by.")

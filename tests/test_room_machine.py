@@ -60,7 +60,8 @@ from signaling.actions import (
     Tell,
 )
 from signaling.durable import read_room
-from signaling.effects import Disconnect, Effect, Kept, Send, StartBot
+from signaling.effects import AskMatcher, Disconnect, Effect, Kept, Send, StartBot
+from signaling.matching.simple import FirstCome
 from signaling.room import Room
 from signaling.room_state import Limits, Rules
 from signaling.rows import MATCH_STATES, PARTICIPANT_STATES
@@ -74,6 +75,7 @@ RULES = [
     Rules(grace_s=5.0, confirm_within_s=10.0, wait_limit_s=20.0),
     Rules(grace_s=5.0, confirm_within_s=10.0, wait_limit_s=20.0, after_wait="bot", wait_bot="seeker", starts_bots=True),
     Rules(grace_s=5.0, confirm_within_s=10.0, wait_limit_s=20.0, after_wait="alone"),
+    Rules(grace_s=5.0, confirm_within_s=10.0, matcher_is_aside=True),
 ]
 
 
@@ -147,6 +149,8 @@ class RoomMachine(RuleBasedStateMachine):
         self.confirmed: dict[str, set[str]] = {}
         """Participants by proposal."""
         self.bots: list[StartBot] = []
+        self.to_the_matcher: list[AskMatcher] = []
+        """All that this server ever asked of a matcher that takes its time."""
         self.known_matches: set[str] = set()
         self.store = MemoryStore()
         self.is_cut_off: bool | None = None
@@ -156,6 +160,7 @@ class RoomMachine(RuleBasedStateMachine):
 
     def make_room(self) -> Room:
         self.generation += 1
+        self.to_the_matcher = []
         return Room(
             MatchSettings(env="cogrid:Test", seats=self.seats, on_drop="go-on"),
             entropy=random.Random(self.generation),
@@ -196,6 +201,8 @@ class RoomMachine(RuleBasedStateMachine):
                 self.clients.remove(client)
             elif isinstance(each, StartBot):
                 self.bots.append(each)
+            elif isinstance(each, AskMatcher):
+                self.to_the_matcher.append(each)
 
     def check_start(self, matched: Matched, client: Client) -> None:
         assert client.match != matched.match_id, "a number was given twice"
@@ -497,6 +504,14 @@ class RoomMachine(RuleBasedStateMachine):
             self.clients.append(client := Client(name, bot.label))
             self.try_join(client, Join(label=bot.label, bot=True, token=bot.token))
 
+    @precondition(lambda self: self.to_the_matcher)
+    @rule(data=st.data(), newest=st.booleans())
+    def matcher_answers(self, data: st.DataObject, newest: bool) -> None:
+        """It answers what it was asked: now, late, or twice."""
+        asked = self.to_the_matcher[-1] if newest else data.draw(st.sampled_from(self.to_the_matcher))
+        found = FirstCome().propose(asked.candidates, asked.context, asked.now)
+        self.carry_out(self.room.matcher_answered(asked.request, found, now=self.now))
+
     # -- researchers and time -----------------------------------------------------------------------------------------
 
     @rule(data=st.data())
@@ -582,7 +597,9 @@ class RoomMachine(RuleBasedStateMachine):
         row = self.room.row(now=self.now, epoch=self.now)
         free = [each for each in row.participants if each.state == "waiting" and not each.reason.startswith("It")]
         is_full = len(self.room.matches) + len(self.room.proposed) >= 3
-        assert row.paused or is_full or len(free) < self.seats
+        # Whoever came after the question is in the next one.
+        is_asked = RULES[self.rules_index].matcher_is_aside and self.room._pairing._rounds._question.is_open
+        assert row.paused or is_full or is_asked or len(free) < self.seats
 
     def teardown(self) -> None:
         """When all are gone and time has passed, nothing is left."""

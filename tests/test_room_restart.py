@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import msgspec
 import pytest
 from room_rig import come, confirm, finish, match_of, only, sent
 
@@ -18,10 +19,11 @@ from p2pclient.common.lobby_messages import (
     MatchSettings,
     PeerGone,
     Signal,
+    Welcome,
 )
 from p2pclient.common.room_messages import Confirm, Health, Proposed, Ready, Report, Token
 from p2pclient.common.stages import Stage
-from signaling.actions import AddBot, Hold, Move, Remove
+from signaling.actions import Action, AddBot, Hold, Move, Pair, PauseMatch, Release, Remove, StartAll, Tell
 from signaling.effects import Decided, Effect, Kept, Noted, Send, StartBot
 from signaling.keeping import HELD, STARTS, KeptRoom
 from signaling.matching.balanced import Balanced
@@ -29,7 +31,8 @@ from signaling.matching.history import NewPartners
 from signaling.room import Room
 from signaling.room_state import Rules
 from signaling.rows import MatchRow
-from signaling.store.interface import Count, Match, Participant, Record, Study
+from signaling.screening_file import parse_rules
+from signaling.store.interface import AuditLine, Count, Match, Participant, Record, Study
 
 EPOCH = 1_700_000_000.0
 
@@ -42,6 +45,7 @@ class Disk:
         self.matches: dict[str, Match] = {}
         self.study: Study | None = None
         self.counts: dict[str, int] = {}
+        self.audit: list[AuditLine] = []
 
     def keep(self, effects: list[Effect]) -> list[Effect]:
         for each in effects:
@@ -60,6 +64,12 @@ class Disk:
             case Count():
                 self.counts[record.name] = self.counts.get(record.name, 0) + record.by
 
+    def note(self, action: Action, asked: str, *, by: str = "eva", at: float = 0.0) -> None:
+        """Write an action down as a console does."""
+        facts = {"outcome": "ok", "study": "study", "id": asked, "action": msgspec.to_builtins(action)}
+        kind = str(action.__struct_config__.tag)
+        self.audit.append(AuditLine(at=EPOCH + at, by=by, action=kind, facts=facts))
+
     def start(self, *, now: float = 0.0, seats: int = 2, **rules: Any) -> Room:
         """Start a server on it; its clock shows ``now``, at the same time of the day as at ``now`` of any other."""
         room = Room(
@@ -76,6 +86,7 @@ class Disk:
             matches=tuple(self.matches.values()),
             starts=self.counts.get(STARTS, 0),
             is_held=self.counts.get(HELD, 0) > 0,
+            asked=tuple(self.audit),
         )
         self.keep(room.restore(kept, now=now))
         return room
@@ -352,8 +363,11 @@ def test_record_that_somebody_has_changed_is_left_out_and_said() -> None:
 def test_names_that_no_file_can_hold_are_kept_all_the_same() -> None:
     disk = Disk()
     room = disk.start()
-    disk.keep(come(room, "a", label="x\ud800y", attributes={"k": "\udfff"}))
-    assert disk.participants["a"].label == "x?y"
+    with pytest.raises(SignalingError) as caught:
+        come(room, "a", label="x\ud800y")
+    assert caught.value.code == "label-characters"
+    disk.keep(room.join("a", Join(station="x\ud800y", attributes={"k": "\udfff"}), now=0.0))
+    assert disk.participants["a"].station == "x?y"
     assert disk.participants["a"].attributes == {"k": "?"}
 
 
@@ -374,3 +388,103 @@ def test_who_asks_for_a_hold_at_a_start_gets_it_and_it_is_kept() -> None:
     assert disk.start(starts_held=True).row(now=0.0, epoch=EPOCH).paused
     assert disk.start().row(now=0.0, epoch=EPOCH).paused
     assert disk.counts[HELD] == 1
+
+
+# -- what a researcher asked for --------------------------------------------------------------------------------------
+
+
+def reserve(disk: Disk, room: Room) -> tuple[dict[str, str], str]:
+    """Let three wait while the room is held, of whom one still loads, and pair the last two; returns their tokens."""
+    tokens = {}
+    for each in ("a", "b", "c"):
+        effects = disk.keep(back(room, each, label=each, ready=each != "c"))
+        tokens[each] = token_of(effects, each)
+    pair = Pair(participants=("b", "c"))
+    asked, effects = room.act(pair, by="eva", now=1.0)
+    disk.keep(effects)
+    disk.note(pair, asked, at=1.0)
+    return tokens, asked
+
+
+def test_who_was_paired_and_not_yet_proposed_still_is_after_a_restart() -> None:
+    disk = Disk()
+    room = disk.start(starts_held=True)
+    tokens, asked = reserve(disk, room)
+    room = disk.start(now=400.0, starts_held=True)  # later than a reservation holds without a restart
+    for each in ("a", "b"):
+        disk.keep(back(room, f"{each}2", now=401.0, label=each, token=tokens[each]))
+        assert not room.proposed
+    disk.keep(back(room, "c2", now=402.0, label="c", token=tokens["c"]))
+    assert room.proposed.popitem()[1] == ("b", "c")
+    for each in ("b2", "c2"):
+        disk.keep(room.confirm(each, Confirm(proposal_id=next(iter(room.proposed))), now=403.0))
+    (row,) = room.row(now=403.0, epoch=EPOCH).actions
+    assert (row.id, row.kind, row.by, row.target, row.state) == (asked, "pair", "eva", "b, c", "done")
+    assert all(each.room.get("reserved") is None for each in disk.participants.values())
+
+
+def test_a_reservation_of_somebody_who_does_not_come_back_is_given_up() -> None:
+    disk = Disk()
+    tokens, _ = reserve(disk, disk.start(starts_held=True))
+    room = disk.start(now=10.0, restart_grace_s=20.0)
+    disk.keep(room.act(Release(), by="eva", now=10.0)[1])
+    for each in ("a", "b"):
+        disk.keep(back(room, f"{each}2", now=11.0, label=each, token=tokens[each]))
+    disk.keep(room.tick(31.0))
+    row = room.row(now=31.0, epoch=EPOCH).actions[0]
+    assert (row.state, row.detail) == ("failed", "Not all of them came.")
+    assert room.proposed.popitem()[1] == ("a", "b")  # the one that was kept for another is free again
+
+
+def test_a_reservation_for_a_bot_that_ended_with_the_server_is_not_kept() -> None:
+    disk = Disk()
+    room = disk.start(starts_bots=True)
+    token = token_of(disk.keep(back(room, "a", label="a")), "a")
+    disk.keep(room.act(AddBot(bot="greedy", participant="a"), by="eva", now=1.0)[1])
+    assert disk.participants["a"].room["reserved"] is not None
+    room = disk.start(now=2.0)
+    disk.keep(back(room, "a2", now=3.0, label="a", token=token))
+    disk.keep(come(room, "b", now=4.0))
+    assert room.proposed.popitem()[1] == ("a", "b")
+
+
+def test_actions_of_before_are_shown_and_their_answers_are_unknown() -> None:
+    disk = Disk()
+    match_id, *_ = begin(disk, disk.start(), "a", "b")
+    actions: list[Action] = [PauseMatch(match=match_id), StartAll(), Tell(text="Hello."), Remove(participant="a")]
+    for number, action in enumerate(actions):
+        disk.note(action, f"a{number}", at=float(number))
+    disk.audit.append(AuditLine(at=EPOCH, by="eva", action="fly", facts={"id": "a9", "action": {"kind": "fly"}}))
+    room = disk.start(now=5.0)
+    rows = room.row(now=5.0, epoch=EPOCH + 5.0).actions
+    assert [(each.id, each.kind, each.target, each.state, each.at) for each in rows] == [
+        ("a0", "pause", match_id, "unknown", EPOCH),
+        ("a1", "start-all", "", "done", EPOCH + 1.0),
+        ("a2", "tell", "", "unknown", EPOCH + 2.0),
+        ("a3", "remove", "a", "unknown", EPOCH + 3.0),
+    ]
+    disk.keep(room.tick(100.0))  # nobody is waited for
+    assert room.row(now=100.0, epoch=EPOCH + 100.0).actions[0].state == "unknown"
+    asked, _ = room.act(Hold(), by="eva", now=101.0)
+    assert asked not in {each.id for each in rows}
+
+
+def test_who_was_excluded_for_good_stays_out_unless_the_rules_are_others_now() -> None:
+    focus = {"warn_after_s": 2, "exclude_after_s": 4, "message": "Out."}
+    rules = {"grace_s": 0, "focus": focus}
+    disk = Disk()
+    room = disk.start(screening=parse_rules({"playing": rules}))
+    effects = disk.keep([*come(room, "a", label="label-a"), *come(room, "b")])
+    match = match_of(disk.keep(confirm(room, effects, "a", "b")), "a")
+    for second in range(1, 12):
+        health = Health(phase="playing", rate_hz=30.0, frame=second, focused=False)
+        disk.keep(room.report("a", Report(match_id=match, health=health), now=float(second)))
+    assert room.stage_of("a") is Stage.EXCLUDED
+    room = disk.start(now=10.0, screening=parse_rules({"playing": rules}))
+    for label in ("label-a", "LABEL-A"):
+        with pytest.raises(SignalingError, match="Out\\.") as caught:
+            back(room, f"again-{label}", now=11.0, label=label)
+        assert caught.value.code == "removed"
+    assert sent(back(room, "other", now=12.0, label="label-c"), "other")
+    room = disk.start(now=20.0, screening=parse_rules({"playing": {**rules, "come_back": True}}))
+    assert isinstance(sent(back(room, "at last", now=21.0, label="label-a"), "at last")[0], Welcome)

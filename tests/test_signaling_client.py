@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 from signaling_rig import Caller, callers, running_server
@@ -81,9 +83,13 @@ async def test_unreachable_server_says_what_to_check() -> None:
     "answer", [b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", b"SSH-2.0-OpenSSH_9.6\r\n", b""]
 )
 async def test_other_servers_are_recognised(answer: bytes) -> None:
+    asking: list[asyncio.Task[Any] | None] = []
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(answer)
+        asking.append(asyncio.current_task())
+        with contextlib.suppress(asyncio.IncompleteReadError):  # it is also asked whether it wants HTTPS
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(answer)
         writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
@@ -93,6 +99,7 @@ async def test_other_servers_are_recognised(answer: bytes) -> None:
     finally:
         server.close()
         await server.wait_closed()
+        await asyncio.wait([each for each in asking if each is not None])
 
 
 async def test_refusals_are_errors_with_the_servers_sentence() -> None:

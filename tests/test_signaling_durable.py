@@ -15,10 +15,10 @@ from signaling_rig import Caller, callers, listening_server
 
 from p2pclient.common.errors import SignalingError, StoreError
 from p2pclient.common.lobby_messages import Description, Join, Matched, MatchResult, Signal, Waiting
+from p2pclient.common.match_settings import DEFAULT_STUDY as STUDY
 from p2pclient.common.room_messages import Health, Report
 from signaling.rows import MatchRow
 from signaling.server import Listening
-from signaling.sockets import STUDY
 from signaling.store.interface import Participant
 from signaling.store.sqlite import SqliteStore
 

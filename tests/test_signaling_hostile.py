@@ -236,7 +236,7 @@ async def check_nothing_kept(listening: Listening, honest: int) -> None:
     assert len(state.ended) <= KEPT_MATCHES
     assert len(state.asks) <= KEPT_ACTIONS
     assert len(state.partners) <= KEPT_HISTORIES
-    assert not server._outbox
+    assert server._delivery.is_idle
 
 
 async def run(seed: int, folder: Path, log: LogKept, *, rounds: int, calls: int) -> tuple[Heard, Honest]:
@@ -367,7 +367,16 @@ async def test_frames_before_the_handshake_is_answered_end_the_connection_only(l
     assert not log.problems, log.problems
 
 
-@pytest.mark.parametrize("event", EVENTS)
+async def test_flood_of_what_is_to_be_relayed_for_others_is_bounded() -> None:
+    async with listening_server(SETTINGS) as listening, aiohttp.ClientSession() as session:
+        await Villain(1, f"http://127.0.0.1:{listening.port}", Heard()).flood(session, "relay", 1000)
+        async with asyncio.timeout(20):
+            while listening.server.app.links:  # noqa: ASYNC110  as above
+                await asyncio.sleep(0.02)
+        assert 0 < listening.server._relay.counts()["not-matched"] <= FLOOD + 10
+
+
+@pytest.mark.parametrize("event", [each for each in EVENTS if each != "relay"])
 async def test_flood_of_any_valid_message_is_bounded(event: str) -> None:
     async with listening_server(SETTINGS) as listening, aiohttp.ClientSession() as session:
         villain = Villain(1, f"http://127.0.0.1:{listening.port}", Heard())

@@ -5,16 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import random
 import signal
 import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 from time import perf_counter
 
 import pytest
 from signaling_rig import callers, running_server
 
+from p2pclient.common.errors import SignalingError
 from p2pclient.common.lobby_messages import Closing, Join, Matched, PeerGone
+from signaling.identity import make_link
 from signaling.sockets import Keepalive
+from signaling.store.folder import LINK_SECRET, secret_of
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 
@@ -118,3 +123,28 @@ async def test_blocked_client_stays_and_silent_one_is_noticed() -> None:
         began = perf_counter()
         assert (await a.next(PeerGone)).why == "silent"
         assert perf_counter() - began < 1 + 2 + 0.5 + 0.5
+
+
+KEEPING_SERVER = """
+import sys
+from pathlib import Path
+from p2pclient.common.lobby_messages import MatchSettings
+from signaling.server import run
+settings = MatchSettings(env="cogrid:Test")
+run("127.0.0.1", 0, settings, data=Path(sys.argv[1]), on_listening=lambda at: print(at.urls[0], flush=True))
+"""
+
+
+@pytest.mark.alone
+async def test_link_for_one_use_stays_used_when_the_server_is_killed(tmp_path: Path) -> None:
+    link = make_link(secret_of(tmp_path, LINK_SECRET), "P-01", entropy=random.SystemRandom(), single_use=True)
+    async with python(KEEPING_SERVER, str(tmp_path)) as server, callers(await line(server), 1) as (a,):
+        await a.client.join(Join(link=link))
+        token = a.client.token
+        server.kill()
+        await server.wait()
+    async with python(KEEPING_SERVER, str(tmp_path)) as server, callers(await line(server), 2) as (b, c):
+        with pytest.raises(SignalingError, match="has been used already"):
+            await b.client.join(Join(link=link))
+        c.client.token = token
+        await c.client.join(Join(link=link))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from typing import Any
 
@@ -50,6 +51,21 @@ def test_the_same_scenario_gives_the_same_trace_and_another_seed_another() -> No
     one, again, other = (simulate(link=WIFI, seed=seed, faults=faults) for seed in (1, 1, 2))
     assert one == again
     assert len({one.trace_hash, other.trace_hash}) == 2
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_connections_that_are_replaced_lose_nothing(seed: int) -> None:
+    """Episodes of a second: at most moments some control message is under way, which the old connection swallows."""
+    draw = random.Random(seed)
+    faults = tuple(
+        Fault(
+            "reconnect", at=draw.uniform(0, 8), seconds=draw.choice((0.0, 0.1, 1.0)), peer=draw.randrange(3), other=-1
+        )
+        for _ in range(12)
+    )
+    result = simulate(players=3, seconds=8.0, seed=seed, episode_frames=60, faults=faults)
+    assert result.ends == {"finished": 3}
+    assert result.confirmed_frames == 480
 
 
 @pytest.mark.parametrize("players", [5, 8])

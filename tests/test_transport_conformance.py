@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
+from relay_rig import make_wired
 
 from p2pclient.transport.base import PeerTransport
 from p2pclient.transport.conformance import CHECKS, Check
@@ -39,7 +40,21 @@ async def make_delayed_rtc() -> Pair:
     return a, b
 
 
-@pytest.mark.parametrize("make_pair", [make_memory, make_delayed_memory, make_rtc, make_delayed_rtc])
+async def make_relayed() -> Pair:
+    a, b, *_ = make_wired()
+    return a, b
+
+
+async def make_delayed_relayed() -> Pair:
+    spec = ImpairmentSpec(delay_ms=2, jitter_ms=1)
+    a, b, *_ = make_wired((Impairment(spec, 1), Impairment(spec, 2)))
+    return a, b
+
+
+MAKERS = [make_memory, make_delayed_memory, make_rtc, make_delayed_rtc, make_relayed, make_delayed_relayed]
+
+
+@pytest.mark.parametrize("make_pair", MAKERS)
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__.removeprefix("check_"))
 async def test_conformance(check: Check, make_pair: Callable[[], Awaitable[Pair]]) -> None:
     await check(make_pair)

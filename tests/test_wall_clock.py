@@ -22,6 +22,8 @@ MAY_LOOK = {
     "p2pclient/recorder/crash.py": "says when it was",
     "p2pclient/envhost/folder.py": "asks how old a file is",
     "p2pclient/cli/account.py": "dates an account",
+    "signaling/certificate.py": "says whether the certificate is good today",
+    "p2pclient/cli/link.py": "dates the end of a link",
     "p2pclient/cli/doctor_machine.py": "says whether this machine's date is possible",
     "p2pclient/cli/doctor_peer.py": "compares the dates of two machines",
     "p2pclient/cli/doctor_server.py": "compares this machine's date with the server's",

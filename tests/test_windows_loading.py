@@ -26,7 +26,7 @@ def url(desk: Desk, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("server")
     server = Tandem(
         desk,
-        *("serve", WALK, "--host", "127.0.0.1", "--port", "0", "--log-level", "info"),
+        *("serve", WALK, "--if-lost", "end", "--host", "127.0.0.1", "--port", "0", "--log-level", "info"),
         folder=folder,
         name="server",
         watched=False,

@@ -128,7 +128,20 @@ def pair(desk: Desk, tmp_path: Path) -> Iterator[tuple[Tandem, Tandem, Tandem]]:
     """A server, a client with a window, and its partner: a bot without one."""
     server = Tandem(
         desk,
-        *("serve", WALK, "--host", "127.0.0.1", "--port", "0", "--rate", "30", "--max-steps", "100000"),
+        *(
+            "serve",
+            WALK,
+            "--if-lost",
+            "end",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            "0",
+            "--rate",
+            "30",
+            "--max-steps",
+            "100000",
+        ),
         *("--drop-after", "4"),
         folder=tmp_path,
         name="server",

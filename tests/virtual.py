@@ -34,6 +34,7 @@ class ToyHost:
         self.corrupt_at: int | None = None
         self.steps = 0
         self.bots: dict[int, random.Random] = {}
+        self.substitutes: dict[int, str] = {}
         self.decided: dict[int, list[bytes]] = {}
 
     def run(self, batch: list[list[Any]]) -> list[Any]:
@@ -50,7 +51,20 @@ class ToyHost:
     def do_compute_hash(self) -> bytes:
         return self.checksum()
 
-    def do_step(self, frame: int, inputs: Sequence[bytes], observe: bool = False) -> list[Any]:
+    def do_add_substitute(self, seat: int, name: str, seed: int) -> None:
+        self.substitutes[seat] = f"{name}{seed}"
+
+    def act(self, seat: int) -> bytes:
+        """What the substitute of a seat does now: by its name, the state and the frame alone."""
+        told = blake2b(f"{self.substitutes[seat]}/{self.frame}".encode() + self.state, digest_size=1).digest()
+        return bytes([1 + told[0] % (INPUTS - 1)])
+
+    def do_step(self, frame: int, inputs: Sequence[bytes | None], observe: bool = False) -> list[Any]:
+        if None in inputs:
+            used = [self.act(seat) if value is None else None for seat, value in enumerate(inputs)]
+            given = [value or act or b"" for value, act in zip(inputs, used, strict=True)]
+            return [*self.do_step(frame, given, observe), used]
+        inputs = [value or b"" for value in inputs]
         assert frame == self.frame, (frame, self.frame)
         self.frame += 1
         self.steps += 1

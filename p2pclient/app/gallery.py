@@ -93,6 +93,7 @@ def _in_play() -> dict[str, tuple[Presentation, Local]]:
     hud = Hud((20.0, 20.0), 0, 47.4, 0, 3, 48.2, "direct", 3, 2)
     playing = Presentation(Screen.PLAYING, view=kitchen_view(), hud=hud, keys=keys)
     noticed = replace(playing, hud=replace(hud, notice="Your partner has not been heard for a moment"))
+    back = replace(playing, hud=replace(hud, notice="The connection is back. The game goes on."))
     many = Hud(tuple(12.5 * n for n in range(6)), 3, 3671.0, 11, 12)
     crowded_keys = (*keys, ("← ↑ → ↓", "look around"), ("ShiftLeft Tab", "choose the next one of all tools"))
     gone = replace(playing, hud=replace(many, notice="Player 2 has left. The game goes on."))
@@ -108,6 +109,10 @@ def _in_play() -> dict[str, tuple[Presentation, Local]]:
         title="Waiting for your partner",
         message="The connection to the other computer is lost, and is being made anew. Please wait: the game goes on "
         "by itself as soon as it is back.",
+        lines=(
+            ("Time left to come back", "12 s"),
+            ("After that", "A computer player takes the place, and the game goes on."),
+        ),
     )
     paused = replace(
         playing,
@@ -122,6 +127,7 @@ def _in_play() -> dict[str, tuple[Presentation, Local]]:
         "playing-six": (replace(playing, hud=many, keys=crowded_keys), Local(figures=True)),
         "playing-small-picture": (replace(playing, view=kitchen_view(16), keys=()), Local()),
         "playing-one-left": (gone, Local()),
+        "playing-back": (back, Local()),
         "playing-letters": (replace(playing, view=View(0, 0, None, _LETTERS)), Local()),
         "playing-letters-lost": (replace(lost, view=View(0, 0, None, _LETTERS)), Local()),
         "playing-no-picture": (replace(playing, view=View(0, 0, None, "")), Local(figures=True)),

@@ -104,18 +104,22 @@ def time_block(hud: Hud, scale: Scale) -> Block | None:
     return Block(width, text.line_height(large, True), ("time", episode, time_left, large), paint)
 
 
-def notice_block(words: str, scale: Scale, width: int) -> Block:
-    """One short line over the lower edge of the picture."""
+def notice_block(words: str, scale: Scale, width: int, *, height: int = 0) -> Block:
+    """One line, over the lower edge of the picture for example; as many as fit if it may have that ``height``."""
     px = scale.text(theme.BODY)
-    pad = scale.px(16)
-    line = text.shorten(" ".join(text.printable(words).split()), px, False, width - 2 * pad)
-    height = text.line_height(px, False) + scale.px(12)
+    pad, margin, step = scale.px(16), scale.px(12), text.line_height(px, False)
+    most = max(1, (height - margin) // step)
+    lines = text.wrap(" ".join(text.printable(words).split()), px, False, max(1, width - 2 * pad), most)
+    lines = tuple(text.shorten(line, px, False, width - 2 * pad) for line in lines)
 
     def paint(surface: pygame.Surface, rect: pygame.Rect) -> None:
-        widgets.panel(surface, rect, theme.PANEL, rect.height // 2, theme.CAUTION)
-        widgets.put_line(surface, line, px, False, theme.TEXT, left=rect.left + pad, middle=rect.centery)
+        widgets.panel(surface, rect, theme.PANEL, (step + margin) // 2, theme.CAUTION)
+        for index, line in enumerate(lines):
+            middle = rect.top + (margin + step) // 2 + index * step
+            widgets.put_line(surface, line, px, False, theme.TEXT, left=rect.left + pad, middle=middle)
 
-    return Block(text.width_of(line, px, False) + 2 * pad, height, ("notice", line, px), paint)
+    widest = max(text.width_of(line, px, False) for line in lines)
+    return Block(widest + 2 * pad, len(lines) * step + margin, ("notice", " ".join(lines), px), paint)
 
 
 def figures_block(hud: Hud, view: View | None, scale: Scale) -> Block:

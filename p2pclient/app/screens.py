@@ -215,7 +215,7 @@ def _over_picture(
     inset = scale.px(12)
     words = presentation.hud.notice or (_FOCUS_HINT if presentation.needs_focus and not local.focused else "")
     if words:
-        notice = hud.notice_block(words, scale, area.width - 2 * inset)
+        notice = hud.notice_block(words, scale, area.width - 2 * inset, height=(lower_edge - area.top) // 2)
         parts.append(notice.at(area.centerx - notice.width // 2, lower_edge - inset - notice.height))
     if local.figures:
         figures = hud.figures_block(presentation.hud, presentation.view, scale)

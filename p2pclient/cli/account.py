@@ -66,13 +66,13 @@ async def _opened(folder: Path) -> AsyncIterator[Store]:
 
 
 async def _run(arguments: argparse.Namespace) -> None:
-    from signaling.accounts import remove_account, set_account
+    from signaling.accounts import check_known, remove_account, set_account
 
     by = f"{_user()} (tandem account)"
     if arguments.does in ("add", "set"):
         async with _opened(arguments.data) as store:
             known = await store.account(arguments.name) is not None
-        _check_known(arguments.does, arguments.name, known)
+        check_known(arguments.name, known, is_new=arguments.does == "add")
         wanted = arguments.does == "add" or arguments.password or arguments.password_stdin
         # Asked for while the file is closed: a person may take a while, and the server may want to start.
         password = _ask(arguments.name, from_stdin=arguments.password_stdin) if wanted else None
@@ -91,13 +91,6 @@ async def _run(arguments: argparse.Namespace) -> None:
             return
         for account in await store.accounts():
             print(f"{account.name}\t{account.role}")
-
-
-def _check_known(does: str, name: str, known: bool) -> None:
-    if does == "add" and known:
-        raise ConfigurationError("the account's name", name, "one that is not there yet; `set` changes an account")
-    if does == "set" and not known:
-        raise ConfigurationError("the account's name", name, "one that is there; `add` makes an account")
 
 
 def _ask(name: str, *, from_stdin: bool) -> str:

@@ -123,7 +123,19 @@ class Orchestra:
 
     def _start_server(self) -> str:
         plan = self._plan
-        arguments = ["serve", plan.env, "--hidden", "--host", "127.0.0.1", "--port", "0", "--rate", str(plan.rate)]
+        arguments = [
+            "serve",
+            plan.env,
+            "--if-lost",
+            "end",
+            "--hidden",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            "0",
+            "--rate",
+            str(plan.rate),
+        ]
         arguments += ["--window", str(plan.window), "--input-delay", str(plan.input_delay)]
         arguments += ["--on-desync", plan.on_desync, "--prediction", plan.prediction]
         arguments += ["--episodes", str(plan.episodes), "--log-level", plan.log_level]

@@ -12,6 +12,7 @@ from p2pclient.runtime.logs import start_logging
 from p2pclient.runtime.loop import fine_timers, make_loop
 from p2pclient.settings.flags import add_log_flags
 from p2pclient.settings.place import server_urls_of
+from p2pclient.settings.trust import add_trust_arguments, trust_of
 
 _EPILOG = "Exit code: 0 all is well, 1 there are warnings, 2 there are problems."
 
@@ -27,9 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="CODE|ADDRESS",
         help="check the way to another computer, both ways: without CODE, wait for it and print the code to type there",
     )
+    parser.add_argument("--turn", action="append", default=[], metavar="URL", help="check this TURN server, too")
+    parser.add_argument("--turn-secret-file", type=Path, metavar="FILE", help="holds the secret of the TURN servers")
     parser.add_argument("--interface", metavar="NAME|ADDRESS", help="look at this network interface only")
     parser.add_argument("--out", type=Path, default=Path("runs"), help="folder for recordings (default: runs)")
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+    add_trust_arguments(parser)
     add_log_flags(parser)
 
 
@@ -58,12 +62,18 @@ async def _check(arguments: argparse.Namespace) -> list[Finding]:
     from p2pclient.cli.doctor_machine import check_machine
     from p2pclient.cli.doctor_network import check_network
     from p2pclient.cli.doctor_server import check_server
+    from p2pclient.cli.serve_paths import ice_rules
 
     urls = server_urls_of(arguments.server) if arguments.server is not None else ()
+    rules = ice_rules(turn=arguments.turn, secret_file=arguments.turn_secret_file)
     findings = check_machine(arguments.out)
     findings += await check_network(arguments.interface)
     if urls:
-        findings += await check_server(urls)
+        findings += await check_server(urls, trust_of(arguments))
+    if rules.turn:
+        from p2pclient.cli.doctor_turn import check_turn
+
+        findings += await check_turn(rules)
     return findings
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import ssl
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -14,10 +15,11 @@ import aiohttp
 
 from p2pclient import __version__
 from p2pclient.cli.doctor_findings import Finding, good, note, problem, warning
+from p2pclient.common import tls_errors
 from p2pclient.common.discovery_messages import FACTS_PATH, ServerFacts, facts_of
 from p2pclient.common.errors import RemoteProtocolError, SignalingError
 from p2pclient.common.lobby_messages import LOBBY_PROTOCOL
-from p2pclient.runtime.signaling_link import SignalingLink
+from p2pclient.runtime.signaling_link import SignalingLink, tls_code
 
 SLOW_MS, FAR_OFF_S = 100.0, 2.0
 _ROUNDS = 15
@@ -27,17 +29,17 @@ _MAX_BYTES = 8192
 _REACH = "is it started (tandem serve), is the address right, and does its firewall let this port in?"
 
 
-async def check_server(urls: Sequence[str]) -> list[Finding]:
+async def check_server(urls: Sequence[str], trust: ssl.SSLContext | None = None) -> list[Finding]:
     """Return what is to be said of the way to the server at the first of ``urls`` that answers."""
     findings: list[Finding] = []
     for url in urls:
-        findings = await _check(url)
+        findings = await _check(url, trust)
         if findings[0].level.value != "problem":
             break
     return findings
 
 
-async def _check(url: str) -> list[Finding]:
+async def _check(url: str, trust: ssl.SSLContext | None) -> list[Finding]:
     parts = urlsplit(url)
     try:
         async with asyncio.timeout(_TIMEOUT_S):
@@ -47,13 +49,17 @@ async def _check(url: str) -> list[Finding]:
     writer.close()
     found = [good("server", f"TCP to {url} works")]
     timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S)
-    async with aiohttp.ClientSession(trust_env=False, timeout=timeout) as session:
+    connector = aiohttp.TCPConnector(ssl=True if trust is None else trust)
+    async with aiohttp.ClientSession(connector=connector, trust_env=False, timeout=timeout) as session:
         try:
             found += await _check_http(session, url)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError, RecursionError, RemoteProtocolError) as error:
+            link = await _check_websocket(url, trust)
+            if tls_code(error) or link.topic == "https":
+                return [*found, link]
             fix = "check the address and the port; another program may listen there"
             return [*found, problem("server", f"what answers is no Tandem server ({error!r})", fix)]
-    return [*found, await _check_websocket(url)]
+    return [*found, await _check_websocket(url, trust)]
 
 
 async def _check_http(session: aiohttp.ClientSession, url: str) -> list[Finding]:
@@ -106,10 +112,13 @@ def check_offset(offset: float | None, who: str = "the server's") -> list[Findin
     return [note("clock", text)]
 
 
-async def _check_websocket(url: str) -> Finding:
+async def _check_websocket(url: str, trust: ssl.SSLContext | None) -> Finding:
     try:
-        link = await SignalingLink.open(url, on_event=lambda event, payload: None, on_lost=lambda: None)
+        link = await SignalingLink.open(url, on_event=lambda event, payload: None, on_lost=lambda: None, trust=trust)
     except SignalingError as error:
+        if error.code in tls_errors.SENTENCES:
+            what, _, fix = str(error).partition(". ")
+            return problem("https", what, fix or "give the server another certificate")
         fix = (
             "HTTP works, so that something between lets no WebSocket through: a proxy, or a virus scanner that looks in"
         )

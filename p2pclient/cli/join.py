@@ -22,12 +22,14 @@ from p2pclient.settings.flags import (
     add_impairment_flags,
     add_inline_flag,
     add_log_flags,
+    add_log_format_flag,
     add_out_flag,
     host_options,
     impairment_options,
 )
-from p2pclient.settings.place import add_place_arguments, wanted_of
+from p2pclient.settings.place import add_place_arguments, link_of, wanted_of
 from p2pclient.settings.process_flags import add_process_flags, process_options
+from p2pclient.settings.trust import add_trust_arguments, trust_of
 
 TOKEN_VARIABLE = "TANDEM_TOKEN"
 """By which a server knows a bot that it has started; not on the command line, which all users of a machine can read."""
@@ -42,9 +44,13 @@ RESULTS_S = 30.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's flags."""
     add_place_arguments(parser)
+    add_trust_arguments(parser)
     parser.add_argument("--bot", metavar="NAME", help="let a scripted bot play, such as greedy")
     parser.add_argument("--headless", action="store_true", help="without a window; needs --bot")
     parser.add_argument("--label", default="", help="name of this participant")
+    parser.add_argument(
+        "--link", metavar="LINK", help="the personal link of this participant, where it is not part of the address"
+    )
     parser.add_argument("--station", default="", help="name of this computer in the lab")
     parser.add_argument(
         "--attribute",
@@ -55,6 +61,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--matches", type=int, default=None, help="matches to play one after the other")
     parser.add_argument("--seed", type=int, default=0, help="of the bot and the impairment")
+    parser.add_argument(
+        "--path",
+        choices=("direct", "turn", "relay"),
+        help="use only this kind of path to the others, to try it out (default: the best that works)",
+    )
     parser.add_argument("--trace", action="store_true", help="write a trace of each match into its run folder")
     parser.add_argument("--json", action="store_true", help="print what happens as lines of JSON")
     parser.add_argument("--keys", choices=("all", "first", "second"), default="all", help=argparse.SUPPRESS)
@@ -71,6 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_impairment_flags(parser)
     add_process_flags(parser)
     add_log_flags(parser)
+    add_log_format_flag(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -87,8 +99,9 @@ def play(arguments: argparse.Namespace, wanted: Wanted, *, stays: bool = False) 
     if arguments.headless and not arguments.bot:
         print("tandem: --headless needs --bot NAME: without a window nobody can press keys", file=sys.stderr)
         return 2
-    start_logging(arguments.log_level)
+    start_logging(arguments.log_level, log_format=arguments.log_format)
     attributes = _attributes(arguments.attribute)
+    link, trust = _link(arguments, stays), trust_of(arguments)
     # Taken away: the environment's processes and their libraries need not know it.
     token = os.environ.pop(TOKEN_VARIABLE, None)
     process = process_options(arguments)
@@ -101,25 +114,27 @@ def play(arguments: argparse.Namespace, wanted: Wanted, *, stays: bool = False) 
         from p2pclient.runtime.participant_settings import ParticipantSettings
         from p2pclient.transport.impairment import ImpairmentSpec
 
-        fault = json.loads(arguments.fault) if arguments.fault else None
         settings = ParticipantSettings(
             url=url,
+            trust=trust,
             out=arguments.out,
             label=arguments.label,
             token=token,
+            link=link,
             station=arguments.station,
             attributes=attributes,
             bot=arguments.bot,
             seed=arguments.seed,
             matches=arguments.matches if arguments.matches is not None else int(arguments.headless and not stays),
             impairment=ImpairmentSpec(**impairment_options(arguments)),
+            path=arguments.path,
             linger=not arguments.headless,
             linger_s=RESULTS_S if stays else None,
             keys=arguments.keys,
             share_keys=arguments.sibling,
             headless=arguments.headless,
             trace=arguments.trace,
-            fault=fault,
+            fault=json.loads(arguments.fault) if arguments.fault else None,
             host_options={**host_options(arguments), **process, **_load_faults(arguments)},
             allowed_envs=tuple(arguments.allow_env),
         )
@@ -133,15 +148,28 @@ def play(arguments: argparse.Namespace, wanted: Wanted, *, stays: bool = False) 
             client = participant(wanted.urls[0], window)
         else:
             must_choose = arguments.headless and not stays
-            client = Searching(wanted, participant, window, report=report, must_choose=must_choose, follow=stays)
+            client = Searching(
+                wanted, participant, window, report=report, must_choose=must_choose, follow=stays, trust=trust
+            )
         if arguments.child:
             end_with_parent(pass_keys_to(client))
         return client
 
+    return _run_client(arguments, make, stays)
+
+
+def _run_client(arguments: argparse.Namespace, make: Callable[[WindowLink], Client], stays: bool) -> int:
     if arguments.headless:
         return run_headless(make, out=arguments.out)
     error_s = RESULTS_S if stays else None
     return run_with_window(make, out=arguments.out, title="Tandem", side=arguments.side, error_s=error_s)
+
+
+def _link(arguments: argparse.Namespace, stays: bool) -> str | None:
+    link = link_of(arguments)
+    if link is not None and stays:
+        raise ConfigurationError("a personal link", "given", "none: a station is for one participant after the other")
+    return link
 
 
 def _load_faults(arguments: argparse.Namespace) -> dict[str, Any]:

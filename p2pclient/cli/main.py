@@ -16,6 +16,7 @@ _COMMANDS = {
     "play": "play alone, or with a bot in the other seat; no server needed",
     "serve": "start the server at which players meet",
     "account": "say who may log in to the server's console",
+    "link": "make personal links by which participants join",
     "join": "join a server and play with whoever comes",
     "station": "be a station of a lab: stay, under a name, for one participant after the other",
     "doctor": "check this machine, the way to a server, or the way to another machine",
@@ -59,6 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = make_parser(words[0] if words else None).parse_args(words)
     try:
         check_packages()
+        arguments.words = tuple(words)
         code: int = arguments.run(arguments)
     except TandemError as error:
         print(f"tandem: {error}", file=sys.stderr)

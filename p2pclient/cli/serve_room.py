@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,7 +28,10 @@ def add_room_flags(parser: argparse.ArgumentParser) -> None:
         "rtt[:limit=MS,relax=MS_PER_S,most=MS,probe=yes|no] or hook:MODULE:FUNCTION (default: fifo)",
     )
     parser.add_argument(
-        "--hold", action="store_true", help="match nobody before somebody does it in the console, by hand or by release"
+        "--hold",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="match nobody before somebody does it in the console, by hand or by release",
     )
     parser.add_argument("--wait-limit", type=number, metavar="S", help="longest wait for a partner (default: none)")
     parser.add_argument(
@@ -54,6 +58,18 @@ def add_room_flags(parser: argparse.ArgumentParser) -> None:
         "--screening", type=Path, metavar="FILE", help="rules for who may take part and go on playing, in TOML"
     )
     parser.add_argument(
+        "--links",
+        choices=("optional", "required"),
+        default="optional",
+        help="whether only who has a personal link (tandem link) may take part (default: optional)",
+    )
+    parser.add_argument(
+        "--lock-finished",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="let nobody in again who has played a match to its end under the same name or link",
+    )
+    parser.add_argument(
         "--data",
         type=Path,
         default=Path("tandem-data"),
@@ -64,8 +80,10 @@ def add_room_flags(parser: argparse.ArgumentParser) -> None:
 
 def rules_of(arguments: argparse.Namespace) -> Rules:
     """Return the rules of the room. Raises ConfigurationError for a value out of range."""
+    from p2pclient.cli.serve_paths import ice_rules_of
     from p2pclient.cli.serve_screening import read_screening
     from signaling.hooks import load_function
+    from signaling.identity import JoinPolicy
     from signaling.matching.choice import choose_matcher
     from signaling.room_state import Rules
 
@@ -80,7 +98,8 @@ def rules_of(arguments: argparse.Namespace) -> Rules:
     plain = Rules()
     return Rules(
         screening=read_screening(arguments.screening),
-        matcher=choose_matcher(arguments.matching, load_function),
+        ice=ice_rules_of(arguments),
+        matcher=choose_matcher(arguments.matching, functools.partial(load_function, folder=arguments.study_folder)),
         grace_s=arguments.grace,
         restart_grace_s=arguments.restart_grace,
         confirm_within_s=arguments.confirm_within,
@@ -89,6 +108,8 @@ def rules_of(arguments: argparse.Namespace) -> Rules:
         wait_message=arguments.wait_message or plain.wait_message,
         wait_bot=bot,
         starts_held=arguments.hold,
+        title=arguments.study_title,
+        join=JoinPolicy(links_only=arguments.links == "required", lock_finished=arguments.lock_finished),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import tomllib
 from pathlib import Path
 
@@ -14,14 +15,16 @@ from signaling.screening_rules import ScreeningRules
 MAX_BYTES = 1 << 20
 
 
-def read_screening(path: Path | None) -> ScreeningRules:
-    """Return the rules in a file; none without one.
+def read_screening(path: Path | ScreeningRules | None) -> ScreeningRules:
+    """Return the rules in a file, or as they are if they have been read already; none without one.
 
     Raises:
         ConfigurationError: it cannot be read, or something in it is wrong; names the key.
     """
     if path is None:
         return ScreeningRules()
+    if isinstance(path, ScreeningRules):
+        return path
     try:
         if path.stat().st_size > MAX_BYTES:
             raise ConfigurationError("--screening", str(path), f"a file of at most {MAX_BYTES >> 20} MB")
@@ -34,20 +37,19 @@ def read_screening(path: Path | None) -> ScreeningRules:
         raise ConfigurationError(f"{error.setting} in {path}", error.value, error.allowed) from None
 
 
-def screening_hooks(rules: ScreeningRules) -> dict[str, ScreeningHook]:
-    """Load the functions that the rules name.
+def screening_hooks(rules: ScreeningRules, folder: Path | None = None) -> dict[str, ScreeningHook]:
+    """Load the functions that the rules name; ``folder`` is searched before the current one.
 
     Raises:
         ConfigurationError: there is no such function, or importing it failed; says why.
     """
+    load = functools.partial(load_function, folder=folder)
     wanted = {
         "entry": rules.entry.custom if rules.entry is not None else None,
         "playing": rules.playing.custom if rules.playing is not None else None,
     }
     return {
-        which: ScreeningHook(
-            rule.hook, load_function(rule.hook, setting=f"{which}.custom.hook"), timeout_s=rule.timeout_s
-        )
+        which: ScreeningHook(rule.hook, load(rule.hook, setting=f"{which}.custom.hook"), timeout_s=rule.timeout_s)
         for which, rule in wanted.items()
         if rule is not None
     }

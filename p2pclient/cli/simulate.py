@@ -22,7 +22,7 @@ from rich.table import Table
 
 from p2pclient.common.errors import ConfigurationError
 from p2pclient.common.frames import MAX_SEATS
-from p2pclient.common.match_settings import MAX_INPUT_DELAY, ON_DESYNC, ON_DROP
+from p2pclient.common.match_settings import MAX_INPUT_DELAY, ON_DESYNC
 from p2pclient.match.plan import PREDICTIONS
 from p2pclient.settings.flags import number
 from p2pclient.sim.campaign import COUNTED, Campaign, run_all, run_scenario, summarize
@@ -82,7 +82,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--auto-delay", metavar="LOW-HIGH", help="the input delay follows the network in these bounds")
     group.add_argument("--on-desync", choices=ON_DESYNC, help="what follows a desync (default: end)")
-    group.add_argument("--on-drop", choices=ON_DROP, help="what a lost peer means to three or more (default: end)")
+    group.add_argument(
+        "--on-drop", metavar="POLICY", help="what follows a loss: end, go-on, bot:sim:hidden (default: end)"
+    )
     group.add_argument("--prediction", metavar="NAME", help="auto, repeat, neutral, or held: asked in the host")
     group = parser.add_argument_group("single conditions, over the profile")
     group.add_argument("--delay-ms", type=number, metavar="MS", help="one way")

@@ -16,6 +16,7 @@ from p2pclient.settings.flags import (
     add_hook_flag,
     add_impairment_flags,
     add_log_flags,
+    add_log_format_flag,
     add_out_flag,
     host_options,
     impairment_options,
@@ -23,6 +24,7 @@ from p2pclient.settings.flags import (
 )
 from p2pclient.settings.place import server_urls_of
 from p2pclient.settings.process_flags import add_process_flags, process_options
+from p2pclient.settings.trust import add_trust_arguments, trust_of
 
 _LONGEST_DELAY = 600.0
 
@@ -38,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the impairment")
     parser.add_argument("--json", action="store_true", help="print what happens as lines of JSON")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    add_trust_arguments(parser)
     add_allow_env_flag(parser)
     add_hook_flag(parser)
     add_fork_flag(parser)
@@ -45,15 +48,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_impairment_flags(parser)
     add_process_flags(parser)
     add_log_flags(parser)
+    add_log_format_flag(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Watch."""
-    start_logging(arguments.log_level)
+    start_logging(arguments.log_level, log_format=arguments.log_format)
     if not 0 <= arguments.delay <= _LONGEST_DELAY:
         raise ConfigurationError("--delay", arguments.delay, f"0 to {_LONGEST_DELAY:g} seconds")
     process = process_options(arguments)
-    url = server_urls_of(arguments.url)[0]
+    url, trust = server_urls_of(arguments.url)[0], trust_of(arguments)
 
     def make(window: WindowLink) -> Client:
         # Here, in the runtime's thread: what this imports takes half a second, and the window need not wait for it.
@@ -62,6 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
 
         settings = SpectatorSettings(
             url=url,
+            trust=trust,
             out=arguments.out,
             match_id=arguments.match,
             delay=arguments.delay,

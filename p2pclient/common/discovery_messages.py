@@ -59,11 +59,13 @@ class ServerFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Its version of the lobby's messages."""
     version: _Text = ""
     """Its program's."""
+    study: _Text | msgspec.UnsetType = msgspec.UNSET
+    """What is studied there, for people. Left out where it is not said, as by servers that know of no studies."""
     addresses: Annotated[tuple[_Address, ...], msgspec.Meta(max_length=MAX_ADDRESSES)] = ()
     """Where it may be reached, the most useful first."""
 
     def __post_init__(self) -> None:
-        for text in (self.room, self.computer, self.version):
+        for text in (self.room, self.computer, self.version, self.study or ""):
             if not text.isprintable():  # it ends up on terminals
                 raise ValueError("a name with characters that cannot be printed")
         for each in self.addresses:
@@ -134,6 +136,7 @@ def facts_to_txt(facts: ServerFacts) -> dict[str, str]:
         "protocol": str(facts.protocol),
         "version": facts.version,
         "secure": str(int(facts.secure)),
+        **({"study": facts.study} if facts.study else {}),
     }
 
 
@@ -149,6 +152,7 @@ def facts_from_txt(txt: Mapping[bytes, bytes | None], port: int, addresses: tupl
             raise RemoteProtocolError("version", said.get("v", "")[:10])
         facts = {"server_id": said["id"], "room": said["room"], "computer": said["computer"], "port": port}
         facts |= {"protocol": int(said["protocol"]), "version": said["version"], "secure": said["secure"] == "1"}
+        facts |= {"study": said["study"]} if "study" in said else {}
         return facts_of({**facts, "addresses": addresses[:MAX_ADDRESSES]})
     except (KeyError, ValueError) as error:  # UnicodeDecodeError is a ValueError
         raise RemoteProtocolError("malformed", str(error)[:200]) from None

@@ -10,6 +10,7 @@ for I or L are taken, too). The first three bits say what follows, so that the c
     any IPv4 address and port  13
     fe80::/64 (link-local), any port     19: the reader tries each of its own interfaces
     any IPv6 address and port  32: long, but it can be typed
+    any IPv4 address and port, HTTPS     13
 
 The last two symbols are checks over GF(32): with all symbols ``c`` at distinct places ``x``, the sums of ``c`` and of
 ``c * x`` are zero (a Reed-Solomon code of distance 3). So any one or two wrong letters, and any two that are swapped,
@@ -36,12 +37,15 @@ _KINDS: tuple[tuple[int, int, bool, int], ...] = (
     (0, 32, True, 4),
     (_LINK_LOCAL, 64, True, 6),
     (0, 128, True, 6),
+    (0, 32, True, 4),
 )
+_SECURE = 7
+"""The kind of a server that speaks HTTPS."""
 _KIND_BITS, _PORT_BITS, _SYMBOL_BITS = 3, 16, 5
 
 
-def encode_join_code(address: str, port: int) -> str:
-    """Return the code of a server, in groups of at most four letters.
+def encode_join_code(address: str, port: int, *, secure: bool = False) -> str:
+    """Return the code of a server, in groups of at most four letters. One with HTTPS has a code for IPv4 only.
 
     Raises:
         ConfigurationError: no address of a machine (``0.0.0.0`` is none), or no port.
@@ -52,7 +56,9 @@ def encode_join_code(address: str, port: int) -> str:
         raise ConfigurationError("address", address, "an IPv4 or IPv6 address") from None
     if found.is_unspecified or found.is_multicast or not 1 <= port <= 65535:
         raise ConfigurationError("address", f"{address} port {port}", "an address of one machine and a port of it")
-    kind = _kind_of(found, port)
+    if secure and found.version != 4:
+        raise ConfigurationError("address", address, "an IPv4 address: there are no codes for HTTPS over IPv6")
+    kind = _SECURE if secure else _kind_of(found, port)
     _, bits, with_port, _ = _KINDS[kind]
     value = kind << bits | int(found) & (1 << bits) - 1
     if with_port:
@@ -62,7 +68,13 @@ def encode_join_code(address: str, port: int) -> str:
 
 
 def decode_join_code(text: str) -> tuple[str, int]:
-    """Return ``(address, port)``; an address in ``fe80::/64`` is to be tried on each interface.
+    """Return ``(address, port)`` of a code, whether or not it is for HTTPS; see :func:`read_join_code`."""
+    address, port, _ = read_join_code(text)
+    return address, port
+
+
+def read_join_code(text: str) -> tuple[str, int, bool]:
+    """Return ``(address, port, secure)``; an address in ``fe80::/64`` is to be tried on each interface.
 
     Raises:
         ConfigurationError: it is no code, or a letter of it is wrong.
@@ -87,12 +99,12 @@ def decode_join_code(text: str) -> tuple[str, int]:
     whole = base | value & (1 << bits) - 1
     address = str(IPv4Address(whole) if version == 4 else IPv6Address(whole))
     try:
-        again = encode_join_code(address, port)
+        again = encode_join_code(address, port, secure=kind == _SECURE)
     except ConfigurationError:
         raise wrong from None
     if again.replace("-", "") != "".join(ALPHABET[each] for each in symbols):
         raise wrong  # another way to write an address that has a shorter code, or padding that is not zero
-    return address, port
+    return address, port, kind == _SECURE
 
 
 def is_like_join_code(text: str) -> bool:
@@ -104,7 +116,7 @@ def is_like_join_code(text: str) -> bool:
 
 def _kind_of(address: IPv4Address | IPv6Address, port: int) -> int:
     """Return the shortest kind that can say this; the last of each version can say anything."""
-    for kind, (base, bits, with_port, version) in enumerate(_KINDS):
+    for kind, (base, bits, with_port, version) in enumerate(_KINDS[:_SECURE]):
         fits = version == address.version and int(address) >> bits == base >> bits
         if fits and (with_port or port == DEFAULT_PORT):
             return kind

@@ -16,7 +16,9 @@ import msgspec
 from p2pclient.common.description import Description as Description  # part of what is said
 from p2pclient.common.errors import ConfigurationError, SignalingError
 from p2pclient.common.frames import MAX_SEATS
+from p2pclient.common.join_link import MAX_LINK_CHARS
 from p2pclient.common.match_settings import MatchSettings as MatchSettings  # part of what is said
+from p2pclient.common.path_messages import AskIceServers, IceServers, Relay, Relayed, RelayRefused
 from p2pclient.common.probe_messages import ProbeCancel, ProbeResult, ProbeSignal, ProbeStart
 from p2pclient.common.room_messages import (
     Command,
@@ -24,6 +26,7 @@ from p2pclient.common.room_messages import (
     Count,
     Decline,
     Done,
+    GoOn,
     Name,
     Proposed,
     Ready,
@@ -37,7 +40,7 @@ from p2pclient.common.room_messages import (
 )
 from p2pclient.common.screening_messages import Echo, Screen, Screened
 
-LOBBY_PROTOCOL = 2
+LOBBY_PROTOCOL = 3
 """Version of everything in this module and in :mod:`p2pclient.common.room_messages`. Both sides must be equal."""
 
 DEFAULT_PORT = 8765
@@ -83,7 +86,9 @@ class Join(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="jo
     station: Short = ""
     """The machine's name in the lab."""
     attributes: Annotated[dict[Short, Short], msgspec.Meta(max_length=16)] = {}
-    """What a matcher may look at, such as ``group``; never trusted."""
+    """What a matcher may look at, such as ``group``; never trusted, and of no account beside a link's."""
+    link: Annotated[str, msgspec.Meta(max_length=MAX_LINK_CHARS)] | None = None
+    """A personal link, signed by the server: label and attributes are what it says. Never shown, never logged."""
 
 
 class Watch(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="watch"):
@@ -101,6 +106,8 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="
     match_id: Name
     peer: Name
     description: Description
+    path: Literal["direct", "turn"] = "direct"
+    """Which kind of path it is for."""
     attempt: Count = 0
     """Which connection between the two it is for: 0 for the first; an answer has the number of its offer."""
     incarnation: Count = 0
@@ -147,6 +154,8 @@ class Welcome(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag=
     """To be kept, and sent with the next :class:`Join`: proves who this is. Never shown, never logged."""
     match: Name | None = None
     """The match in which the client has its seat again, as asked for with ``match_id``."""
+    label: Short = ""
+    """How the server knows this participant: what its personal link says, or what it called itself."""
     not_watched: Short = ""
     """Why its last match is not to be watched, one of ``REFUSALS``; empty if there is none, or if it is."""
 
@@ -169,6 +178,8 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True):
     seats: Seats
     make_offer: bool
     """True if the receiver of this message makes the offer to this peer; the lower seat does."""
+    bot: bool = False
+    """Is it a bot's client. For the recording only: people are not told."""
 
 
 class Matched(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="matched"):
@@ -185,6 +196,8 @@ class Matched(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag=
     """Of the study, if the matches are balanced over conditions."""
     returns: bool = False
     """The match goes on, and the receiver comes back to it."""
+    ice: IceServers | None = None
+    """What helps to find paths to the others; None: nothing does."""
 
 
 class Admitted(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="admitted"):
@@ -254,11 +267,14 @@ ClientMessage = (
     | Confirm
     | Decline
     | Report
+    | GoOn
     | Done
     | Screened
     | Echo
     | ProbeSignal
     | ProbeResult
+    | AskIceServers
+    | Relay
 )
 ServerMessage = (
     Welcome
@@ -277,6 +293,9 @@ ServerMessage = (
     | ProbeSignal
     | Command
     | Removed
+    | IceServers
+    | Relayed
+    | RelayRefused
     | Refused
     | Closing
 )
@@ -291,11 +310,14 @@ CLIENT_EVENTS: dict[str, type[ClientMessage]] = {
     "confirm": Confirm,
     "decline": Decline,
     "report": Report,
+    "go-on": GoOn,
     "done": Done,
     "screened": Screened,
     "echo": Echo,
     "probe-signal": ProbeSignal,
     "probe-result": ProbeResult,
+    "ask-ice-servers": AskIceServers,
+    "relay": Relay,
 }
 SERVER_EVENTS: dict[str, type[ServerMessage]] = {
     "welcome": Welcome,
@@ -314,6 +336,9 @@ SERVER_EVENTS: dict[str, type[ServerMessage]] = {
     "probe-signal": ProbeSignal,
     "command": Command,
     "removed": Removed,
+    "ice-servers": IceServers,
+    "relayed": Relayed,
+    "relay-refused": RelayRefused,
     "refused": Refused,
     "closing": Closing,
 }
@@ -331,7 +356,10 @@ REFUSALS: Mapping[str, str] = {
     "match-ends": "A match of this server ends when one of its players is lost.",
     "not-gone": "No client of that name has gone from that match unfinished.",
     "not-matched": "This client is not in that match.",
+    "other-side": "Others of this match may go on, so that this part of it cannot.",
     "not-your-partner": "Descriptions go to partners in the same match only.",
+    "no-relay": "This server relays nothing in this match.",
+    "peer-away": "The partner is not connected to the server at the moment.",
     "full": "The server is full. Try again later.",
     "no-probe": "This client is in no such probe.",
     "probe-out-of-turn": "That does not come next in this probe.",

@@ -10,13 +10,14 @@ import msgspec
 
 from p2pclient.common.errors import ConfigurationError
 from p2pclient.common.frames import MAX_SEATS
+from p2pclient.common.if_lost import LONGEST_WAIT, SHORTEST_WAIT, LossPolicy
 
 MAX_INPUT_DELAY = 30
 """Frames."""
 MAX_RATE_HZ = 240
 MAX_FRAMES = 1_000_000_000
 ON_DESYNC = ("end", "resimulate")
-ON_DROP = ("end", "go-on")
+RELAY = ("allowed", "never", "always")
 
 
 def match_frames(seconds: float | None, rate_hz: float) -> int:
@@ -42,6 +43,8 @@ class MatchSettings(msgspec.Struct, frozen=True, kw_only=True):
         ConfigurationError: a value is out of range; names the setting.
     """
 
+    study: str = ""
+    """Name of the study; empty for a server that was started without one."""
     env: str
     """Registered name of the environment. Never a path or a factory: what is loaded is decided where it is loaded."""
     env_args: dict[str, Any] = {}
@@ -60,7 +63,7 @@ class MatchSettings(msgspec.Struct, frozen=True, kw_only=True):
     frames: int = 0
     """Nominal frames over the whole match, after which it ends in mid-episode; 0 for no limit."""
     drop_after_s: float = 15.0
-    """Seconds of silence after which a peer is dropped."""
+    """Seconds of silence after which a player counts as gone, where :attr:`on_drop` has no other for its seat."""
     prediction: tuple[str, ...] = ("auto",)
     """How missing inputs are assumed, one name for all seats or one for each: ``auto``, ``repeat``, ``neutral``, or one
     of the environment's own predictors."""
@@ -69,14 +72,19 @@ class MatchSettings(msgspec.Struct, frozen=True, kw_only=True):
     on_desync: str = "end"
     """What follows when states differ: ``end`` the match, or ``resimulate`` and play on if all agree then."""
     on_drop: str = "end"
-    """What a lost player means while others are left: ``end`` the match, or ``go-on`` without."""
+    """What follows when a player is gone, for all seats or for single ones: :mod:`p2pclient.common.if_lost`."""
     spectators: bool = True
     """May others watch the match while it runs."""
+    relay: str = "allowed"
+    """May what clients say to each other go by way of the server: ``allowed`` when nothing better works, ``never``, or
+    ``always``, which is for trying it out."""
     record_observations: bool = False
     allow_mixed_hosts: bool = False
     """Let machines with another Python, NumPy or system play together, as long as their numeric probes agree."""
 
     def __post_init__(self) -> None:
+        if self.study and not STUDY_NAME.match(self.study):
+            raise ConfigurationError("study", self.study, "1 to 64 letters, digits and -")
         _check_env(self.env, self.env_args)
         _check_range("seats", self.seats, 1, MAX_SEATS)
         _check_range("rate_hz", self.rate_hz, 1, MAX_RATE_HZ)
@@ -89,15 +97,19 @@ class MatchSettings(msgspec.Struct, frozen=True, kw_only=True):
             _check_range("input_delay", self.input_delay, lowest, highest)
         if len(self.prediction) not in (1, self.seats) or not all(_PREDICTOR.match(name) for name in self.prediction):
             raise ConfigurationError("prediction", self.prediction, "one name for all seats, or one for each")
-        if self.on_drop not in ON_DROP:
-            raise ConfigurationError("on_drop", self.on_drop, " or ".join(ON_DROP))
+        if self.relay not in RELAY:
+            raise ConfigurationError("relay", self.relay, ", ".join(RELAY))
+        LossPolicy.parse(self.on_drop, seats=self.seats)
         if self.on_desync not in ON_DESYNC:
             raise ConfigurationError("on_desync", self.on_desync, " or ".join(ON_DESYNC))
         _check_range("frames", self.frames, 0, MAX_FRAMES)
         _check_range("episodes", self.episodes, 0 if self.frames else 1, 1_000_000)
-        _check_range("drop_after_s", self.drop_after_s, 1, 3600)
+        _check_range("drop_after_s", self.drop_after_s, SHORTEST_WAIT, LONGEST_WAIT)
 
 
+DEFAULT_STUDY = "study"
+"""What is kept without a study's file is kept under this name."""
+STUDY_NAME = re.compile(r"[A-Za-z0-9-]{1,64}\Z")
 _PREDICTOR = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 _ENV_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/@-]{0,199}\Z")
 
@@ -113,7 +125,7 @@ def _check_env(env: Any, args: Any) -> None:
         raise ConfigurationError("env_args", args, "names with plain JSON values, at most 16 KB together")
 
 
-def _check_range(setting: str, value: Any, low: int, high: int) -> None:
+def _check_range(setting: str, value: Any, low: float, high: float) -> None:
     good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if not good or not low <= value <= high:
-        raise ConfigurationError(setting, value, f"{low} to {high}")
+        raise ConfigurationError(setting, value, f"{low:.10g} to {high:.10g}")

@@ -5,7 +5,7 @@ What the system says is read at the edge (``psutil.net_if_addrs()`` and ``net_if
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface
 from typing import Any
@@ -126,6 +126,22 @@ def shares_network(interfaces: Iterable[Interface], address: str) -> bool:
     if zone:
         return any(zone == each.name for each in interfaces)
     return any(theirs in own.network for each in interfaces for own in each.addresses if own.version == theirs.version)
+
+
+def source_of(address: Sequence[Any], name_of: Callable[[int], str]) -> str:
+    """Return whence a datagram came, a link-local address with its interface.
+
+    Args:
+        address: as a socket gives it.
+        name_of: the name of an interface by its index; raises OSError if there is none.
+    """
+    host = str(address[0]).split("%")[0]
+    if len(address) == 4 and address[3]:
+        try:
+            return f"{host}%{name_of(address[3])}"
+        except OSError:
+            return f"{host}%{address[3]}"
+    return host
 
 
 def multicast_choices(interfaces: Iterable[Interface]) -> tuple[list[str], ...]:

@@ -14,7 +14,7 @@ import msgspec
 from p2pclient.common.description import Description
 from p2pclient.common.room_messages import Name
 
-ProbePath = Literal["", "direct", "relay", "loopback"]
+ProbePath = Literal["", "direct", "turn", "relay", "loopback"]
 """Kind of path that was measured; empty while unknown."""
 
 ProbeFailure = Literal["no-path", "timeout", "left", "busy"]

@@ -107,6 +107,17 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="
     health: Health
 
 
+class GoOn(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="go-on"):
+    """May a part of the players go on without the others, although it has no majority: acknowledged if it may.
+
+    Every client of that part asks for itself; ``other-side`` means no, for good.
+    """
+
+    match_id: Name
+    seats: Annotated[tuple[Seat, ...], msgspec.Meta(min_length=1, max_length=MAX_SEATS)]
+    """Of all players of that part, the sender's included."""
+
+
 class Done(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="done"):
     """A :class:`Command` was carried out, or could not be: ``message`` says why."""
 

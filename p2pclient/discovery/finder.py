@@ -10,12 +10,14 @@ import json
 import logging
 import os
 import socket
+import ssl
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import aiohttp
 import psutil
 
+from p2pclient.common import tls_errors
 from p2pclient.common.discovery_messages import (
     DISCOVERY_GROUP,
     DISCOVERY_PORT,
@@ -27,7 +29,7 @@ from p2pclient.common.discovery_messages import (
 )
 from p2pclient.common.errors import ConfigurationError, RemoteProtocolError
 from p2pclient.common.lobby_messages import LOBBY_PROTOCOL
-from p2pclient.common.network_interfaces import Interface, choose_interfaces, interfaces_of
+from p2pclient.common.network_interfaces import Interface, choose_interfaces, interfaces_of, source_of
 from p2pclient.discovery.findings import Choice, Findings, Wanted
 from p2pclient.discovery.mdns import Browser
 
@@ -46,9 +48,12 @@ class Finder:
 
     Args:
         port: UDP port on which servers answer.
+        trust: checks servers' certificates; None: as the system does.
     """
 
-    def __init__(self, wanted: Wanted, *, port: int = DISCOVERY_PORT, mdns: bool = True) -> None:
+    def __init__(
+        self, wanted: Wanted, *, port: int = DISCOVERY_PORT, mdns: bool = True, trust: ssl.SSLContext | None = None
+    ) -> None:
         self.findings = Findings(wanted, LOBBY_PROTOCOL)
         self.notes: dict[str, str] = {}
         """Way -> why it does not work here, as a sentence."""
@@ -56,6 +61,7 @@ class Finder:
         self._wanted = wanted
         self._port = port
         self._mdns = mdns
+        self._trust = trust
         self._nonce = os.urandom(8)
         self._asking: dict[tuple[int, str], tuple[asyncio.DatagramTransport, socket.socket]] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -66,7 +72,9 @@ class Finder:
         if self._wanted.on_lan:
             self._look_at_interfaces()
         # Not through a proxy that the environment names: what is searched for is on this LAN.
-        self._session = aiohttp.ClientSession(trust_env=False, timeout=aiohttp.ClientTimeout(total=_TRY_S))
+        connector = aiohttp.TCPConnector(ssl=True if self._trust is None else self._trust)
+        timeout = aiohttp.ClientTimeout(total=_TRY_S)
+        self._session = aiohttp.ClientSession(connector=connector, trust_env=False, timeout=timeout)
         works = [self._try_named(), self._try_seen()]
         if self._wanted.on_lan:
             works += [self._ask(), *([self._browse()] if self._mdns else [])]
@@ -135,6 +143,9 @@ class Finder:
                 return facts_of(json.loads(await answer.content.read(_MAX_FACTS_BYTES)))
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError, RecursionError, RemoteProtocolError) as error:
             _log.debug("no server at %s: %r", url, error)
+            inner = getattr(error, "certificate_error", None)
+            if isinstance(inner, ssl.SSLCertVerificationError):
+                self.notes["certificate"] = tls_errors.sentence(tls_errors.code_of(inner.verify_code), url)
             return None
 
     # -- questions to everyone ----------------------------------------------------------------------------------------
@@ -205,7 +216,7 @@ class Finder:
             return
         if answer.nonce == self._nonce:
             way = "multicast" if len(address) == 4 else "broadcast"
-            self.findings.see(answer.facts, way, (_host(address),), now=self.now())
+            self.findings.see(answer.facts, way, (source_of(address, socket.if_indextoname),), now=self.now())
 
     # -- mDNS ---------------------------------------------------------------------------------------------------------
 
@@ -265,14 +276,3 @@ def _send(asking: socket.socket, own: str, query: bytes, port: int) -> int:
         except OSError as error:
             _log.debug("no question to %s: %s", target[0], error)
     return taken
-
-
-def _host(address: Sequence[Any]) -> str:
-    """Return the address of an answer, a link-local one with its interface."""
-    host = str(address[0]).split("%")[0]
-    if len(address) == 4 and address[3]:
-        try:
-            return f"{host}%{socket.if_indextoname(address[3])}"
-        except OSError:
-            return f"{host}%{address[3]}"
-    return host

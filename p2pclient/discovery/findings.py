@@ -57,6 +57,7 @@ class Found:
     computer: str
     ways: tuple[str, ...] = ()
     """How it was found: ``named``, ``broadcast``, ``multicast`` or ``mdns``."""
+    study: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +172,7 @@ class Findings:
 
 def _found(server: _Server) -> Found:
     url = server.url or (server.urls[0] if server.urls else "")
-    return Found(url, server.facts.room, server.facts.computer, tuple(server.ways))
+    return Found(url, server.facts.room, server.facts.computer, tuple(server.ways), server.facts.study or "")
 
 
 def server_url(address: str, port: int, secure: bool = False) -> str:
@@ -181,5 +182,8 @@ def server_url(address: str, port: int, secure: bool = False) -> str:
 
 
 def describe(found: Iterable[Found]) -> list[str]:
-    """Return one line for each server: its room, its computer, its URL."""
-    return [f"{each.room!r} on {each.computer or 'a computer'} ({each.url})" for each in found]
+    """Return one line for each server: its room, its computer, its URL, and its study if it has one."""
+    return [
+        f"{each.room!r} on {each.computer or 'a computer'} ({each.url})" + (f": {each.study}" if each.study else "")
+        for each in found
+    ]

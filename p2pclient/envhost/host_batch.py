@@ -13,7 +13,7 @@ from p2pclient.envhost.values_fast import encode_plain
 
 COMMANDS = (
     "reset", "step", "get_state", "set_state", "save", "load", "drop", "compute_hash", "seed_rng", "render",
-    "add_bot", "decide", "add_predictor", "get_state_unless", "get_snapshot", "observe",
+    "add_bot", "decide", "add_predictor", "add_substitute", "get_state_unless", "get_snapshot", "observe",
 )  # fmt: skip
 RESTORING = frozenset(("reset", "set_state", "load"))
 """Commands after which the state is known whatever it was before."""

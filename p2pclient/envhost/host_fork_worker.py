@@ -34,7 +34,7 @@ from p2pclient.envhost.values import decode, encode
 PRISTINE = "pristine"
 """What the copy waits as that every episode begins from; others wait as their frame."""
 MOST_SNAPSHOTS = 64
-ORDERS = frozenset(("add_bot", "add_predictor", "fault"))
+ORDERS = frozenset(("add_bot", "add_predictor", "add_substitute", "fault"))
 """Commands that hold on whatever is loaded later."""
 
 _PICTURE_BYTES = 64 * 1024 * 1024

@@ -13,9 +13,11 @@ How it works:
    overlap or touch. What would leave a gap is not counted.
 3. A round **commits** when every living peer's newest report names the same lost set and the same last frames as
    ours. The last frame of a lost peer is then the newest input that any of them held. A lost set that grows begins the
-   next round.
-4. A side goes on only if it holds a strict majority of all seats or all peers of a set that the server granted;
-   otherwise the verdict is ``Partition``. A later grant can still turn that.
+   next round. Who of the lost said goodbye to somebody is part of the reports, and so known to all who commit.
+4. A side goes on only if it holds a strict majority of the seats of all who have not said goodbye, or all peers of a
+   set that the server granted; otherwise the verdict is ``Partition``. A later grant can still turn that. (Who said
+   goodbye is through, and on no side. Let two sides without a common peer have majorities: together they hold more than
+   all seats less the larger number of leavers' seats, but at most all seats less those of all leavers.)
 
 Why two sides never go on with different histories. Let ``p`` commit the lost set ``K`` and ``q`` commit ``L``, both
 with a majority. The two sides share a peer ``r``. It said ``K`` and ``L``, and its set only grows: let ``K`` be part
@@ -102,6 +104,8 @@ class Agreed:
     """Last frame of each lost peer; ``NULL_FRAME`` if none of its inputs counts."""
     inputs: Mapping[int, Mapping[int, bytes]]
     """By lost peer: the joined inputs that were not here when it was given up, by frame, up to its last one."""
+    left: frozenset[int] = frozenset()
+    """Those of the lost who said goodbye; of the others nothing was heard any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +158,10 @@ class Agreement:
         self._lost: frozenset[int] = frozenset()
         self._grants: set[frozenset[int]] = set()
         self._said: dict[int, frozenset[int]] = {}
+        self._left: frozenset[int] = frozenset()
+        """Who said goodbye to somebody, as far as heard."""
+        self._settled: dict[int, bool] = {}
+        """Did a lost peer say goodbye: as it was agreed on."""
         self._changed_at = 0.0
         self._contradiction: Contradiction | None = None
         self._farewells: set[int] = set()
@@ -186,17 +194,19 @@ class Agreement:
 
     # -- what happens to it -------------------------------------------------------------------------------------
 
-    def lose(self, peer: int, first_frame: int, inputs: Sequence[bytes], *, now: float) -> None:
+    def lose(self, peer: int, first_frame: int, inputs: Sequence[bytes], *, now: float, has_left: bool = False) -> None:
         """Give a peer up, for good. Take no more datagrams of it, and send it none.
 
         Args:
             peer: noticed as gone, or one of :meth:`peers_to_lose`.
             first_frame: of ``inputs``; at or before the first frame that not all peers have verified.
             inputs: its joined inputs that are here, without a gap, up to the newest.
+            has_left: it said goodbye, so that it is on no side any more.
         """
         if peer == self._own or peer not in self._weights or peer in self._lost:
             raise LocalMisuseError(f"peer {peer} is not another living one")
         self._lost |= {peer}
+        self._left |= {peer} if has_left else set()
         self._farewells.add(peer)
         self._changed_at = now
         self._freeze(peer, first_frame, inputs)
@@ -214,6 +224,7 @@ class Agreement:
         if lost != self._said.get(peer):
             self._said[peer] = lost
             self._changed_at = now
+        self._take_leavers(frozenset(message.left))
         if message.episode == self._episode:
             self._take_inputs(peer, message)
         elif message.episode > self._episode:
@@ -246,14 +257,16 @@ class Agreement:
             self._excused.discard(peer)
         self._review()
 
-    def resume(self, episode: int, cuts: Mapping[int, int]) -> None:
+    def resume(self, episode: int, cuts: Mapping[int, int], left: Iterable[int]) -> None:
         """Begin where the others stand who went on without the peers in ``cuts``: last frame in ``episode`` of each."""
         self._episode, self._lost = episode, frozenset(cuts)
         self._cuts, self._last = dict(cuts), dict(cuts)
+        self._left = frozenset(left)
+        self._settled = {peer: peer in self._left for peer in cuts}
         for peer, last in cuts.items():
             self._kept[peer] = last + 1, last
             self._known[peer] = {}
-        self.verdict = Agreed(self._lost, dict(cuts), {peer: {} for peer in cuts})
+        self.verdict = Agreed(self._lost, dict(cuts), {peer: {} for peer in cuts}, self._left)
 
     def begin_episode(self, episode: int, *, now: float) -> None:
         """Frames start anew at 0. Call it as soon as the last episode is closed, before the environment is reset."""
@@ -292,14 +305,24 @@ class Agreement:
         A peer that was just given up is told so as well, once and without inputs: it may live behind a link that works
         in one direction, and need not wait for us then.
         """
-        lost = sorted(self._lost)
-        out = [(peer, PeersLost(self._episode, lost, [])) for peer in sorted(self._farewells)]
+        lost, left = sorted(self._lost), sorted(self._leavers)
+        out = [(peer, PeersLost(self._episode, lost, [], left)) for peer in sorted(self._farewells)]
         if self._is_news:
-            report = [PeersLost(self._episode, lost, pieces) for pieces in self._pack()]
+            report = [PeersLost(self._episode, lost, pieces, left) for pieces in self._pack()]
             out += [(peer, message) for peer in sorted(self.living - {self._own}) for message in report]
         self._farewells.clear()
         self._is_news = False
         return out
+
+    @property
+    def _leavers(self) -> frozenset[int]:
+        """The lost who said goodbye to somebody. What was agreed on stands."""
+        return frozenset(peer for peer in self._lost if self._settled.get(peer, peer in self._left))
+
+    def _take_leavers(self, left: frozenset[int]) -> None:
+        before = self._leavers
+        self._left |= left
+        self._is_news = self._is_news or self._leavers != before
 
     # -- inputs of the lost -------------------------------------------------------------------------------------
 
@@ -332,6 +355,8 @@ class Agreement:
             return "bad-lost"
         if not lost >= self._said.get(peer, frozenset()):
             return "shrinking"
+        if not lost >= frozenset(message.left):
+            return "bad-lost"
         for part in message.inputs:
             if part.peer not in lost or part.peer == self._own:
                 return "bad-inputs"
@@ -380,7 +405,8 @@ class Agreement:
         return sum(self._weights[peer] for peer in side)
 
     def _may_go_on(self, side: frozenset[int]) -> bool:
-        return 2 * self._seats(side) > self._seats(self._weights) or any(grant <= side for grant in self._grants)
+        is_most = 2 * self._seats(side) > self._seats(self._weights.keys() - self._leavers)
+        return is_most or any(grant <= side for grant in self._grants)
 
     def _review(self) -> None:
         """Count what is here without a gap, and judge."""
@@ -391,6 +417,7 @@ class Agreement:
         self.verdict = self._judge()
         if isinstance(self.verdict, Agreed):
             self._cuts = dict(self._last)
+            self._settled.update({peer: peer in self._leavers for peer in self._lost})
 
     def _judge(self) -> Verdict:
         if self._contradiction is not None:
@@ -405,7 +432,7 @@ class Agreement:
             peer: {frame: self._known[peer][frame][0] for frame in range(self._kept[peer][1] + 1, last + 1)}
             for peer, last in self._last.items()
         }
-        return Agreed(self._lost, dict(self._last), inputs)
+        return Agreed(self._lost, dict(self._last), inputs, self._leavers)
 
     def _says_the_same(self, peer: int) -> bool:
         if peer in self._finished or peer in self._excused:

@@ -159,6 +159,7 @@ class Barriers:
         core.closed = ClosedEpisode(core.number, episode.last_frame, episode.chain.value, episode.end_reason)
         self.totals.append(episode.totals)
         core.finished_frames += episode.last_frame + 1
+        core.sittings.end_episode(core.number, episode.last_frame)
         ends_early = self._changes.ends_here
         core.number += 1
         enough = core.plan.episodes and core.number >= core.plan.episodes

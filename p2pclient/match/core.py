@@ -12,6 +12,7 @@ from p2pclient.common.frames import NULL_FRAME
 from p2pclient.match.episode import EpisodePlay
 from p2pclient.match.peers import Peers
 from p2pclient.match.plan import Ended, MatchPlan, Outbox, Phase, PhaseChanged
+from p2pclient.match.sittings import Sittings
 from p2pclient.protocol.control import ClosedEpisode, Leave
 from p2pclient.recorder.records import EventRecorded, FramesVerified
 from p2pclient.telemetry.match import MatchTelemetry
@@ -39,6 +40,8 @@ class MatchCore:
         """Frames of all episodes before it."""
         self.closed: ClosedEpisode | None = None
         """The episode before, if one was closed here."""
+        self.sittings = Sittings()
+        """Who sits in the seats of those who are gone."""
         self.out = Outbox()
         self.ended: Ended | None = None
         self.unreported: Callable[[float], None] | None = None
@@ -87,6 +90,7 @@ class MatchCore:
         if self.episode is not None:
             unverified = self.episode.recorded - self.episode.verified
             self.out.records.extend(self.episode.clock.take_complete(now, all_of_them=True))
+            self.sittings.end_episode(self.episode.number, self.episode.recorded)
         self.ended = Ended(reason, text, unverified)
         self.note("ended", {"reason": reason, "unverified": unverified})
         self.out.events.append(self.ended)

@@ -17,11 +17,12 @@ from p2pclient.common.spaces import Space, decode_action
 from p2pclient.match.head import Head
 from p2pclient.match.journal import Journal
 from p2pclient.match.plan import MatchPlan
+from p2pclient.match.sittings import BY_SUBSTITUTE
 from p2pclient.match.sources import InputSource, Sample
 from p2pclient.match.timing import FrameClock
 from p2pclient.recorder.records import FrameRecorded
 from p2pclient.rollback.chain import ChainMismatch, ChecksumChain
-from p2pclient.rollback.prediction import PREDICT
+from p2pclient.rollback.prediction import PREDICT, SUBSTITUTE
 from p2pclient.rollback.session import Command, Drop, Load, RollbackSession, Save, SeatConfig, Step
 from p2pclient.telemetry.counters import MatchCounters
 
@@ -107,6 +108,7 @@ class EpisodePlay:
         self.first_checksum = first_checksum
         self._plan = plan
         self._counters = counters
+        held = dict(head.holders) if head is not None else {}
         self.session = RollbackSession(
             [
                 SeatConfig(
@@ -116,7 +118,8 @@ class EpisodePlay:
                     delay=delays.get(seat, 0),
                     fill=plan.fill(seat),
                     known=head.known.get(seat, ()) if head is not None else (),
-                    cut=head.cuts.get(seat) if head is not None else None,
+                    cut=held[seat][0] if seat in held else None,
+                    substitute=seat in held and held[seat][1] == BY_SUBSTITUTE,
                 )
                 for seat in range(plan.seats)
             ],
@@ -147,6 +150,8 @@ class EpisodePlay:
         self._results: dict[int, list[Any]] = {}
         self._samples: list[Sample] = []
         self._sent_inputs = 0
+        self._held_by: dict[int, tuple[int, str]] = held
+        """By seat of who is gone: after which frame, and who has it since."""
         self._actions = [_Actions(space) for space in plan.env["action_spaces"]]
         if head is not None:
             self._take_up(head)
@@ -253,20 +258,22 @@ class EpisodePlay:
         newest = min([session.last_input_frame(seat) for seat in seats])
         return first, [self._joined(seats, frame) for frame in range(first, newest + 1)]
 
-    def disconnect(self, peer: int, seats: Sequence[int], *, after: int, inputs: Mapping[int, bytes]) -> None:
+    def disconnect(self, peer: int, holders: Mapping[int, str], *, after: int, inputs: Mapping[int, bytes]) -> None:
         """A peer is gone after frame ``after``: take what others had of it, and wait for it no more.
 
         Args:
+            holders: by seat of the peer, in order: who has it from then on, see :mod:`p2pclient.match.sittings`.
             inputs: joined inputs of its seats that were not here, by frame.
         """
         for frame in sorted(inputs):
             at = 0
-            for seat in seats:
+            for seat in holders:
                 width = len(self._plan.neutral_input(seat))
                 self.session.add_remote_input(seat, frame, inputs[frame][at : at + width])
                 at += width
-        for seat in seats:
-            self.session.disconnect(seat, after=after)
+        for seat, by in holders.items():
+            self.session.disconnect(seat, after=after, substitute=by == BY_SUBSTITUTE)
+            self._held_by[seat] = after, by
         self.chain.remove(peer)
 
     def plan_evidence(self, frame: int) -> EvidenceBatch:
@@ -324,9 +331,9 @@ class EpisodePlay:
             if type(command) is Step:
                 steps[len(out)] = newest = command
                 # The flags stay here; of an input that the host is to predict nothing is left.
-                payloads = []
+                payloads: list[bytes | None] = []
                 for value in command.inputs:
-                    payloads.append(value[1:])
+                    payloads.append(None if value == SUBSTITUTE else value[1:])
                 step: list[Any] = ["step", command.frame, payloads]
                 if PREDICT in command.inputs:
                     step += [observe, self._newest_payloads()]
@@ -441,7 +448,13 @@ class EpisodePlay:
             focus=tuple(focus),
             checksum=bytes(result[0]),
             observations=None if result[6] is None else tuple(result[6]),
+            by=self._holders(frame) if self._held_by else None,
         )
+
+    def _holders(self, frame: int) -> tuple[str | None, ...] | None:
+        """Return by seat who has it in a frame, None for the player to whom it was given; None if all are those."""
+        held = {seat: by for seat, (after, by) in self._held_by.items() if frame > after}
+        return tuple([held.get(seat) for seat in range(self._plan.seats)]) if held else None
 
     def trace(self, batch: PlayBatch, results: Sequence[Any]) -> list[str]:
         """Lines for comparing two sides: every simulated frame with its inputs and checksums, every rollback."""

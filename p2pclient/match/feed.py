@@ -27,6 +27,7 @@ from p2pclient.protocol.control import (
     AnyMessage,
     EpisodeOver,
     FeedEnd,
+    FeedPause,
     FeedStart,
     Hello,
     Leave,
@@ -72,6 +73,7 @@ class _Feed:
     next: int = 0
     """The next frame to feed."""
     is_over_said: bool = False
+    is_pause_said: bool = False
     is_goodbye_said: bool = False
     reason: str = ""
     """Why it is fed no more; empty while it may be."""
@@ -205,7 +207,7 @@ class Feeds:
         if self._history is not None:
             self._history.take(self._core.out.records, self._core.episode)
 
-    def tick(self, *, now: float) -> None:
+    def tick(self, *, now: float, is_paused: bool = False) -> None:
         """Let one frame's time pass, and put what is due into the outbox. The last thing in a tick."""
         if not self._feeds:
             return
@@ -218,6 +220,7 @@ class Feeds:
         for feed in self._feeds.values():
             if not feed.reason:
                 self._serve(feed, now)
+                self._say_pause(feed, is_paused)
             if self._core.ended is not None and not feed.is_goodbye_said:
                 self._say_goodbye(feed, self._core.ended.reason)
             self._send(feed, now)
@@ -258,10 +261,17 @@ class Feeds:
 
     def _stop(self, feed: _Feed) -> None:
         """Nothing more of what it was fed: a stretch of its own, or what it acknowledges would be of another one."""
-        feed.request, feed.wants_state = None, False
+        feed.request, feed.wants_state, feed.is_pause_said = None, False, False
         feed.episode, feed.parts = None, []
         feed.stretch += 1
         feed.endpoint.begin_episode(feed.stretch)
+
+    def _say_pause(self, feed: _Feed, is_paused: bool) -> None:
+        """Say that play stands still, or goes on: what is shown does the same, and nobody there would know why."""
+        is_asked = feed.episode is not None or feed.request is not None
+        if is_asked and is_paused != feed.is_pause_said:
+            feed.is_pause_said = is_paused
+            feed.endpoint.queue_control(FeedPause(is_paused))
 
     def _say_goodbye(self, feed: _Feed, reason: str) -> None:
         """The match has ended: say so, if all of it was fed before."""
@@ -304,7 +314,7 @@ class Feeds:
         if feed.request is not None:
             feed.served, feed.request = feed.request.request, None
         feed.stretch += 1
-        feed.episode, feed.next, feed.is_over_said = chapter.number, frame, False
+        feed.episode, feed.next, feed.is_over_said, feed.is_pause_said = chapter.number, frame, False, False
         feed.parts = list(parts or [])
         feed.endpoint.begin_episode(feed.stretch, first_frame=frame)
         standing = chapter.at(frame)

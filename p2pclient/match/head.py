@@ -21,8 +21,8 @@ class Head:
     """Did the episode end with the last one."""
     known: Mapping[int, Sequence[bytes]] = field(default_factory=dict)
     """By seat: its inputs from the last row on (from frame 0 on without any) as far as they are known."""
-    cuts: Mapping[int, int] = field(default_factory=dict)
-    """Last frame of each seat of a lost peer."""
+    holders: Mapping[int, tuple[int, str]] = field(default_factory=dict)
+    """By seat of a lost peer: its last frame, and who has it since (:mod:`p2pclient.match.sittings`)."""
 
     @property
     def frame(self) -> int:

@@ -86,14 +86,16 @@ class Match:
         """What this side counted so far."""
         self._desync = DesyncCourse(self._core)
         self.delays = DelayCourse(self._core)
-        self._drops = DropCourse(self._core)
-        self.changes = ChangeCourse(self._core, self._drops)
-        self._barriers = Barriers(self._core, self._desync, self.delays, self._drops, self.changes)
-        self._patience = Patience(self._core, self._drops, now=now)
+        self.drops = DropCourse(self._core)
+        self.sittings = self._core.sittings
+        """Who sat in the seats of those who were gone."""
+        self.changes = ChangeCourse(self._core, self.drops)
+        self._barriers = Barriers(self._core, self._desync, self.delays, self.drops, self.changes)
+        self._patience = Patience(self._core, self.drops, now=now)
         self._recovery = RecoveryCourse(self._core)
         self._returns = Returns(
             core,
-            Courses(self._barriers, self.changes, self.delays, self._desync, self._drops),
+            Courses(self._barriers, self.changes, self.delays, self._desync, self.drops),
             past,
             facts=self._facts(),
             compare=self._compare,
@@ -203,7 +205,7 @@ class Match:
             is_stalled = core.phase is _PLAYING and self.stalled and not self._recovery.is_open
             if self._patience.look(is_stalled=is_stalled, now=now):
                 self._submit(self._barriers.look(now))
-            self._drops.tick(now=now)
+            self.drops.tick(now=now)
         else:
             self._patience.forgive()
         self._ticked_at = now
@@ -221,9 +223,9 @@ class Match:
         elif phase is _REJOINING:
             self._rejoin(now)
         self._returns.tick(now=now)
-        self._drops.tell()
+        self.drops.tell()
         self.peers.send(core.out, self.telemetry, now=now, idle=phase not in _IN_TOUCH)
-        self.feeds.tick(now=now)
+        self.feeds.tick(now=now, is_paused=self.changes.is_paused)
         return core.take_outbox()
 
     def batch_done(self, results: Sequence[Any], *, now: float, costs_us: Sequence[int] = ()) -> Outbox:
@@ -280,7 +282,7 @@ class Match:
     def _answer(self, now: float) -> Outbox:
         self.peers.send_control(self._core.out, self.telemetry)
         if self.ended is not None:
-            self.feeds.tick(now=now)
+            self.feeds.tick(now=now, is_paused=self.changes.is_paused)
         return self._core.take_outbox()
 
     def batch_failed(self, cause: str, *, now: float) -> Outbox:

@@ -69,6 +69,11 @@ class Past:
             self.is_over = True
             self.totals.append(record.totals)
 
+    def is_confirmed_by(self, rows: Sequence[Row]) -> bool:
+        """Does the episode begin with what is recorded here as verified."""
+        verified = [row.checksum for row in self.rows[: self.verified + 1]]
+        return [row.checksum for row in rows[: len(verified)]] == verified
+
     def chain_before(self, frame: int) -> bytes:
         """Return the value of the chain before a frame, up to which all rows are here."""
         value = start_chain(self.first_checksum)

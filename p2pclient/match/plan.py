@@ -12,6 +12,7 @@ import msgspec
 
 from p2pclient.common.errors import ConfigurationError
 from p2pclient.common.frames import pack_seat_input
+from p2pclient.common.if_lost import LossPolicy
 from p2pclient.common.seeds import derive_seed
 from p2pclient.recorder.records import Record
 from p2pclient.rollback.prediction import Predictor, neutral, repeat_last
@@ -51,7 +52,7 @@ class MatchPlan:
     frames: int = 0
     """Nominal frames of the whole match; 0 without a limit."""
     drop_after: float = 15.0
-    """Seconds of silence after which a peer counts as gone for good."""
+    """Seconds of silence after which a peer counts as gone for good, where :attr:`on_drop` has no other for it."""
     render: bool = True
     """Ask the host for a view of every frame that is shown."""
     observe: bool = False
@@ -65,7 +66,11 @@ class MatchPlan:
     on_desync: str = "end"
     """``end``, or ``resimulate``: go back to the last verified frame, and play on if all agree then."""
     on_drop: str = "end"
-    """What a lost peer means while others are left: ``end``, or ``go-on`` without it (see ``match/drops.py``)."""
+    """What follows when a peer is gone, as text; read it by :attr:`losses` (see ``match/drops.py``)."""
+    has_arbiter: bool = False
+    """Is there a server that can let a part of the players go on which has no majority."""
+    bot_seats: tuple[int, ...] = ()
+    """Seats of all sides in which a bot sits from the beginning, as far as known."""
     may_return: bool = False
     """Is a peer whose program is gone waited for like a silent one, because it may be started again."""
     bots: Mapping[int, tuple[str, int]] = field(default_factory=dict)
@@ -83,6 +88,21 @@ class MatchPlan:
             raise ConfigurationError("seats of the sides", sides, f"each of the seats 0 to {self.seats - 1} once")
         if not set(self.bots) <= set(self.local_seats):
             raise ConfigurationError("seats of the bots", sorted(self.bots), f"of {list(self.local_seats)}")
+        LossPolicy.parse(self.on_drop, seats=self.seats)
+
+    @property
+    def losses(self) -> LossPolicy:
+        """What follows when a peer is gone."""
+        return LossPolicy.parse(self.on_drop)
+
+    def wait_for(self, peer: int) -> float:
+        """Return the seconds of silence after which a peer counts as gone for good."""
+        wait_s = self.losses.of_all(self.peers[peer]).wait_s
+        return self.drop_after if wait_s is None else wait_s
+
+    def substitute_seed(self, seat: int) -> int:
+        """Seed of the bot that takes a lost player's seat, the same on all sides."""
+        return derive_seed(self.seed, "substitute", seat)
 
     @property
     def seats(self) -> int:
@@ -176,7 +196,8 @@ class MatchPlan:
             "frames": self.frames,
             "input delay": list(self.delay_range) if self.delay_range is not None else "fixed",
             "on a desync": self.on_desync,
-            "on a drop": self.on_drop,
+            "if a player is lost": str(self.losses),
+            "waiting for a lost player": float(self.drop_after),
             "a player may return": self.may_return,
             "actions": blake2b(repr(self.env["action_spaces"]).encode(), digest_size=8).hexdigest(),
             "neutral inputs": [bytes(n).hex() for n in self.env["controls"]["neutral"]],
@@ -236,8 +257,8 @@ class Ended:
 
     reason: str
     """``finished``, ``ended-by-researcher``, ``left``, ``partner-left``, ``partner-gone``, ``partition``, ``desync``,
-    ``refused``, ``environment`` or ``error``. Where the server says more, a client records ``excluded`` in place of
-    ``left``, and ``partner-excluded`` in place of ``partner-left`` and ``partner-gone``."""
+    ``refused``, ``environment`` or ``error``. Where the server says more, a client records ``excluded`` or ``removed``
+    in place of ``left``, and ``partner-excluded`` in place of ``partner-left`` and ``partner-gone``."""
     text: str
     unverified: int
     """Recorded frames that not every peer has verified."""
@@ -299,8 +320,20 @@ class ConnectionChanged:
     why: str
 
 
+@dataclass(frozen=True, slots=True)
+class GrantWanted:
+    """This part of the players has given up all others, and asks whoever made the match whether it may go on.
+
+    The answer goes to ``Match.drops.answer``. A part with a majority does not wait for it.
+    """
+
+    living: tuple[int, ...]
+    """Ids of the peers of this side, our own included, in order."""
+
+
 MatchEvent = (
-    PhaseChanged
+    GrantWanted
+    | PhaseChanged
     | PeerSilence
     | Desync
     | Ended

@@ -31,7 +31,6 @@ from p2pclient.protocol.control import (
     HistoryRows,
     HistoryStart,
     HistoryWish,
-    LastFrame,
     LostInputs,
     Resumed,
     Standing,
@@ -162,7 +161,7 @@ class Readmission:
     def _tell_standing(self, peer: Peer, case: _Case) -> None:
         core, episode = self._core, self._core.episode
         stage, cuts = _STAGES[core.phase], self._drops.cuts
-        standing = core.number, stage, sorted(cuts.items())
+        standing = core.number, stage, cuts
         if standing == case.told:
             return
         case.told, case.is_answered, case.pieces = standing, False, iter(())
@@ -171,11 +170,10 @@ class Readmission:
         if episode is not None and stage != "finishing":
             first, inputs = episode.inputs_of(peer.seats)
             recorded = episode.recorded
-        lost = [LastFrame(each, cut) for each, cut in sorted(cuts.items())]
         count = max(1, min(MAX_LOST_FRAMES, _PIECE_BYTES // max([1, *map(len, inputs)])))
         for at in range(0, max(1, len(inputs)), count):
             piece, is_all = inputs[at : at + count], at + count >= len(inputs)
-            said = Standing(core.number, stage, recorded, first + at, piece, is_all, core.closed, lost)
+            said = Standing(core.number, stage, recorded, first + at, piece, is_all, core.closed, cuts)
             peer.endpoint.queue_control(said)
 
     # -- what it says -------------------------------------------------------------------------------------------
@@ -310,10 +308,10 @@ class Readmission:
     def _inputs_of_lost(self, episode: EpisodePlay, until: int) -> list[LostInputs]:
         plan, session = self._core.plan, episode.session
         found = []
-        for peer, cut in sorted(self._drops.cuts.items()):
-            seats = plan.peers[peer]
-            joined = [b"".join([session.confirmed_input(s, f) for s in seats]) for f in range(until, cut + 1)]
-            found.append(LostInputs(peer, until, joined))
+        for each in self._drops.cuts:
+            seats = plan.peers[each.peer]
+            joined = [b"".join([session.confirmed_input(s, f) for s in seats]) for f in range(until, each.frame + 1)]
+            found.append(LostInputs(each.peer, until, joined))
         return found
 
 

@@ -79,8 +79,8 @@ class RejoinCourse:
         now: seconds.
     """
 
-    def __init__(self, core: MatchCore, past: Past, *, now: float) -> None:
-        self._core = core
+    def __init__(self, core: MatchCore, past: Past, drops: DropCourse, *, now: float) -> None:
+        self._core, self._drops = core, drops
         self._past = past
         self._began = now
         self.stage = Stage.ASKING
@@ -249,11 +249,6 @@ class RejoinCourse:
         else:
             self._core.end("finished", "The match is complete.", leave="finished", now=now)
 
-    @property
-    def totals(self) -> list[tuple[float, ...]]:
-        """Total rewards by seat of each finished episode that is recorded here."""
-        return self._past.totals
-
     # -- the episode is told ------------------------------------------------------------------------------------
 
     def _take_history(self, peer: Peer, message: HistoryStart | StatePart | HistoryRows) -> None:
@@ -297,7 +292,7 @@ class RejoinCourse:
 
     def _take_up(self, start: HistoryStart) -> None:
         """Tell everybody where we go on, and listen to them from there."""
-        lost = self._survey.lost() or {}
+        lost = [each.peer for each in self._survey.lost() or ()]
         for peer in self._core.peers:
             report = self._survey.reports.get(peer.id)
             if report is None or peer.id in lost or peer.id in self.strangers:
@@ -335,7 +330,12 @@ class RejoinCourse:
                 return
         self.stage = Stage.SIMULATING
         self._replay = Replay(
-            self._core.plan, start.episode, first=start.first_frame, state=state, inputs=tuple(self._rows)
+            self._core.plan,
+            start.episode,
+            first=start.first_frame,
+            state=state,
+            inputs=tuple(self._rows),
+            holders=self._holders(),
         )
 
     # -- it is simulated ----------------------------------------------------------------------------------------
@@ -375,6 +375,9 @@ class RejoinCourse:
         self._replay.begin_again()
         self._waits_for_host = self._core.out.wants_host = True
 
+    def _holders(self) -> dict[int, tuple[int, str]]:
+        return self._drops.holders(self._survey.lost() or ())
+
     def _differ(self, frame: int, what: str, now: float) -> None:
         self._core.note("rejoin-differs", {"after": frame})
         text = f"Started again, this computer came to {what} at frame {frame + 1} of episode {self._core.number + 1}."
@@ -388,15 +391,14 @@ class RejoinCourse:
         for number, row in enumerate(rows):
             value = extend_chain(value, number, row.checksum)
         ended_at = next((n for n, frame in enumerate(replay.frames) if frame.has_ended), len(replay.frames))
-        is_sound = past.episode != start.episode or _begins_with(rows, past.rows[: past.verified + 1])
+        is_sound = past.episode != start.episode or past.is_confirmed_by(rows)
         if value != start.chain or ended_at < len(replay.frames) - 1 or not is_sound:
             self._differ(start.until - 1, "another end", now)
             return
         self._record(replay, start)
         has_ended = bool(replay.frames) and replay.frames[-1].has_ended
         verified = max(start.verified, past.verified if past.episode == start.episode else NULL_FRAME)
-        cuts = {seat: cut for peer, cut in (self._survey.lost() or {}).items() for seat in self._core.plan.peers[peer]}
-        head = Head(rows, verified, has_ended, self._known(rows, start), cuts)
+        head = Head(rows, verified, has_ended, self._known(rows, start), self._holders())
         self.takeover = Takeover(head, start, self._count_known(len(rows)))
         self.stage = Stage.DONE
 
@@ -455,12 +457,12 @@ class RejoinCourse:
         """Frames that all others have played already, as far as is known."""
         return self.takeover.inputs_until - self.takeover.start.until if self.takeover is not None else 0
 
-    def enter(self, barriers: Barriers, drops: DropCourse) -> ResetBatch | None:
+    def enter(self, barriers: Barriers) -> ResetBatch | None:
         """Go to where the others stand; returns the batch for the host, if they stand before an episode."""
         core, past, takeover = self._core, self._past, self.takeover
-        lost = self._survey.lost() or {}
+        lost = self._survey.lost() or []
         barriers.totals, barriers.started = list(past.totals), past.episode
-        drops.resume(lost)
+        self._drops.resume(lost, is_applied=takeover is not None)
         way = "barrier" if takeover is None else "state" if takeover.start.has_state else "seed"
         simulated = 0 if takeover is None else takeover.start.until - takeover.start.first_frame
         core.note("rejoined", {"from": way, "recorded": len(past.rows), "resimulated": simulated})
@@ -472,8 +474,8 @@ class RejoinCourse:
             return barriers.reset()
         barriers.take_up(takeover)
         assert core.episode is not None
-        for peer_id in lost:
-            core.episode.chain.remove(peer_id)
+        for each in lost:
+            core.episode.chain.remove(each.peer)
         self._give_inputs(takeover)
         core.out.events.append(
             PeerRejoined(core.plan.own_id, core.number, takeover.start.until, True, takeover.inputs_until)
@@ -496,9 +498,3 @@ class RejoinCourse:
             peer.endpoint.limit = start.until + MAX_AHEAD
             peer.endpoint.queue_control(resumed)
         core.peers.look()
-
-
-def _begins_with(rows: Sequence[Row], recorded: Sequence[Row]) -> bool:
-    """Did the episode begin with what is recorded, and verified."""
-    same = [row.checksum for row in rows[: len(recorded)]] == [row.checksum for row in recorded]
-    return same and len(recorded) <= len(rows)

@@ -6,9 +6,11 @@ like what was played.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec.structs import replace
 
 from p2pclient.common.frames import NULL_FRAME, unpack_seat_input
 from p2pclient.common.spaces import decode_action
@@ -59,12 +61,20 @@ class Replay:
         first: frame at whose beginning the state is; 0 without one.
         state: plain data; None to begin with the reset.
         inputs: by frame from ``first`` on, by seat.
+        holders: by seat of who is gone: its last frame, and who has it since.
     """
 
     def __init__(
-        self, plan: MatchPlan, episode: int, *, first: int, state: Any, inputs: Sequence[tuple[bytes, ...]]
+        self,
+        plan: MatchPlan,
+        episode: int,
+        *,
+        first: int,
+        state: Any,
+        inputs: Sequence[tuple[bytes, ...]],
+        holders: Mapping[int, tuple[int, str]],
     ) -> None:
-        self._plan, self._episode = plan, episode
+        self._plan, self._episode, self._holders = plan, episode, holders
         self._first, self._state, self._inputs = first, state, inputs
         self._next = first
         self._steps = _FIRST_STEPS
@@ -130,6 +140,9 @@ class Replay:
 
     def _take(self, frame: int, result: Sequence[Any]) -> Replayed:
         record = recorded(self._plan, self._episode, frame, self._inputs[frame - self._first], result)
+        held = {seat: by for seat, (after, by) in self._holders.items() if frame > after}
+        if held:
+            record = replace(record, by=tuple([held.get(seat) for seat in range(self._plan.seats)]))
         return Replayed(record, bool(result[5]))
 
 

@@ -24,7 +24,7 @@ class ResetBatch:
 
 
 def begin_episode(plan: MatchPlan, episode: int) -> list[list[Any]]:
-    """Return the reset of ``episode``, and what makes the host's bots and predictors ready."""
+    """Return the reset of ``episode``, and what makes the host's bots, predictors and substitutes ready."""
     commands: list[list[Any]] = [["reset", plan.episode_seed(episode)]]
     for seat, (name, seed) in plan.bots.items():
         commands.append(["add_bot", seat, name, derive_seed(seed, "bot", episode)])
@@ -32,6 +32,10 @@ def begin_episode(plan: MatchPlan, episode: int) -> list[list[Any]]:
         predictor = plan.host_predictor(seat)
         if predictor is not None:
             commands.append(["add_predictor", seat, predictor, derive_seed(plan.seed, "predictor", episode, seat)])
+    losses = plan.losses
+    for seat in sorted(seat for held in plan.peers.values() for seat in held):
+        if losses.of(seat).then == "bot":
+            commands.append(["add_substitute", seat, losses.of(seat).bot, plan.substitute_seed(seat)])
     return commands
 
 

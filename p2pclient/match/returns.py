@@ -57,7 +57,7 @@ class Returns:
     ) -> None:
         self._core, self._courses, self._facts = core, courses, dict(facts)
         self._readmission = Readmission(core, courses.changes, courses.delays, courses.drops, compare=compare)
-        self._rejoining = RejoinCourse(core, past, now=now) if past is not None else None
+        self._rejoining = RejoinCourse(core, past, courses.drops, now=now) if past is not None else None
         self.reception = Reception(
             core,
             courses.barriers,
@@ -128,7 +128,7 @@ class Returns:
             return batch
         self._courses.delays.resume(start.delay)
         self._courses.changes.resume(start.course, start.until, now)
-        reset = rejoining.enter(self._courses.barriers, self._courses.drops)
+        reset = rejoining.enter(self._courses.barriers)
         for peer in core.peers.all:
             if peer.id in rejoining.strangers:
                 self._readmission.await_return(peer, heard=NULL_FRAME, since=now, now=now)

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from p2pclient.common.errors import RemoteProtocolError
 from p2pclient.match.peers import input_check
 from p2pclient.match.plan import MatchPlan
-from p2pclient.protocol.control import Standing
+from p2pclient.protocol.control import LastFrame, Standing
 
 _MOST_INPUTS = 4096
 """Of one survivor: far above what it can have and not have verified."""
@@ -88,21 +88,23 @@ class Survey:
             raise RemoteProtocolError("bad-history", joined.hex())
         return tuple(values)
 
-    def lost(self) -> dict[int, int] | None:
+    def lost(self) -> list[LastFrame] | None:
         """Return the last frames of those whom the survivors have given up; None while they do not say the same."""
-        said = [{each.peer: each.frame for each in report.newest.lost} for report in self.reports.values()]
+        said = {peer: report.newest.lost for peer, report in self.reports.items()}
         # A report of somebody who was given up later counts no more.
-        living = [lost for peer, lost in zip(self.reports, said, strict=True) if not any(peer in each for each in said)]
+        out = {each.peer for lost in said.values() for each in lost}
+        living = [lost for peer, lost in said.items() if peer not in out]
         if not living or any(lost != living[0] for lost in living):
             return None
-        return living[0] if set(living[0]) < set(self._plan.peers) else None
+        return living[0] if {each.peer for each in living[0]} < set(self._plan.peers) else None
 
     def of_survivors(self) -> dict[int, Report] | None:
         """Return what all have said who are to be heard, by peer; None while somebody has not."""
         lost = self.lost()
         if lost is None:
             return None
-        awaited = [peer for peer in self._plan.peers if peer not in lost and peer not in self.strangers]
+        out = self.strangers | {each.peer for each in lost}
+        awaited = [peer for peer in self._plan.peers if peer not in out]
         found = {
             peer: self.reports[peer] for peer in awaited if peer in self.reports and self.reports[peer].newest.is_all
         }

@@ -23,7 +23,17 @@ from typing import Any
 from p2pclient.common.errors import LocalMisuseError, RemoteProtocolError
 from p2pclient.common.frames import NULL_FRAME
 from p2pclient.match.peers import input_check
-from p2pclient.match.plan import Desync, Ended, MatchPlan, Outbox, PeerSilence, Phase, PhaseChanged, ViewReady
+from p2pclient.match.plan import (
+    Desync,
+    Ended,
+    MatchChanged,
+    MatchPlan,
+    Outbox,
+    PeerSilence,
+    Phase,
+    PhaseChanged,
+    ViewReady,
+)
 from p2pclient.match.playback import Playback, WatchBatch
 from p2pclient.match.recovery import MOST, SPAN, is_same_environment
 from p2pclient.match.stretch import Stretch
@@ -31,6 +41,7 @@ from p2pclient.protocol.control import (
     AnyMessage,
     EpisodeOver,
     FeedEnd,
+    FeedPause,
     FeedStart,
     Hello,
     Leave,
@@ -99,6 +110,8 @@ class Watching:
         """How often the environment failed, and the watching began again."""
         self.is_recovering = False
         """True while another host is waited for."""
+        self.is_paused = False
+        """True while the players say that play stands still."""
         self._failures: list[float] = []
         self._out = Outbox()
         self._sources = {player: _Source(player, self._make_endpoint(player, now)) for player in players}
@@ -293,6 +306,8 @@ class Watching:
     def _take_feed(self, source: _Source, message: AnyMessage, now: float) -> None:
         if isinstance(message, FeedStart) and message.request == self._request:
             self._begin_stretch(source, message, now)
+        elif isinstance(message, FeedPause):
+            self._pause(message.paused)
         elif isinstance(message, StatePart):
             self._take_part(source, message)
         elif isinstance(message, EpisodeOver):
@@ -310,10 +325,17 @@ class Watching:
             source.out = "The player sent what cannot be followed."
             return
         source.endpoint.begin_episode(start.stretch, first_frame=start.first_frame)
+        self._pause(False)
         if goes_on:
             playback.expect(start.first_frame - 1, start.chain)
         else:
             playback.begin(Stretch.begin(start), now=now)
+
+    def _pause(self, is_paused: bool) -> None:
+        if is_paused != self.is_paused:
+            self.is_paused = is_paused
+            kind = "pause" if is_paused else "resume"
+            self._out.events.append(MatchChanged(kind, self.number, max(0, self.simulated), ""))
 
     def _take_part(self, source: _Source, part: StatePart) -> None:
         tail = self._playback.tail
@@ -350,6 +372,7 @@ class Watching:
             if not self._current.out and self._current.endpoint.open_control <= _OPEN_CONTROL:
                 self._current.endpoint.queue_control(Unwatch())
         self._current = source
+        self._pause(False)
         self._request += 1
         self._playback.drop_unready()
         self._playback.reopen()

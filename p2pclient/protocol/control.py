@@ -155,12 +155,14 @@ class LostInputs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Joined inputs of its seats, from ``first_frame`` on."""
 
 
-class PeersLost(Message, frozen=True, tag="peers-lost"):
+class PeersLost(Message, frozen=True, omit_defaults=True, tag="peers-lost"):
     """The sender gave up these peers; their inputs that it has are frozen and count as written here."""
 
     episode: Number
     lost: Annotated[list[Number], msgspec.Meta(min_length=1, max_length=MAX_LOST_PEERS)]
     inputs: Annotated[list[LostInputs], msgspec.Meta(max_length=MAX_LOST_PEERS)]
+    left: Annotated[list[Number], msgspec.Meta(max_length=MAX_LOST_PEERS)] = []
+    """Those of the lost who said goodbye to somebody, as far as the sender knows."""
 
 
 class Recovering(Message, frozen=True, tag="recovering"):
@@ -207,6 +209,12 @@ class FeedStart(Message, frozen=True, tag="feed-start"):
     """Sums of the rewards by seat up to there."""
     has_state: bool
     """The state follows in :class:`StatePart` messages; else the spectator has it, or resets for frame 0."""
+
+
+class FeedPause(Message, frozen=True, tag="feed-pause"):
+    """To a spectator that asked for the match: play stands still, or goes on. Answers to requests begin unpaused."""
+
+    paused: bool
 
 
 class FeedEnd(Message, frozen=True, tag="feed-end"):
@@ -258,6 +266,8 @@ class LastFrame(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     peer: Number
     frame: Frame
+    left: bool
+    """It said goodbye, and did not just fall silent."""
 
 
 class HistoryWish(Message, frozen=True, tag="history-wish"):
@@ -375,6 +385,7 @@ AnyMessage = (
     | Watch
     | Unwatch
     | FeedStart
+    | FeedPause
     | FeedEnd
     | Rejoin
     | Standing

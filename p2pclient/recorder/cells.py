@@ -35,11 +35,14 @@ def agent_labels(agents: Sequence[Any]) -> tuple[str, ...]:
     return tuple(label if labels.count(label) == 1 else f"{label}#{seat}" for seat, label in enumerate(labels))
 
 
-def frame_cells(labels: Sequence[str], record: FrameRecorded, *, folded: Collection[str] = ()) -> Cells:
+def frame_cells(
+    labels: Sequence[str], record: FrameRecorded, *, seated: Sequence[str], folded: Collection[str] = ()
+) -> Cells:
     """Return the cells of ``record`` in the order of columns, with values as recorded.
 
     Args:
         labels: of the agents, by seat.
+        seated: who had each seat where the record says nothing else.
         folded: groups (``info.<agent>``, ``observation.<agent>``) whose value is one cell.
     """
     cells: Cells = {"episode": record.episode, "frame": record.frame}
@@ -49,6 +52,7 @@ def frame_cells(labels: Sequence[str], record: FrameRecorded, *, folded: Collect
         ("terminated", record.terminations),
         ("truncated", record.truncations),
         ("focus", record.focus),
+        ("by", seated if record.by is None else [by or who for by, who in zip(record.by, seated, strict=True)]),
         ("input", record.inputs),
     ):
         for label, value in zip(labels, values, strict=True):

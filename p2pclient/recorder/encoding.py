@@ -13,6 +13,7 @@ from p2pclient.common.errors import RecordingError
 from p2pclient.common.frames import MAX_INPUT_BYTES, MAX_SEATS
 from p2pclient.envhost.values import CannotSendError, MalformedValueError, decode, encode
 from p2pclient.recorder.records import (
+    HOLDERS,
     EpisodeEnded,
     EpisodeStarted,
     EventRecorded,
@@ -86,26 +87,31 @@ def _is_observations(value: Any) -> bool:
     return value is None or (type(value) is tuple and len(value) <= MAX_SEATS)
 
 
+def _is_holder(value: Any) -> bool:
+    return value is None or value in HOLDERS
+
+
 _ANY_BY_SEAT, _BOOL_BY_SEAT, _OPTIONAL_BOOL_BY_SEAT = map(_by_seat, (_is_anything, _is_bool, _is_optional_bool))
+
+_FRAME: tuple[Check, ...] = (
+    _is_index,
+    _is_index,
+    _by_seat(_is_input),
+    _ANY_BY_SEAT,
+    _ANY_BY_SEAT,
+    _OPTIONAL_BOOL_BY_SEAT,
+    _OPTIONAL_BOOL_BY_SEAT,
+    _ANY_BY_SEAT,
+    _BOOL_BY_SEAT,
+    _is_checksum,
+    _is_observations,
+)
+_HELD_FRAME = 8
+"""Kind of a frame in which a seat was not held by the player to whom it was given."""
 
 _KINDS: dict[int, tuple[type[LogRecord], tuple[Check, ...]]] = {
     1: (EpisodeStarted, (_is_index, _is_int, _is_checksum)),
-    2: (
-        FrameRecorded,
-        (
-            _is_index,
-            _is_index,
-            _by_seat(_is_input),
-            _ANY_BY_SEAT,
-            _ANY_BY_SEAT,
-            _OPTIONAL_BOOL_BY_SEAT,
-            _OPTIONAL_BOOL_BY_SEAT,
-            _ANY_BY_SEAT,
-            _BOOL_BY_SEAT,
-            _is_checksum,
-            _is_observations,
-        ),
-    ),
+    2: (FrameRecorded, _FRAME),
     3: (FramesVerified, (_is_index, _is_position)),
     4: (
         FrameTimed,
@@ -127,10 +133,14 @@ _KINDS: dict[int, tuple[type[LogRecord], tuple[Check, ...]]] = {
     5: (EpisodeEnded, (_is_index, _is_position, _by_seat(_is_anything), _is_text)),
     6: (EventRecorded, (_is_text, _is_position, _is_position, _is_details)),
     7: (FramesWithdrawn, (_is_index, _is_index)),
+    _HELD_FRAME: (FrameRecorded, (*_FRAME, _by_seat(_is_holder))),
 }
 """Kind byte -> class and one check per field. A kind's fields never change: a new shape gets a new number."""
 
-_SHAPES = {cls: (bytes((kind,)), cls.__struct_fields__, checks) for kind, (cls, checks) in _KINDS.items()}
+_SHAPES = {
+    kind: (bytes((kind,)), cls.__struct_fields__[: len(checks)], checks) for kind, (cls, checks) in _KINDS.items()
+}
+_KIND_OF = {cls: kind for kind, (cls, _) in _KINDS.items() if kind != _HELD_FRAME}
 
 
 def encode_record(record: LogRecord) -> bytes:
@@ -139,7 +149,8 @@ def encode_record(record: LogRecord) -> bytes:
     Raises:
         RecordingError: a value in it cannot be stored, or read back. The message names it.
     """
-    kind, names, checks = _SHAPES[type(record)]
+    is_held = type(record) is FrameRecorded and record.by is not None
+    kind, names, checks = _SHAPES[_HELD_FRAME if is_held else _KIND_OF[type(record)]]
     fields = [getattr(record, name) for name in names]
     if type(record) is FrameRecorded:
         # Environments return NumPy's bools here as well as Python's; there is nothing to keep apart.
@@ -168,7 +179,7 @@ def decode_record(payload: bytes) -> LogRecord:
         raise RecordingError(f"a {cls.__name__} is malformed: {error}") from error
     if type(fields) is not list or len(fields) != len(checks):
         raise RecordingError(f"a {cls.__name__} has the wrong number of fields")
-    _check(cls, _SHAPES[cls][1], checks, fields)
+    _check(cls, _SHAPES[payload[0]][1], checks, fields)
     return cls(*fields)
 
 

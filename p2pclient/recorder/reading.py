@@ -69,6 +69,8 @@ class RunReader:
         self.folder = folder
         self.manifest: dict[str, Any] = read_manifest(folder)
         self.agents: tuple[Any, ...] = _read_agents(folder, self.manifest)
+        self.seated: tuple[str, ...] = _read_seated(self.manifest, len(self.agents))
+        """By seat, to whom it was given: a ``person``, a ``bot``, or a ``player`` of whom that is not known."""
         self.torn_bytes = 0
         """Bytes of a half-written last record that were cut off."""
         self.damage: str | None = None
@@ -215,6 +217,13 @@ class RunReader:
         episode.withdrawn += episode.recorded - record.first_frame
         episode.recorded = record.first_frame
         return None
+
+
+def _read_seated(manifest: dict[str, Any], seats: int) -> tuple[str, ...]:
+    told = manifest.get("seats")
+    each = [entry if isinstance(entry, dict) else {} for entry in (told if isinstance(told, list) else [])]
+    known = ["player" if "bot" not in entry else "bot" if entry["bot"] else "person" for entry in each[:seats]]
+    return (*known, *["player"] * (seats - len(known)))
 
 
 def _read_agents(folder: Path, manifest: dict[str, Any]) -> tuple[Any, ...]:

@@ -11,6 +11,9 @@ from typing import Any
 
 from msgspec import Struct
 
+HOLDERS = ("substitute", "absent")
+"""Who may hold a seat in place of the player to whom it was given."""
+
 
 class EpisodeStarted(Struct, frozen=True, gc=False):
     """An episode begins: all peers passed the barrier with this checksum."""
@@ -41,6 +44,9 @@ class FrameRecorded(Struct, frozen=True, gc=False):
     """Checksum of the state after this frame (snapshot frame + 1), 8 bytes."""
     observations: tuple[Any, ...] | None = None
     """By seat, made after the frame; None unless the settings ask for them."""
+    by: tuple[str | None, ...] | None = None
+    """By seat, who had it in this frame if not the player to whom it was given: ``substitute`` or ``absent``; None for
+    that player. None if all seats were held by those."""
 
 
 class FramesVerified(Struct, frozen=True, gc=False):

@@ -44,10 +44,11 @@ class FrameLayout:
     labels: tuple[str, ...]
     columns: tuple[Column, ...]
     folded: frozenset[str]
+    seated: tuple[str, ...]
 
     def row(self, record: FrameRecorded) -> Row:
         """Return the row of ``record``; what it does not have is None."""
-        cells = frame_cells(self.labels, record, folded=self.folded)
+        cells = frame_cells(self.labels, record, seated=self.seated, folded=self.folded)
         return [render(column.kind, cells.get(column.name)) for column in self.columns]
 
 
@@ -85,12 +86,12 @@ class _Census:
             merged._start(name).update(self.classes.get(name, ()), other.classes.get(name, ()))
         return merged
 
-    def layout(self, labels: tuple[str, ...]) -> FrameLayout:
+    def layout(self, labels: tuple[str, ...], seated: tuple[str, ...]) -> FrameLayout:
         names = _fixed_names(labels)
         names += sorted(name for name in self.classes if group_of(name) not in (None, *self.folded))
         names += sorted(self.folded)
         columns = tuple(Column(name, self._kind(name)) for name in names)
-        return FrameLayout(labels, columns, frozenset(self.folded))
+        return FrameLayout(labels, columns, frozenset(self.folded), seated)
 
     def _kind(self, name: str) -> Kind:
         field = name.partition(".")[0]
@@ -107,13 +108,14 @@ _FIXED_KINDS: dict[str, Kind] = {
     "terminated": "bool",
     "truncated": "bool",
     "focus": "bool",
+    "by": "text",
     "input": "hex",
     "checksum": "hex",
 }
 
 
 def _fixed_names(labels: Sequence[str]) -> list[str]:
-    fields = ("action", "reward", "terminated", "truncated", "focus", "input")
+    fields = ("action", "reward", "terminated", "truncated", "focus", "by", "input")
     return ["episode", "frame", *(f"{field}.{label}" for field in fields for label in labels), "checksum"]
 
 
@@ -126,8 +128,8 @@ def frame_layouts(run: RunReader) -> tuple[FrameLayout, FrameLayout]:
     verified, unverified = _Census(), _Census()
     for record in run.frames():
         census = verified if run.is_verified(record) else unverified
-        census.add(frame_cells(labels, record, folded=census.folded))
-    return verified.layout(labels), verified.merge(unverified).layout(labels)
+        census.add(frame_cells(labels, record, seated=run.seated, folded=census.folded))
+    return verified.layout(labels, run.seated), verified.merge(unverified).layout(labels, run.seated)
 
 
 def timing_columns(labels: Iterable[str]) -> tuple[Column, ...]:

@@ -1,6 +1,8 @@
 """``tandem verify``: do two recordings of one match hold the same data?
 
-Compared are the verified frames in every column of ``frames``, and the seeds, first checksums and ends of episodes.
+Compared are the verified frames in every column of ``frames``, the seeds, first checksums and ends of episodes, and
+what both manifests say of changes (pauses and the like) and of seats that somebody else held, as far as both have
+verified frames.
 Values are the same if type and value are; NaN is the same as NaN, 0.0 is not the same as -0.0. Frames that were
 withdrawn are not compared; they and the reports of desyncs are mentioned.
 """
@@ -24,6 +26,11 @@ from p2pclient.recorder.plain import to_plain
 from p2pclient.recorder.reading import RunReader
 
 SAME, DIFFERENT, BEGINNING, UNREADABLE = 0, 1, 2, 3
+
+
+_AGREED = {"changes": ("frame",), "sittings": ("first_frame", "last_frame")}
+"""Lists in the outcome that are the same on all sides: the field with the frame of an item, and what is left out, since
+a match may end earlier for one side."""
 
 
 class _Absent:
@@ -108,11 +115,50 @@ def compare(a: RunReader, b: RunReader) -> Verdict:
         elif _is_end(step_b) and not _is_end(step_a):
             step_b = next(steps_b, None)
         if step_a is None or step_b is None:
-            return _ended(done, step_a is None, step_b is None)
+            return _different_outcome(done, a, b) or _ended(done, step_a is None, step_b is None)
         difference = _difference(step_a, step_b)
         if difference is not None:
             return _different(done, step_a["episode"], step_a.get("frame"), *difference)
         done += "frame" in step_a
+
+
+def _different_outcome(done: int, a: RunReader, b: RunReader) -> Verdict | None:
+    """Compare what was agreed on beside the frames; None if it is the same, or one side was killed and says nothing."""
+    reach = min(_reach(a), _reach(b))
+    for field, keys in _AGREED.items():
+        told_a, told_b = (_told(run, field, keys, reach) for run in (a, b))
+        if told_a is None or told_b is None:
+            continue
+        for n in range(max(len(told_a), len(told_b))):
+            value_a, value_b = (told[n] if n < len(told) else _ABSENT for told in (told_a, told_b))
+            if not is_same(value_a, value_b):
+                known = value_b if isinstance(value_a, _Absent) else value_a
+                assert isinstance(known, dict)
+                return _different(done, known["episode"], known[keys[0]], field, value_a, value_b)
+    return None
+
+
+def _reach(run: RunReader) -> tuple[int, int]:
+    """Return the episode and frame before which a run knows of everything."""
+    last = max(run.episodes, key=lambda episode: episode.episode, default=None)
+    if last is None:
+        return 0, 0
+    is_over = last.end is not None and last.verified == last.end.last_frame + 1
+    return (last.episode + 1, 0) if is_over else (last.episode, last.verified)
+
+
+def _told(run: RunReader, field: str, keys: tuple[str, ...], reach: tuple[int, int]) -> list[dict[str, Any]] | None:
+    """Return what a manifest says of ``field``, up to a place; None if it has no such list."""
+    outcome = run.manifest.get("outcome")
+    told = outcome.get(field) if isinstance(outcome, dict) else None
+    if not isinstance(told, list):
+        return None
+    place, *left_out = keys
+    for each in told:
+        if not isinstance(each, dict) or type(each.get("episode")) is not int or type(each.get(place)) is not int:
+            raise RecordingError(f"{run.folder}: the manifest's {field} are malformed")
+    known = [each for each in told if (each["episode"], each[place]) < reach]
+    return [{name: value for name, value in each.items() if name not in left_out} for each in known]
 
 
 def _is_end(step: Cells | None) -> bool:
@@ -130,7 +176,7 @@ def _steps(run: RunReader) -> Iterator[Cells]:
             continue
         yield {"episode": episode.episode, "seed": episode.seed, "first_checksum": episode.first_checksum}
         for record in islice(frames, episode.verified):
-            yield frame_cells(labels, record)
+            yield frame_cells(labels, record, seated=run.seated)
         end = episode.end
         is_complete = end is not None and episode.verified == end.last_frame + 1
         if end is not None and is_complete:

@@ -6,6 +6,9 @@ remembered until its real value arrives, and the earliest that differs is :attr:
 Where the environment's host predicts, what it assumed is not known before its reply. A real value that arrives earlier
 is held back, and everything behind it, so that no frame counts as confirmed while nobody can say whether it was right.
 
+A seat that is gone has the neutral input from some frame on, or a **substitute**: then the host decides its input in
+each simulation of a frame, by the state, and says what it was. That is confirmed at once: all sides come to the same.
+
 **Input delay.** The input read at frame f counts for frame f + delay. The queue never has a gap and never takes two
 samples for one frame: a raised delay opens frames, which are filled; a lowered one leaves out the next samples.
 """
@@ -16,7 +19,7 @@ from collections.abc import Sequence
 
 from p2pclient.common.errors import LocalMisuseError
 from p2pclient.common.frames import NULL_FRAME, unpack_seat_input
-from p2pclient.rollback.prediction import PREDICT, Predictor, repeat_last
+from p2pclient.rollback.prediction import PREDICT, SUBSTITUTE, Predictor, repeat_last
 
 
 class InputQueue:
@@ -40,6 +43,8 @@ class InputQueue:
         self._values = [neutral] * delay
         self._assumed: dict[int, bytes] = {}  # whole inputs; payloads without flags where the host predicts
         self._held: list[bytes] = []
+        self._decided: dict[int, bytes] | None = None
+        """What the substitute did in the newest simulation of each frame; None if the seat has none."""
         self.delay = delay
         """Read only; see :meth:`set_delay`."""
         self.last_added = delay - 1
@@ -58,7 +63,9 @@ class InputQueue:
         """Oldest frame whose input can still be read."""
         return self._base
 
-    def begin_at(self, frame: int, known: Sequence[bytes], *, cut: int | None, local: bool) -> None:
+    def begin_at(
+        self, frame: int, known: Sequence[bytes], *, cut: int | None, local: bool, substitute: bool = False
+    ) -> None:
         """Begin in mid-episode, before anything is added.
 
         Args:
@@ -66,6 +73,7 @@ class InputQueue:
             known: inputs from the frame before it on (from 0 on, if it is 0), without a gap; of a local seat, nothing
                 is pressed in the frames behind them for which an input delay leaves no sample.
             cut: last frame that counts, if the seat is gone; ``known`` then ends there at the latest.
+            substitute: the host decides the inputs behind it.
         """
         self._base = max(0, frame - 1)
         self._values = list(known)
@@ -74,6 +82,7 @@ class InputQueue:
         self.last_added = self._base + len(self._values) - 1
         self.next_read = frame
         self.cut = cut
+        self._decided = {} if substitute else None
         while local and self.last_added < frame + self.delay - 1:
             self.last_added += 1
             self._values.append(self._neutral)
@@ -146,12 +155,13 @@ class InputQueue:
             self._append(self.last_added + 1, self._fill(self._values[-1]) if self._values else self._neutral)
         return missing
 
-    def disconnect(self, after: int, *, simulated: int) -> None:
-        """From the frame behind ``after`` on, every input is the neutral one.
+    def disconnect(self, after: int, *, simulated: int, substitute: bool = False) -> None:
+        """From the frame behind ``after`` on, every input is the neutral one, or what a substitute does.
 
         Args:
             after: newest frame whose input counts; ``NULL_FRAME`` for none.
             simulated: frames before it have been simulated: those whose input is replaced are corrected.
+            substitute: the host decides the inputs behind it.
 
         Raises:
             LocalMisuseError: inputs up to ``after`` are missing, or those behind it are discarded. Nothing has changed.
@@ -159,15 +169,23 @@ class InputQueue:
         if not self._base - 1 <= after <= self.last_added + len(self._held):
             raise LocalMisuseError(f"frame {after} cannot be the last of what was taken, {self._base} on")
         self.release()
+        if substitute:
+            self._decided = {}
+            if simulated > after + 1:
+                self._mark(after + 1)
+        else:
+            self._mark_not_neutral(after, simulated)
+        self._assumed.clear()
+        del self._values[after + 1 - self._base :]
+        self.last_added = self.cut = after
+
+    def _mark_not_neutral(self, after: int, simulated: int) -> None:
         for frame in range(after + 1, min(simulated, self.last_added + 1)):
             if self._values[frame - self._base] != self._neutral:
                 self._mark(frame)
         for frame, assumed in self._assumed.items():
             if not self._is_right(assumed, self._neutral):
                 self._mark(frame)
-        self._assumed.clear()
-        del self._values[after + 1 - self._base :]
-        self.last_added = self.cut = after
 
     # -- for the simulation -------------------------------------------------------------------------------------
 
@@ -180,7 +198,10 @@ class InputQueue:
         if self._base <= frame <= self.last_added:
             return self._values[frame - self._base]
         if self.cut is not None and frame > self.cut:
-            return self._neutral
+            if self._decided is None:
+                return self._neutral
+            if frame in self._decided:
+                return self._decided[frame]
         raise LocalMisuseError(f"no confirmed input for frame {frame}: kept are {self._base} to {self.last_added}")
 
     def input_for(self, frame: int) -> tuple[bytes, bool]:
@@ -194,7 +215,7 @@ class InputQueue:
                 raise LocalMisuseError(f"frame {frame} was discarded; the oldest kept is {self._base}")
             return self._values[frame - self._base], False
         if self.cut is not None:
-            return self._neutral, False
+            return self._neutral if self._decided is None else SUBSTITUTE, False
         predict = self._predict
         if predict is None:
             value = PREDICT
@@ -206,11 +227,14 @@ class InputQueue:
         return value, True
 
     def resolve(self, frame: int, used: bytes) -> None:
-        """Take in what the host assumed in its newest simulation of ``frame``, without flags.
+        """Take in what the host assumed in its newest simulation of ``frame``, or the substitute did, without flags.
 
         Raises:
             LocalMisuseError: it is empty.
         """
+        if self._decided is not None and self.cut is not None and frame > self.cut:
+            self._decided[frame] = self._neutral[:1] + used
+            return
         if used == PREDICT:
             raise LocalMisuseError(f"the host did not say what it assumed for frame {frame}")
         if self._assumed.get(frame) != PREDICT:
@@ -237,6 +261,8 @@ class InputQueue:
 
     def discard_before(self, frame: int) -> None:
         """Let go of inputs before ``frame``. The newest one stays: predictions start from it."""
+        if self._decided is not None:
+            self._decided = {at: value for at, value in self._decided.items() if at >= frame}
         count = min(frame - self._base, len(self._values) - 1)
         if count > 0:
             del self._values[:count]

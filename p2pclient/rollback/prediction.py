@@ -15,6 +15,9 @@ Predictor = Callable[[bytes], bytes]
 PREDICT: Final = b""
 """Stands for an input that the environment's host is to predict. No real one is empty: it begins with the flags."""
 
+SUBSTITUTE: Final = b"\xff"
+"""Stands for an input that a bot in the host decides in place of a lost player. No real one has these flags."""
+
 
 def repeat_last(newest: bytes) -> bytes:
     """Assume that what is held stays held. For environments in which keys act as long as they are down."""

@@ -60,6 +60,8 @@ class SeatConfig:
     """Of a session that begins in mid-episode: the inputs from the frame before its first one on."""
     cut: int | None = None
     """Likewise: the last frame of a seat that is gone, see :meth:`RollbackSession.disconnect`."""
+    substitute: bool = False
+    """Has such a seat a substitute."""
 
 
 class RollbackSession:
@@ -82,7 +84,7 @@ class RollbackSession:
         self._queues = [InputQueue(neutral=s.neutral, predict=s.predict, delay=s.delay, fill=s.fill) for s in seats]
         for queue, seat in zip(self._queues, seats, strict=True):
             if first_frame or seat.known or seat.cut is not None:
-                queue.begin_at(first_frame, seat.known, cut=seat.cut, local=seat.local)
+                queue.begin_at(first_frame, seat.known, cut=seat.cut, local=seat.local, substitute=seat.substitute)
         self._is_local = tuple(seat.local for seat in seats)
         self._local_by_seat = LocalQueues((n, queue) for n, queue in enumerate(self._queues) if seats[n].local)
         self._local = tuple(self._local_by_seat.values())
@@ -283,10 +285,10 @@ class RollbackSession:
         for queue in self._queues:
             queue.discard_before(frame)
 
-    def disconnect(self, seat: int, *, after: int) -> None:
-        """A remote seat is gone: from the frame behind ``after`` on its input is the neutral one, confirmed.
-
-        What was taken for later frames is replaced, and corrected where it was simulated; what still comes is refused.
+    def disconnect(self, seat: int, *, after: int, substitute: bool = False) -> None:
+        """A remote seat is gone: its input behind frame ``after`` is the neutral one, confirmed, or a ``substitute``'s,
+        which the host decides and :meth:`resolve` takes in. What was taken for later frames is replaced, and corrected
+        where it was simulated; what still comes is refused.
 
         Raises:
             LocalMisuseError: the seat is unknown, local or already gone; inputs up to ``after`` are missing; or frames
@@ -299,7 +301,7 @@ class RollbackSession:
             raise LocalMisuseError(f"seat {seat} is already gone, after frame {queue.cut}")
         if after < self._settled:
             raise LocalMisuseError(f"seat {seat} cannot be gone after frame {after}: {self._settled} is settled")
-        queue.disconnect(after, simulated=self.current_frame)
+        queue.disconnect(after, simulated=self.current_frame, substitute=substitute)
         self._changed = True
 
     @property

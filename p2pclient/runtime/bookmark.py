@@ -8,6 +8,7 @@ the system can see to that. Whether the match goes on without that client, the s
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import platform
 from pathlib import Path
@@ -35,6 +36,13 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     """As it was typed."""
     label: str
     bot: str | None
+    link: str = ""
+    """See :func:`link_mark`."""
+
+
+def link_mark(link: str | None) -> str:
+    """Return what tells one personal link from another, and from none, without being it."""
+    return "" if link is None else hashlib.sha256(link.encode()).hexdigest()
 
 
 class _Note(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,15 +8,20 @@ import secrets
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from p2pclient.common.errors import SignalingError, TransportError
-from p2pclient.common.lobby_messages import Admitted, Description, Matched, Peer, Signal
+from p2pclient.common.errors import ConfigurationError, SignalingError, TransportError
+from p2pclient.common.lobby_messages import REFUSALS, Admitted, Description, Matched, Peer, Signal
+from p2pclient.common.path_messages import IceServers, PathMessage, RelayRefused
 from p2pclient.runtime.addresses import AddressWatch
-from p2pclient.runtime.peer_link import PeerLink, Way
+from p2pclient.runtime.ice_servers import IceBook
+from p2pclient.runtime.link_paths import Way
+from p2pclient.runtime.peer_link import PeerLink
+from p2pclient.runtime.relay_carrier import ServerCarrier
 from p2pclient.runtime.signaling_client import SignalingClient
 from p2pclient.runtime.signaling_link import signaling_error
 from p2pclient.transport.base import Closed, Failed, Opened, PeerTransport
-from p2pclient.transport.ice import IceServer
 from p2pclient.transport.impairment import Impairment, ImpairmentSpec
+from p2pclient.transport.ladder import Rung
+from p2pclient.transport.relay import RelayTransport
 from p2pclient.transport.rtc import RtcTransport
 
 log = logging.getLogger("tandem.connecting")
@@ -42,6 +47,18 @@ _UNHEARD = frozenset({"not-connected", "connection-lost", "timeout", "server-err
 """Why a description did not reach the partner that can be said again: the server, or the partner, is coming back."""
 
 
+_NO_PATH = (
+    f"No connection to the other player within {OPEN_TIMEOUT:g} s. "
+    "Check that both computers are in the same network and that no firewall blocks UDP between them."
+)
+
+_USABLE_IF = {
+    "direct": "another kind, or none, as the server is started with --relay always",
+    "turn": "this kind only if the server names a TURN server (tandem serve --turn) and does not relay always",
+    "relay": "another kind, or none, as the server is started with --relay never",
+}
+
+
 class PartnerLeft(SignalingError):
     """A partner went away before the match began."""
 
@@ -57,7 +74,7 @@ class Connector:
         signaling: relays descriptions.
         impairment: what to do to what leaves here, None for nothing.
         seed: of the impairment; each peer's link gets one of its own.
-        ice_servers: none on a LAN.
+        path: the only kind of path to be used, for trying it out; None for the best that works.
     """
 
     def __init__(
@@ -67,13 +84,12 @@ class Connector:
         *,
         impairment: ImpairmentSpec | None,
         seed: int,
-        ice_servers: Sequence[IceServer] = (),
+        path: str | None = None,
     ) -> None:
         self._matched = matched
         self._signaling = signaling
         self._impairment = impairment
         self._seed = seed
-        self._ice_servers = tuple(ice_servers)
         self._descriptions: dict[str, asyncio.Future[Description]] = {}
         self._gone = asyncio.Event()
         self._server_lost = asyncio.Event()
@@ -89,31 +105,56 @@ class Connector:
         self._addresses: AddressWatch | None = None
         self.links: dict[int, PeerLink] = {}
         self._links_by_client: dict[str, PeerLink] = {}
+        self._ice = IceBook(matched.match_id, signaling.tell)
+        self._unusable = ""
+        """The kind of path that is wanted and cannot be had."""
+        self._firsts: set[asyncio.Task[None]] = set()
+        """First attempts, some of which go on while another path is used already."""
         if isinstance(matched, Matched):
+            self._ice.take(matched.ice)
+            rungs = usable_rungs(matched.settings.relay, has_turn=self._ice.has_turn, path=path)
+            self._unusable = "" if rungs else path or ""
             for peer in matched.peers:
-                link = PeerLink(leads=peer.make_offer, way=self._way_to(peer))
+                link = PeerLink(leads=peer.make_offer, way=self._way_to(peer, rungs) if rungs else None)
                 self.links[peer.seats[0]] = self._links_by_client[peer.client_id] = link
+            signaling.on_path_message = self._take_path_message
 
-    def _way_to(self, peer: Peer) -> Way:
-        async def say(description: Description, attempt: int) -> None:
+    def _way_to(self, peer: Peer, rungs: Sequence[Rung]) -> Way:
+        async def say(description: Description, rung: Rung, attempt: int) -> None:
             numbers = {"attempt": attempt, "incarnation": self._incarnation}
             try:
                 async with asyncio.timeout(_SAID_WITHIN):
-                    await self._signaling.signal(peer.client_id, description, **numbers)
+                    await self._signaling.signal(peer.client_id, description, path=rung.word, **numbers)
             except TimeoutError:
                 self._signaling.renew()
                 raise signaling_error("timeout", self._signaling.url) from None
 
-        return Way(make=lambda offerer: self._make_transport(peer, offerer=offerer), say=say)
+        return Way(
+            make=lambda rung, offerer: self._make_transport(peer, rung, offerer=offerer),
+            say=say,
+            make_relayed=lambda: self._make_relayed(peer),
+            rungs=tuple(rungs),
+        )
 
-    def _make_transport(self, peer: Peer, *, offerer: bool) -> RtcTransport:
-        impairment = None
-        if self._impairment is not None and not self._impairment.is_none:
-            # The first one to each peer has the seed that it always had.
-            seed = self._seed * 8 + peer.seats[0] if peer.seats[0] not in self.transports else self._draw_seed()
-            impairment = Impairment(self._impairment, seed)
-        keep_s = self._matched.settings.drop_after_s + _SPARE_S
-        return RtcTransport(offerer=offerer, ice_servers=self._ice_servers, impairment=impairment, keep_s=keep_s)
+    def _impair(self, peer: Peer) -> Impairment | None:
+        if self._impairment is None or self._impairment.is_none:
+            return None
+        # The first one to each peer has the seed that it always had.
+        seed = self._seed * 8 + peer.seats[0] if peer.seats[0] not in self.transports else self._draw_seed()
+        return Impairment(self._impairment, seed)
+
+    def _make_transport(self, peer: Peer, rung: Rung, *, offerer: bool) -> RtcTransport:
+        return RtcTransport(
+            offerer=offerer,
+            ice_servers=self._ice.next_turn() if rung is Rung.TURN else self._ice.stun(),
+            only_turn=rung is Rung.TURN,
+            impairment=self._impair(peer),
+            keep_s=self._matched.settings.drop_after_s + _SPARE_S,
+        )
+
+    def _make_relayed(self, peer: Peer) -> RelayTransport:
+        carrier = ServerCarrier(self._signaling, peer.client_id)
+        return RelayTransport(carrier, incarnation=self._incarnation, impairment=self._impair(peer))
 
     def _draw_seed(self) -> int:
         self._made += 1
@@ -124,13 +165,22 @@ class Connector:
         link = self._links_by_client.get(message.peer)
         if message.attempt:
             if link is not None:
-                link.take(message.description, number=message.attempt, incarnation=message.incarnation)
+                rung = Rung[message.path.upper()]
+                link.take(message.description, number=message.attempt, incarnation=message.incarnation, rung=rung)
             return
         if link is not None and not link.incarnation:
             link.incarnation = message.incarnation
         future = self._expected(message.peer)
         if not future.done():
             future.set_result(message.description)
+
+    def _take_path_message(self, message: PathMessage) -> None:
+        if isinstance(message, IceServers):
+            self._ice.take(message)
+        elif isinstance(message, RelayRefused):
+            log.info("the server does not relay: %s", REFUSALS.get(message.code, message.code))
+        elif message.peer in self._links_by_client:
+            self._links_by_client[message.peer].take_relayed(message.data)
 
     def peer_gone(self) -> None:
         """The server says that a partner left."""
@@ -179,7 +229,10 @@ class Connector:
             PartnerLeft: one went away meanwhile.
             TransportError: a connection cannot be made; says what to check.
             SignalingError: the server refused to relay.
+            ConfigurationError: the only kind of path that is to be used cannot be had.
         """
+        if self._unusable:
+            raise ConfigurationError("--path", self._unusable, _USABLE_IF[self._unusable])
         self._addresses = AddressWatch(self._addresses_are) if self._matched.peers else None
         tasks = [asyncio.create_task(self._connect_one(peer)) for peer in self._matched.peers]
         gone = asyncio.create_task(self._gone.wait())
@@ -209,7 +262,10 @@ class Connector:
 
         Raises:
             TransportError: none of them can be reached.
+            ConfigurationError: the only kind of path that is to be used cannot be had.
         """
+        if self._unusable:
+            raise ConfigurationError("--path", self._unusable, _USABLE_IF[self._unusable])
         self._addresses = AddressWatch(self._addresses_are)
         something = asyncio.Event()
         for link in self.links.values():
@@ -257,8 +313,10 @@ class Connector:
         """Close all connections."""
         if self._giving_up is not None:
             self._giving_up.cancel()
-        for saying in self._saying:
-            saying.cancel()
+        for each in (*self._saying, *self._firsts):
+            each.cancel()
+        self._ice.close()
+        await asyncio.gather(*self._firsts, return_exceptions=True)
         if self._addresses is not None:
             await self._addresses.close()
         every: list[PeerTransport] = [*self.transports.values(), *self.links.values()]
@@ -293,8 +351,64 @@ class Connector:
 
     async def _connect_one(self, peer: Peer) -> None:
         peer_id = peer.seats[0]
-        transport = self._make_transport(peer, offerer=peer.make_offer)
-        self.transports[peer_id] = transport
+        link = self.links.get(peer_id)
+        if link is None:
+            await self._make_first(peer)
+        else:
+            await self._connect_link(peer, link)
+        log.info("connected to peer %d: %s", peer_id, (link or self.transports[peer_id]).stats())
+
+    async def _connect_link(self, peer: Peer, link: PeerLink) -> None:
+        """Open a link: directly if that works, and else over whichever kind of path is the first to open."""
+        opened = asyncio.Event()
+        link.wakeup = opened.set
+        first: asyncio.Task[None] | None = None
+        if Rung.DIRECT in link.rungs:
+            link.expect(Rung.DIRECT, OPEN_TIMEOUT)
+            first = asyncio.create_task(self._make_first(peer, link))
+            self._firsts.add(first)
+        link.connect()
+        waiting = [asyncio.create_task(each.wait()) for each in (opened, self._server_lost)]
+        try:
+            if first is not None:
+                await asyncio.wait({first, *waiting}, return_when=asyncio.FIRST_COMPLETED)
+                self._raise_if_hopeless(link, first)
+            if not link.is_open:
+                # What is tried by now, or comes next, has as long as the first one had.
+                await asyncio.wait(waiting, timeout=OPEN_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
+            if not link.is_open and self._server_lost.is_set():
+                raise signaling_error("connection-lost", self._signaling.url)
+            if not link.is_open:
+                raise TransportError(_NO_PATH)
+            link.take_events()
+        finally:
+            link.wakeup = None
+            for each in waiting:
+                each.cancel()
+
+    @staticmethod
+    def _raise_if_hopeless(link: PeerLink, first: asyncio.Task[None]) -> None:
+        """Raise what the first attempt failed by, if there is no other kind of path, or none can be made."""
+        error = first.exception() if first.done() and not link.is_open else None
+        if error is not None and (len(link.rungs) == 1 or not isinstance(error, TransportError)):
+            raise error
+
+    async def _make_first(self, peer: Peer, link: PeerLink | None = None) -> None:
+        """Connect directly. With a link, that has the transport then, or knows that there is none."""
+        try:
+            transport = await self._open_first(peer)
+        except (TransportError, SignalingError) as error:
+            if link is None:
+                raise
+            log.info("no direct connection to %s: %s", peer.client_id, error)
+            link.is_missing(Rung.DIRECT)
+            raise
+        if link is not None and not link.is_closed:
+            link.adopt(transport)
+
+    async def _open_first(self, peer: Peer) -> RtcTransport:
+        transport = self._make_transport(peer, Rung.DIRECT, offerer=peer.make_offer)
+        self.transports[peer.seats[0]] = transport
         if peer.make_offer:
             offer = await transport.make_offer()
             await self._say(peer.client_id, Description(type="offer", sdp=offer["sdp"]))
@@ -304,34 +418,27 @@ class Connector:
             offered = await self._description_of(peer)
             own = await transport.accept_offer({"type": offered.type, "sdp": offered.sdp})
             await self._say(peer.client_id, Description(type="answer", sdp=own["sdp"]))
-        link = self.links.get(peer_id)
-        if link is None:
-            await wait_until_open(transport)
-        else:
-            await _open_link(link, transport)
+        await wait_until_open(transport)
         self._said.pop(peer.client_id, None)
-        log.info("connected to peer %d: %s", peer_id, (link or transport).stats())
+        return transport
 
 
-async def _open_link(link: PeerLink, transport: RtcTransport) -> None:
-    """Wait for the first connection of a link. For the other side it may have been open, and lost again by now."""
-    something = asyncio.Event()
-    link.wakeup = something.set
-    tasks: list[asyncio.Task[Any]] = [
-        asyncio.create_task(wait_until_open(transport)),
-        asyncio.create_task(something.wait()),
-    ]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        if not link.is_open:
-            await tasks[0]
-            link.adopt(transport)
-        link.take_events()
-    finally:
-        link.wakeup = None
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+def usable_rungs(relay: str, *, has_turn: bool, path: str | None) -> list[Rung]:
+    """Return the kinds of path that may be used in a match, the best first; none if what is wanted cannot be had.
+
+    Args:
+        relay: what the study says of relaying by our server, see ``MatchSettings.relay``.
+        has_turn: are there TURN servers.
+        path: the only kind that the person at this machine wants.
+    """
+    usable = {Rung.DIRECT, Rung.RELAY} | ({Rung.TURN} if has_turn else set())
+    if relay == "always":
+        usable = {Rung.RELAY}
+    elif relay == "never":
+        usable.discard(Rung.RELAY)
+    if path is not None:
+        usable &= {Rung[path.upper()]}
+    return sorted(usable, reverse=True)
 
 
 async def wait_until_open(transport: PeerTransport) -> None:
@@ -355,9 +462,6 @@ async def wait_until_open(transport: PeerTransport) -> None:
                 something.clear()
                 await something.wait()
     except TimeoutError:
-        raise TransportError(
-            f"No connection to the other player within {OPEN_TIMEOUT:g} s. "
-            "Check that both computers are in the same network and that no firewall blocks UDP between them."
-        ) from None
+        raise TransportError(_NO_PATH) from None
     finally:
         transport.wakeup = None

@@ -8,8 +8,11 @@ from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
+from p2pclient.runtime.json_logs import JsonFormatter
+
 ROOT = "tandem"
 LEVELS = ("debug", "info", "warning", "error")
+FORMATS = ("text", "json")
 _TAIL_LINES = 300
 _FORMAT = "%(asctime)s.%(msecs)03d %(levelname)-7s %(name)s: %(message)s"
 _TIME = "%H:%M:%S"
@@ -31,14 +34,21 @@ _tail = _Tail()
 _usual_level = logging.WARNING
 
 
-def start_logging(level: str, *, terminal: bool = True) -> None:
-    """Log ``tandem.*`` at ``level``; to standard error if ``terminal``. Call it once, at the start of a process."""
+def start_logging(level: str, *, terminal: bool = True, log_format: str = "text") -> None:
+    """Log ``tandem.*`` at ``level``; to standard error if ``terminal``. Call it once, at the start of a process.
+
+    With the format ``json``, the warnings and errors of libraries are such lines, too.
+    """
     root = logging.getLogger(ROOT)
     root.propagate = False
     root.handlers = [_tail]
     if terminal:
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter(_FORMAT, _TIME))
+        if log_format == "json":
+            handler.setFormatter(JsonFormatter())
+            logging.captureWarnings(True)
+            logging.getLogger().handlers = [handler]
         # Every simulated frame would bury the terminal; those lines are for the file in the run folder.
         handler.addFilter(lambda record: record.name != f"{ROOT}.frames")
         root.addHandler(handler)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -83,7 +83,9 @@ class MatchRunner:
         self.final_view: Mapping[str, Any] | None = None
         """The newest view of all; after the end, what the player last saw."""
         self._first_stats = {peer: transport.stats() for peer, transport in transports.items()}
-        self.paths = PathLog({peer: link for peer, link in transports.items() if isinstance(link, PeerLink)})
+        self.paths = PathLog(
+            {peer: link for peer, link in transports.items() if isinstance(link, PeerLink)}, began=self._loop.time()
+        )
         """Which paths led to the peers, from when to when."""
         self.seconds = 0.0
         """How long the match took, the goodbye not counted."""
@@ -236,6 +238,11 @@ class MatchRunner:
     def peer_back(self, peer: int) -> None:
         """The server says that a peer that was gone is connected to it again."""
         self.match.peer_gone(peer, gone=False)
+
+    def answer_grant(self, living: Sequence[int], *, is_granted: bool) -> None:
+        """The server says whether this part of the players may go on without the others. Too late does no harm."""
+        if isinstance(self.match, Match) and self.match.ended is None:
+            self.match.drops.answer(living, is_granted=is_granted, now=self._loop.time())
 
     # -- in -----------------------------------------------------------------------------------------------------
 

@@ -98,7 +98,8 @@ class WatchPresenter:
     def _presentation(self) -> Presentation:
         watching, outlook = self._watching, self._outlook
         if self._view is None and watching.phase is not Phase.PLAYING:
-            return Presentation(Screen.CONNECTING, title=outlook.title or self._title, message=outlook.message)
+            message = PAUSED if watching.is_paused else outlook.message
+            return Presentation(Screen.CONNECTING, title=outlook.title or self._title, message=message)
         rtt = watching.rtt
         hud = Hud(
             scores=self._totals,
@@ -108,6 +109,9 @@ class WatchPresenter:
             ping_ms=None if rtt is None else round(rtt * 1000),
             notice=self._notice(),
         )
+        # Who watches with a delay sees the players' last frames first.
+        if watching.is_paused and watching.behind <= watching.delay:
+            return Presentation(Screen.PAUSED, title="Paused", message=PAUSED, view=self._view, hud=hud)
         return Presentation(Screen.PLAYING, title=self._title, view=self._view, hud=hud, needs_focus=False)
 
     def _notice(self) -> str:
@@ -115,6 +119,9 @@ class WatchPresenter:
             return "The game is being restarted. Please wait a moment."
         silent = "Nothing is heard from the players at the moment."
         return self._outlook.notice if self._silence == "heard" else silent
+
+
+PAUSED = "The players have paused. It goes on by itself."
 
 
 class Onlooker:

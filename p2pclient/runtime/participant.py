@@ -18,7 +18,6 @@ from typing import Any
 from p2pclient import __version__
 from p2pclient.common.errors import EnvHostError, SignalingError, TransportError
 from p2pclient.common.lobby_messages import (
-    REFUSALS,
     Closing,
     Join,
     LastMatch,
@@ -40,19 +39,21 @@ from p2pclient.common.room_messages import Proposed, Removed, Withdrawn
 from p2pclient.common.screening_messages import Screen as ScreeningAsked
 from p2pclient.common.stages import SCREENS, Stage
 from p2pclient.envhost.client import EnvHost
-from p2pclient.match.plan import MatchEvent, SpectatorGone
+from p2pclient.match.plan import GrantWanted, MatchEvent, SpectatorGone
 from p2pclient.recorder.run import check_folder
 from p2pclient.runtime.announcing import Announcer
-from p2pclient.runtime.bookmark import Bookmark, Command
+from p2pclient.runtime.bookmark import Bookmark, Command, link_mark
 from p2pclient.runtime.client import PlayingClient, Report
 from p2pclient.runtime.connecting import Connector
 from p2pclient.runtime.entrance import Entrance
+from p2pclient.runtime.granting import GrantAsker
+from p2pclient.runtime.joining import join_patiently
 from p2pclient.runtime.match_runner import MatchRunner
 from p2pclient.runtime.obeying import Obedience
 from p2pclient.runtime.onlooker import GOES_ON, Onlooker
 from p2pclient.runtime.participant_settings import ParticipantSettings
-from p2pclient.runtime.partings import Partings
-from p2pclient.runtime.planning import check_bot, event_report, match_result, played_report
+from p2pclient.runtime.partings import Partings, no_match_screen
+from p2pclient.runtime.planning import check_bot, event_report, intent_report, match_result, played_report
 from p2pclient.runtime.playing import Played, play
 from p2pclient.runtime.presenter import WindowLink
 from p2pclient.runtime.probing import Prober
@@ -62,9 +63,6 @@ from p2pclient.runtime.signaling_client import SignalingClient
 from p2pclient.runtime.spectator_door import SpectatorDoor
 
 log = logging.getLogger("tandem.client")
-
-_AWAY = frozenset({"not-connected", "connection-lost", "timeout"})
-"""Why a request fails while there is no connection to the server."""
 
 
 class Participant(PlayingClient):
@@ -81,8 +79,8 @@ class Participant(PlayingClient):
         )
         self._settings = settings
         if settings.share_keys:
-            self._person.share = self._share
-        self._signaling = SignalingClient(wakeup=self._take_messages)
+            self._person.share = lambda intent: report(intent_report(intent))
+        self._signaling = SignalingClient(wakeup=self._take_messages, trust=settings.trust)
         self._signaling.token = settings.token
         self._obedience = Obedience(
             self._signaling,
@@ -103,15 +101,17 @@ class Participant(PlayingClient):
             impairment=settings.impairment,
             seed=settings.seed,
         )
+        self._grants = GrantAsker(self._signaling.ask_to_go_on)
         self._door: SpectatorDoor | None = None
         self._onlooker: Onlooker | None = None
-        command = Command(url=settings.url, label=settings.label, bot=settings.bot)
+        command = Command(url=settings.url, label=settings.label, bot=settings.bot, link=link_mark(settings.link))
         self._bookmark = Bookmark(settings.out, command)
         self._last_match: LastMatch | None = None
         """Where an earlier run of this program ended without a word, until the server was asked about it."""
         self._was_here = False
         """Is the next thing that the server hears that an earlier program of this participant's is gone."""
         self._client_id = ""
+        self._label = settings.label
         self._loaded: tuple[EnvHost, Mapping[str, Any]]
         self._seats_of: dict[str, int] = {}
         self._gone: set[int] = set()
@@ -127,12 +127,6 @@ class Participant(PlayingClient):
     def take_from_sibling(self, intent: KeyChange | FocusChange) -> None:
         """A key or focus change of the other window at the same keyboard."""
         self._person.take_from_sibling(intent)
-
-    def _share(self, intent: KeyChange | FocusChange) -> None:
-        if isinstance(intent, KeyChange):
-            self._report({"event": "key", "code": intent.code, "pressed": intent.pressed})
-        else:
-            self._report({"event": "focus", "focused": intent.focused})
 
     async def _close(self) -> None:
         await self._close_door()
@@ -163,19 +157,22 @@ class Participant(PlayingClient):
                 self.played.append(played.without_outcome())
             is_last = bool(self._settings.matches) and len(self.played) >= self._settings.matches
             if self._settings.linger and self._farewell is None:
-                await self._person.wait_for_continue()
+                await self._person.wait_for_continue(self._settings.linger_s)
             if is_last:
                 break
         if self._farewell is not None and not self._farewell[1] and not self._person.wants_to_close:
             self._show_farewell(self._farewell[0])
-            if self._settings.linger:
+            if self._settings.linger and not self._settings.station:
                 await self._person.wait_for_continue(self._settings.linger_s)
+        while self._farewell is not None and self._settings.station and not self._person.wants_to_close:
+            await self._person.wait_for_continue()  # if it ended, it would be started again, or the seat be empty
 
     def _take_no_further_part(self, message: str) -> None:
         """The server or the researcher sends this participant away."""
         if self._farewell is not None:
             return
         self._farewell = (message, False)
+        self._partings.leave(message)
         if self._partings.removed is not None:
             self._announcer.announce("")  # a warning has had its time
         self._report({"event": "removed", "text": message or SCREENS[Stage.EXCLUDED][1]})
@@ -190,7 +187,7 @@ class Participant(PlayingClient):
 
     def _show_farewell(self, message: str) -> None:
         self._farewell = (message, True)
-        self._window.publish(self._partings.farewell(message, self.played))
+        self._window.publish(self._partings.farewell(message, self.played, stays=bool(self._settings.station)))
 
     async def _next_match(self) -> Played | None:
         """Join, wait, play one match and show its result; None if it did not come about."""
@@ -213,8 +210,7 @@ class Participant(PlayingClient):
         except (SignalingError, TransportError) as error:
             await self._signaling.leave()
             self._report({"event": "failed", "text": str(error)})
-            message = f"{error} Press Enter to wait for another partner."
-            self._show(Screen.RESULTS, "No match this time", message, can_continue=True)
+            self._window.publish(no_match_screen(self._partings.partner_words or str(error)))
             return None
         self._report(played_report(played))
         await self._signaling.finished(match_result(played))
@@ -253,33 +249,23 @@ class Participant(PlayingClient):
 
     async def _join(self, last: LastMatch | None = None) -> Welcome:
         """Join; while the server is away, wait until it is back. ``last`` is what is to be watched, if it goes on."""
-        label, bot = self._settings.label, self._settings.bot is not None
         join = Join(
             app_version=__version__,
-            label=label,
-            bot=bot,
+            label=self._settings.label,
+            bot=self._settings.bot is not None,
             last_match=last,
             returns=self._was_here,
             ready=False,
             station=self._settings.station,
             attributes=dict(self._settings.attributes),
+            link=self._settings.link,
         )
         self._was_here = False
-        while True:
-            try:
-                welcome = await self._signaling.join(join)
-                break
-            except SignalingError as error:
-                if self._signaling.connected or error.code not in _AWAY:
-                    raise
-                log.warning("%s", error)
-                self._show(Screen.LOADING, "Waiting for the server", str(error))
-            while not self._signaling.connected:
-                self._news.clear()
-                await self._news.wait()
-        if last is not None and welcome.watch is None and welcome.match is None:
-            why = REFUSALS.get(welcome.not_watched, welcome.not_watched)
-            log.warning("match %s, in which this client was, is not watched: %s", last.match_id, why)
+        welcome = await join_patiently(
+            self._signaling, join, self._news, lambda why: self._show(Screen.LOADING, "Waiting for the server", why)
+        )
+        if self._settings.link is not None:
+            self._label = welcome.label
         self._report({"event": "welcome", "client": welcome.client_id})
         return welcome
 
@@ -323,6 +309,7 @@ class Participant(PlayingClient):
                 ready,
                 transports,
                 self._settings,
+                label=self._label,
                 host=host,
                 renew=self._hosts.renew,
                 person=self._person,
@@ -343,6 +330,7 @@ class Participant(PlayingClient):
         finally:
             self._runner = None
             self._obedience.match_over()
+            self._grants.stop()
             self._connector = None
             await connector.close()
             await self._close_door()
@@ -364,6 +352,8 @@ class Participant(PlayingClient):
 
     def _report_event(self, event: MatchEvent) -> None:
         self._obedience.note(event)
+        if isinstance(event, GrantWanted) and self._runner is not None:
+            self._grants.take(event, self._runner)
         if isinstance(event, SpectatorGone) and self._door is not None:
             self._door.dismiss(event.spectator)
         report = event_report(event)
@@ -409,15 +399,15 @@ class Participant(PlayingClient):
         elif isinstance(message, ServerCommand):
             self._obedience.take(message)
         elif isinstance(message, Removed):
-            self._partings.removed = message
-            self._take_no_further_part(message.message)
+            self._removed(message)
         elif isinstance(message, ProbeStart | ProbeCancel | ProbeSignal):
             self._prober.take(message)
         elif isinstance(message, Matched):
             self._prober.stop()
             self._obedience.match_id = message.match_id
+            settings = self._settings
             self._connector = Connector(
-                message, self._signaling, impairment=self._settings.impairment, seed=self._settings.seed
+                message, self._signaling, impairment=settings.impairment, seed=settings.seed, path=settings.path
             )
             self._door = SpectatorDoor(self._signaling)
             self._seats_of = {peer.client_id: peer.seats[0] for peer in message.peers}
@@ -450,9 +440,16 @@ class Participant(PlayingClient):
             if self._is_ready:
                 self._show(Screen.WAITING, SCREENS[Stage.WAITING][0], message.message)
         elif self._matched is not None and not self._matched.done():
-            text = f"{message.message} Press Enter to wait for another partner."
-            self._show(Screen.RESULTS, "No match this time", text, can_continue=True)
+            self._window.publish(no_match_screen(message.message))
             self._matched.set_result(None)
+
+    def _removed(self, message: Removed) -> None:
+        if self._settings.station and not message.rule and self._matched is not None and not self._matched.done():
+            self._window.publish(no_match_screen(message.message))  # the next person may wait
+            self._matched.set_result(None)
+            return
+        self._partings.removed = message
+        self._take_no_further_part(message.message)
 
     def _peer_back(self, message: PeerBack) -> None:
         log.info("the server says that %s is back", message.client_id)

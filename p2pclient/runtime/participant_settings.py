@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,9 +17,13 @@ class ParticipantSettings:
 
     url: str
     out: Path
+    trust: ssl.SSLContext | None = None
+    """Checks the server's certificate; None: as the system does."""
     label: str = ""
     token: str | None = field(default=None, repr=False)
     """By which the server expects this client, if it started it itself."""
+    link: str | None = field(default=None, repr=False)
+    """A personal link, which says who this is; None without one."""
     station: str = ""
     """The machine's name in the lab."""
     attributes: Mapping[str, str] = field(default_factory=dict)
@@ -30,6 +35,8 @@ class ParticipantSettings:
     matches: int = 1
     """Matches to play one after the other; 0 for as long as the person goes on."""
     impairment: ImpairmentSpec = field(default_factory=ImpairmentSpec)
+    path: str | None = None
+    """The only kind of path to the others to be used; None for the best that works."""
     linger: bool = True
     """Leave the results on the screen until the person goes on."""
     linger_s: float | None = None

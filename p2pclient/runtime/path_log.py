@@ -24,10 +24,12 @@ class PathLog:
 
     Args:
         links: by peer.
+        began: when that was, by the loop's clock.
     """
 
-    def __init__(self, links: Mapping[int, PeerLink]) -> None:
+    def __init__(self, links: Mapping[int, PeerLink], *, began: float) -> None:
         self._links = links
+        self._began = began
         self._stays: dict[int, list[_Stay]] = {peer: [] for peer in links}
         for peer in links:
             self.note_change(peer, (0, 0))
@@ -43,8 +45,8 @@ class PathLog:
         """Kinds of path that were used."""
         return {stay.path.connection for stays in self._stays.values() for stay in stays}
 
-    def as_data(self, *, now: float) -> list[dict[str, Any]]:
-        """Return every stay on a path, by peer and in order; times are seconds before ``now``."""
+    def as_data(self) -> list[dict[str, Any]]:
+        """Return every stay on a path, by peer and in order; times are seconds since the match began."""
         data = []
         for peer, stays in self._stays.items():
             follow: list[_Stay | None] = [*stays[1:], None]
@@ -58,8 +60,8 @@ class PathLog:
                         "remote_address": path.remote_address,
                         "why": path.why,
                         "attempt": path.number,
-                        "from_s": round(path.since - now, 3),
-                        "to_s": None if path.until is None else round(path.until - now, 3),
+                        "from_s": max(0.0, round(path.since - self._began, 3)),
+                        "to_s": None if path.until is None else round(path.until - self._began, 3),
                         "from": list(stay.first),
                         "to": None if after is None else list(after.first),
                     }

@@ -14,14 +14,16 @@ import asyncio
 import logging
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from collections.abc import Callable, Collection, Coroutine
+from dataclasses import replace
+from typing import Any
 
 from p2pclient.common.description import Description
 from p2pclient.common.errors import LocalMisuseError, RemoteProtocolError, SignalingError, TransportError
 from p2pclient.runtime.link_history import PathUsed, Why, sum_stats
+from p2pclient.runtime.link_paths import Making, NegotiatedTransport, Path, Way
 from p2pclient.runtime.link_policy import Key, LinkPolicy
+from p2pclient.runtime.relay_door import RelayDoor
 from p2pclient.transport.base import (
     Closed,
     Failed,
@@ -32,6 +34,8 @@ from p2pclient.transport.base import (
     TransportEvent,
     TransportStats,
 )
+from p2pclient.transport.ladder import Rung
+from p2pclient.transport.relay import RelayTransport
 
 log = logging.getLogger("tandem.links")
 
@@ -41,55 +45,6 @@ _NEEDS = ("silence", "address")
 """Why an attempt is begun that is not needed once something is heard."""
 MOST_PAST = 8
 """Programs of the peer's that are remembered, to know what they said from what the newest one says."""
-
-
-class NegotiatedTransport(PeerTransport, Protocol):
-    """A transport that is made by two descriptions, see :class:`~p2pclient.transport.rtc.RtcTransport`."""
-
-    async def make_offer(self) -> dict[str, str]:
-        """Return our offer."""
-
-    async def accept_offer(self, description: Mapping[str, Any]) -> dict[str, str]:
-        """Take the other side's offer; return our answer."""
-
-    async def accept_answer(self, description: Mapping[str, Any]) -> None:
-        """Take the other side's answer."""
-
-
-@dataclass(slots=True)
-class _Path:
-    transport: PeerTransport
-    number: int
-    why: str
-    is_doubted: bool = False
-    """Our end of it is no address of this computer any more."""
-
-
-@dataclass(slots=True)
-class _Making:
-    """The attempt under way."""
-
-    number: int
-    transport: NegotiatedTransport
-    is_ours: bool
-    why: str
-    incarnation: int
-    """Of the peer, as far as it is known."""
-    said: Description | None = None
-    is_answered: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Way:
-    """How a link makes connections.
-
-    Args:
-        make: a new transport; the argument says whether it makes the offer.
-        say: brings a description to the peer, with the number of the attempt. Raises SignalingError.
-    """
-
-    make: Callable[[bool], NegotiatedTransport]
-    say: Callable[[Description, int], Awaitable[None]]
 
 
 class PeerLink:
@@ -108,10 +63,14 @@ class PeerLink:
         """Number of the peer's program; 0 while unknown."""
         self._past: list[int] = []
         self._way = way
-        self._policy = LinkPolicy(leads=leads, draw=draw, now=self._loop.time())
-        self._paths: dict[Key, _Path] = {}
-        self._used: _Path | None = None
-        self._making: _Making | None = None
+        rungs = (Rung.DIRECT,) if way is None else way.rungs
+        self._policy = LinkPolicy(leads=leads, draw=draw, now=self._loop.time(), rungs=rungs)
+        self._paths: dict[Key, Path] = {}
+        self._used: Path | None = None
+        self._trials: list[Path] = []
+        """Paths to send datagrams over as well."""
+        self._makings: dict[Rung, Making] = {}
+        self._relayed = RelayDoor()
         self._why: str = "silence"
         self._events: list[TransportEvent] = []
         self._steps: set[asyncio.Task[None]] = set()
@@ -126,41 +85,65 @@ class PeerLink:
         """Connections that were begun beyond the first, by either side."""
 
     @property
+    def is_closed(self) -> bool:
+        """Was it closed."""
+        return self._is_closed
+
+    @property
     def is_open(self) -> bool:
         """Is there a path to send over, if only a silent one."""
         return self._used is not None
 
     # -- connections --------------------------------------------------------------------------------------------------
 
-    def adopt(self, transport: PeerTransport, *, number: int = 0, rank: int = 0, why: Why = "first") -> None:
+    def adopt(self, transport: PeerTransport, *, number: int = 0, rung: Rung = Rung.DIRECT, why: Why = "first") -> None:
         """Take over a transport that is open. It is the link's to close from now on.
 
         Args:
             number: of the attempt that made it; both sides must give the same.
-            rank: of its kind; where several paths are good, one of the highest rank is used. The same on both sides.
+            rung: of its kind; where several paths are good, one of the highest is used. The same on both sides.
         """
         if self._is_closed:
             raise LocalMisuseError("the link is closed")
-        self._add(self._policy.key(number, is_ours=self._policy.leads, rank=rank), _Path(transport, number, why))
+        self._add(self._policy.key(number, is_ours=self._policy.leads, rung=rung), Path(transport, number, why))
+
+    @property
+    def rungs(self) -> tuple[Rung, ...]:
+        """The kinds of path that may be used, the best first."""
+        return self._policy.ladder.rungs
+
+    def connect(self) -> None:
+        """Look at the clock from now on, and for a first path. Harmless twice."""
+        if self._timer is None and not self._is_closed:
+            self._tick()
+
+    def expect(self, rung: Rung, within: float) -> None:
+        """Somebody else makes a path on this rung, and will have it adopted, or call :meth:`is_missing`."""
+        self._policy.ladder.trying(rung, now=self._loop.time(), limit=within)
+
+    def is_missing(self, rung: Rung) -> None:
+        """A path that was expected will not come."""
+        self._policy.failed(rung, now=self._loop.time())
 
     def start(self) -> None:
-        """Look at the clock from now on: silence leads to further connections. Harmless twice."""
-        if self._timer is None and not self._is_closed:
-            self._policy.restart(now=self._loop.time())
-            self._tick()
+        """The match begins: silence leads to further connections from now on. Harmless twice."""
+        if not self._is_closed:
+            self._policy.listen(now=self._loop.time())
+            self.connect()
 
     def begin(self, why: Why) -> None:
         """Make another connection now, whatever the silence; nothing happens while one is being made."""
-        if self._way is not None and self._policy.attempt is None and not self._is_closed:
+        rung = self._policy.ladder.rungs[0]
+        if self._way is not None and rung not in self._policy.attempts and not self._is_closed:
             self._why = why
-            self._begin(self._policy.begin(now=self._loop.time()), self._way)
+            self._begin(rung, self._policy.begin(now=self._loop.time(), rung=rung), self._way)
 
     def hurry(self) -> None:
         """Whoever relays descriptions is back: if another connection is needed, it is tried now."""
         self._policy.hurry()
-        making = self._making
-        if making is not None and making.said is not None and not making.is_answered:
-            self._do(self._say(making, making.said))
+        for making in self._makings.values():
+            if making.said is not None and not making.is_answered:
+                self._do(making, self._say(making, making.said))
 
     def addresses_are(self, addresses: Collection[str]) -> None:
         """This computer has these addresses now. A path from another one hardly works any more."""
@@ -174,66 +157,88 @@ class PeerLink:
                 self._why = "address"
                 self._policy.doubt(key)
 
-    def take(self, description: Description, *, number: int, incarnation: int) -> None:
+    def take(self, description: Description, *, number: int, incarnation: int, rung: Rung = Rung.DIRECT) -> None:
         """A description of the peer's came, for an attempt beyond the first. Nothing it holds can raise."""
         if self._way is None or self._is_closed or incarnation in self._past:
             return
-        making = self._making
+        making = self._makings.get(rung)
         if description.type == "answer":
             is_due = making is not None and making.is_ours and making.number == number and not making.is_answered
             if making is not None and is_due:
                 making.incarnation, making.is_answered = incarnation, True
-                self._do(self._accept_answer(making, description))
+                self._do(making, self._accept_answer(making, description))
             return
         if incarnation != self.incarnation:
             self._policy.forget_numbers()
-        if self._policy.takes_offer(number, now=self._loop.time()):
-            self._drop_making()
+        if self._policy.takes_offer(number, now=self._loop.time(), rung=rung):
+            self._drop_making(rung)
             self.attempts += 1
             is_same = incarnation == self.incarnation or not self.incarnation
-            making = _Making(number, self._way.make(False), False, "peer" if is_same else "returned", incarnation)
+            transport, why = self._way.make(rung, False), "peer" if is_same else "returned"
+            making = Making(rung, number, transport, False, why, incarnation)
             self._watch(making)
-            self._do(self._accept_offer(making, description))
+            self._do(making, self._accept_offer(making, transport, description))
         elif making is not None and making.is_ours and not making.is_answered and making.said is not None:
-            self._do(self._say(making, making.said))  # it may have been said to nobody
+            self._do(making, self._say(making, making.said))  # it may have been said to nobody
 
-    def _begin(self, number: int, way: Way) -> None:
-        log.info("attempt %d at another connection (%s)", number, self._why)
+    def take_relayed(self, frame: bytes) -> None:
+        """The server brought something of the peer's. Nothing it holds can raise."""
+        if self._is_closed or self._way is None or self._way.make_relayed is None:
+            return
+        transport = self._relayed.addressee(frame)
+        if transport is None and self._relayed.is_call(frame) and self._policy.takes_call(now=self._loop.time()):
+            transport = self._make_relayed(self._way.make_relayed, is_ours=False, why="peer")
+        if transport is not None:
+            transport.receive(frame)
+
+    def _begin(self, rung: Rung, number: int, way: Way) -> None:
+        why = self._why if self._policy.used is None or rung <= self._policy.used[0] else "better"
+        log.info("attempt %d at another connection: %s (%s)", number, rung.word, why)
         self.attempts += 1
-        making = _Making(number, way.make(True), True, self._why, self.incarnation)
-        self._watch(making)
-        self._do(self._offer(making))
+        if rung is not Rung.RELAY:
+            transport = way.make(rung, True)
+            making = Making(rung, number, transport, True, why, self.incarnation)
+            self._watch(making)
+            self._do(making, self._offer(making, transport))
+        elif way.make_relayed is not None:
+            self._make_relayed(way.make_relayed, is_ours=True, why=why)
 
-    def _watch(self, making: _Making) -> None:
-        self._making = making
+    def _make_relayed(self, make: Callable[[], RelayTransport], *, is_ours: bool, why: str) -> RelayTransport:
+        self._drop_making(Rung.RELAY)
+        transport = make()
+        self._relayed.add(transport)
+        self._watch(Making(Rung.RELAY, 0, transport, is_ours, why, self.incarnation))
+        return transport
+
+    def _watch(self, making: Making) -> None:
+        self._makings[making.rung] = making
         making.transport.wakeup = lambda: self._look_at(making)
 
-    async def _offer(self, making: _Making) -> None:
-        made = await making.transport.make_offer()
+    async def _offer(self, making: Making, transport: NegotiatedTransport) -> None:
+        made = await transport.make_offer()
         await self._say(making, Description(type="offer", sdp=made["sdp"]))
 
-    async def _accept_offer(self, making: _Making, offer: Description) -> None:
-        made = await making.transport.accept_offer({"type": offer.type, "sdp": offer.sdp})
+    async def _accept_offer(self, making: Making, transport: NegotiatedTransport, offer: Description) -> None:
+        made = await transport.accept_offer({"type": offer.type, "sdp": offer.sdp})
         await self._say(making, Description(type="answer", sdp=made["sdp"]))
 
-    async def _accept_answer(self, making: _Making, answer: Description) -> None:
+    async def _accept_answer(self, making: Making, answer: Description) -> None:
+        assert isinstance(making.transport, NegotiatedTransport)
         await making.transport.accept_answer({"type": answer.type, "sdp": answer.sdp})
 
-    async def _say(self, making: _Making, description: Description) -> None:
+    async def _say(self, making: Making, description: Description) -> None:
         assert self._way is not None
         making.said = description
-        await self._way.say(description, making.number)
+        await self._way.say(description, making.rung, making.number)
 
-    def _do(self, step: Coroutine[Any, Any, None]) -> None:
-        """Carry out a step of the attempt under way; if it fails, so does the attempt."""
-        making = self._making
+    def _do(self, making: Making, step: Coroutine[Any, Any, None]) -> None:
+        """Carry out a step of an attempt under way; if it fails, so does the attempt."""
 
         async def carry_out() -> None:
             try:
                 await step
             except (TransportError, SignalingError, RemoteProtocolError, TimeoutError) as error:
-                if making is not None:
-                    self._fail(making, str(error))
+                self._fail(making, str(error))
 
         self._keep(carry_out(), self._steps)
 
@@ -247,39 +252,43 @@ class PeerLink:
         if not task.cancelled() and task.exception() is not None:
             self._loop.call_exception_handler({"message": "bug in a link", "exception": task.exception()})
 
-    def _fail(self, making: _Making, reason: str) -> None:
-        if making is self._making:
-            log.info("attempt %d failed: %s", making.number, reason)
-            self._drop_making()
-            self._policy.failed(now=self._loop.time())
+    def _fail(self, making: Making, reason: str) -> None:
+        if making is self._makings.get(making.rung):
+            log.info("attempt %d (%s) failed: %s", making.number, making.rung.word, reason)
+            self._drop_making(making.rung)
+            self._policy.failed(making.rung, now=self._loop.time())
 
-    def _drop_making(self) -> None:
-        making, self._making = self._making, None
+    def _drop_making(self, rung: Rung) -> None:
+        making = self._makings.pop(rung, None)
         if making is not None:
             self._close(making.transport)
 
     def _close(self, transport: PeerTransport) -> None:
         transport.wakeup = None
+        self._relayed.remove(transport)
         self._past_stats = replace(sum_stats([self._past_stats, transport.stats()]), buffered_bytes=0)
         self._keep(transport.close(), self._closings)
 
     # -- what the transports report -----------------------------------------------------------------------------------
 
-    def _look_at(self, making: _Making) -> None:
+    def _look_at(self, making: Making) -> None:
         """Look at a transport that is being made."""
-        if making is not self._making:
+        if making is not self._makings.get(making.rung):
             return
         for event in making.transport.take_events():
             if isinstance(event, Opened):
-                self._making = None
+                del self._makings[making.rung]
+                if isinstance(making.transport, RelayTransport):
+                    making.number, making.is_ours = making.transport.number, self._policy.leads
+                    making.incarnation = making.transport.peer_incarnation
                 self._change_incarnation(making)
-                key = self._policy.key(making.number, is_ours=making.is_ours)
-                self._add(key, _Path(making.transport, making.number, making.why))
+                key = self._policy.key(making.number, is_ours=making.is_ours, rung=making.rung)
+                self._add(key, Path(making.transport, making.number, making.why))
                 self._wake()
                 return
             self._fail(making, event.reason if isinstance(event, Failed) else "the other side ended it")
 
-    def _change_incarnation(self, making: _Making) -> None:
+    def _change_incarnation(self, making: Making) -> None:
         if making.incarnation == self.incarnation:
             return
         is_known, old = bool(self.incarnation), self.incarnation
@@ -291,7 +300,7 @@ class PeerLink:
             making.why = "returned"
             self._events.append(Returned(making.incarnation))
 
-    def _add(self, key: Key, path: _Path) -> None:
+    def _add(self, key: Key, path: Path) -> None:
         self._paths[key] = path
         path.transport.wakeup = lambda: self._path_woke(key)
         self._policy.opened(key, now=self._loop.time())
@@ -321,17 +330,19 @@ class PeerLink:
         """Send over what the policy has chosen."""
         key = self._policy.used
         path = self._paths[key] if key is not None else None
+        self._trials = [self._paths[each] for each in self._policy.trials]
         if path is self._used:
             return
         now = self._loop.time()
-        is_first, was = not self.history, self._used
+        is_first = not self.history
         self._used = path
         if self.history and self.history[-1].until is None:
             self.history[-1].until = now
         if path is None:
             return
         stats = path.transport.stats()
-        why = path.why if was is None or path.number >= was.number else "older"
+        why = "first" if is_first else "older" if path.was_used else path.why
+        path.was_used = True
         used = PathUsed(path.number, stats.connection, stats.local_address, stats.remote_address, why, now)
         self.history.append(used)
         log.info("path %d is used: %s", path.number, used)
@@ -349,14 +360,15 @@ class PeerLink:
         if self._way is None:
             return
         decision = self._policy.tick(now=self._loop.time())
-        if decision.give_up:
-            log.info("the attempt took too long")
-            self._drop_making()
+        for rung in decision.give_up:
+            log.info("the attempt took too long (%s)", rung.word)
+            self._drop_making(rung)
         self._use()
         for key in decision.close:
             self._remove(key)
-        if decision.begin is not None:
-            self._begin(decision.begin, self._way)
+        for rung, number in decision.begin:
+            self._begin(rung, number, self._way)
+        if decision.begin:
             self._why = "silence"
 
     # -- as a transport -----------------------------------------------------------------------------------------------
@@ -367,6 +379,8 @@ class PeerLink:
             self._dropped["not-open"] += 1
         else:
             self._used.transport.send_datagram(data)
+            for path in self._trials:
+                path.transport.send_datagram(data)
 
     def send_control(self, data: bytes) -> None:
         """See :class:`PeerTransport`."""
@@ -383,12 +397,18 @@ class PeerLink:
             if received:
                 self._policy.heard(key, now=now)
                 taken += received
-        making = self._making
-        if taken and making is not None and making.is_ours and not making.is_answered and making.why in _NEEDS:
-            # The old path is back before the other side has said a word to this one.
-            self._drop_making()
-            self._policy.drop()
+        if taken and self._makings:
+            self._drop_needless(now)
         return taken
+
+    def _drop_needless(self, now: float) -> None:
+        """End attempts that silence was the reason for, if a path is back before the peer has said a word to them."""
+        best = self._policy.ladder.best_good(now=now)
+        for rung, making in list(self._makings.items()):
+            is_unheard = making.is_ours and not making.is_answered and making.why in _NEEDS
+            if is_unheard and best is not None and rung <= best:
+                self._drop_making(rung)
+                self._policy.drop(rung)
 
     def take_events(self) -> list[TransportEvent]:
         """Return and clear what happened, oldest first. ``Opened`` comes with the first path."""
@@ -422,7 +442,8 @@ class PeerLink:
             self._is_closed = True
             if self._timer is not None:
                 self._timer.cancel()
-            self._drop_making()
+            for rung in list(self._makings):
+                self._drop_making(rung)
             for key in list(self._paths):
                 path = self._paths.pop(key)
                 self._close(path.transport)

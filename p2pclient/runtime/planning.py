@@ -8,7 +8,9 @@ from typing import Any
 
 from p2pclient import __version__
 from p2pclient.common.errors import ConfigurationError
+from p2pclient.common.if_lost import LossPolicy
 from p2pclient.common.lobby_messages import Admitted, Matched, MatchResult
+from p2pclient.common.presentation import FocusChange, KeyChange
 from p2pclient.common.seeds import derive_seed
 from p2pclient.match.plan import (
     PREDICTIONS,
@@ -62,6 +64,8 @@ def _plan(given: Matched | Admitted, ready: Mapping[str, Any], *, render: bool) 
     if ready["seats"] != settings.seats:
         raise ConfigurationError("seats", settings.seats, f"{ready['seats']} for {settings.env}")
     check_prediction(settings.prediction, ready)
+    for name in LossPolicy.parse(settings.on_drop).bots:
+        check_bot(name, ready)
     return MatchPlan(
         match_id=given.match_id,
         seed=given.seed,
@@ -75,6 +79,7 @@ def _plan(given: Matched | Admitted, ready: Mapping[str, Any], *, render: bool) 
         on_desync=settings.on_desync,
         on_drop=settings.on_drop,
         may_return=settings.may_return,
+        has_arbiter=True,
         episodes=settings.episodes,
         frames=settings.frames,
         drop_after=settings.drop_after_s,
@@ -105,7 +110,8 @@ def players(matched: Matched, *, label: str, bot: str | None) -> list[dict[str, 
         seat: {"seat": seat, "local": True, "label": label, "bot": bot} for seat in matched.own_seats
     }
     for peer in matched.peers:
-        by_seat.update({seat: {"seat": seat, "local": False, "client": peer.client_id} for seat in peer.seats})
+        theirs = {"local": False, "client": peer.client_id, "bot": peer.bot}
+        by_seat.update({seat: {"seat": seat, **theirs} for seat in peer.seats})
     return [by_seat[seat] for seat in sorted(by_seat)]
 
 
@@ -150,3 +156,10 @@ def played_report(played: Played) -> dict[str, Any]:
         "unverified": played.ended.unverified,
         "outcome": played.outcome,
     }
+
+
+def intent_report(intent: KeyChange | FocusChange) -> dict[str, Any]:
+    """Return what is reported of a key or focus change, for a second window at the same keyboard."""
+    if isinstance(intent, KeyChange):
+        return {"event": "key", "code": intent.code, "pressed": intent.pressed}
+    return {"event": "focus", "focused": intent.focused}

@@ -157,9 +157,9 @@ async def play(table: Table) -> Played:
 
 
 def _make_runner(table: Table, match: Match, writer: RunWriter) -> MatchRunner:
-    kinds = sorted({transport.stats().connection for transport in table.transports.values()})
+    kinds = {peer: transport.stats().connection for peer, transport in table.transports.items()}
     keys = table.keys if table.human_seats else None
-    presenter = MatchPresenter(table.window, match, title=table.title, connection=", ".join(kinds), keys=keys)
+    presenter = MatchPresenter(table.window, match, title=table.title, connections=kinds, keys=keys)
     table.person.on_shown = match.shown
 
     def before_tick() -> None:
@@ -205,11 +205,12 @@ async def _finish(table: Table, runner: MatchRunner, writer: RunWriter, ended: E
         "played_seconds": runner.seconds,
         "memory_mb": round(psutil.Process().memory_info().rss / 2**20, 1),
         "changes": list(match.changes.done),
+        "sittings": match.sittings.as_data(),
         "totals": [list(t) for t in match.totals],
         "shown_totals": None if view is None else [float(t) for t in view["totals"]],
         "transports": {str(peer): asdict(stats) for peer, stats in runner.transport_stats().items()},
         "connections": runner.connections,
-        "paths": runner.paths.as_data(now=asyncio.get_running_loop().time()),
+        "paths": runner.paths.as_data(),
         "dropped_datagrams": {str(p.id): dict(p.endpoint.drops) for p in match.peers},
     }
     await asyncio.to_thread(writer.finish, outcome)

@@ -8,7 +8,8 @@ from typing import Any, Protocol
 
 from p2pclient.common.presentation import Hud, Intent, Presentation, Screen, View
 from p2pclient.match.match import Match
-from p2pclient.match.plan import Desync, Ended, MatchEvent, MatchPlan, Phase, PhaseChanged, ViewReady
+from p2pclient.match.plan import ConnectionChanged, Desync, Ended, MatchEvent, Phase, PhaseChanged, ViewReady
+from p2pclient.runtime.loss_words import LossWords
 
 _DEPTH_SECONDS = 1.0
 _LEFT_SECONDS = 12.0
@@ -66,6 +67,8 @@ class _Standing:
     """Peers that have not been heard for so long that nobody can play on for now."""
     is_back: bool = False
     """Was somebody lost, and is here again since a short while."""
+    countdown: tuple[tuple[str, str], ...] = ()
+    """How long those are waited for, and what follows, as lines."""
     left: tuple[int, ...] = ()
     """Peers without which the match went on a short while ago."""
     restarting: tuple[int, ...] = ()
@@ -78,19 +81,11 @@ class _Standing:
     """Empty unless states that differ are looked into; ``short``, then ``long`` if that takes its time."""
 
 
-class _Words:
-    """What a person is told about the others. They are called as beside their scores."""
-
-    def __init__(self, plan: MatchPlan) -> None:
-        self._seats = plan.peers
-        self._is_pair = plan.seats == 2
-        self._goes_on = plan.on_drop == "go-on"
-
-    def missed(self, peers: Sequence[int]) -> str:
-        return f"{self._have(peers)} not been heard for a moment."
+class _Words(LossWords):
+    """What a person is told about the others."""
 
     def restarting(self, peers: Sequence[int]) -> str:
-        whose = "your partner's game" if self._is_pair else f"the game of {self._names(peers)}"
+        whose = "your partner's game" if self._is_pair else f"the game of {self.names(peers)}"
         return f"Waiting for {whose}, which is being restarted."
 
     def turn(self, seat: int, own: Sequence[int]) -> str:
@@ -98,34 +93,6 @@ class _Words:
         if seat in own[:1]:
             return "It is your turn."
         return "It is your partner's turn." if self._is_pair and own else f"It is Player {seat + 1}'s turn."
-
-    def left(self, peers: Sequence[int]) -> str:
-        return f"{self._have(peers)} left. The game goes on."
-
-    def lost(self, peers: Sequence[int]) -> tuple[str, str]:
-        """Title and message."""
-        names, one = self._names(peers), len(peers) == 1
-        who = "the other computer" if self._is_pair else f"the computer{'' if one else 's'} of {names}"
-        # Only those who still hear somebody can go on without the others.
-        may_do_without = self._goes_on and len(peers) < len(self._seats)
-        without = f", or after a short wait without {'it' if one else 'them'}" if may_do_without else ""
-        back = f"as soon as {'it is' if one else 'they are'} back"
-        message = f"The connection to {who} is lost, and is being made anew."
-        return f"Waiting for {names}", f"{message} Please wait: the game goes on by itself {back}{without}."
-
-    def back(self) -> str:
-        return "The connection is back. The game goes on."
-
-    def _names(self, peers: Sequence[int]) -> str:
-        if self._is_pair:
-            return "your partner"
-        *first, last = [f"Player {seat + 1}" for peer in peers for seat in self._seats[peer]]
-        return f"{', '.join(first)} and {last}" if first else last
-
-    def _have(self, peers: Sequence[int]) -> str:
-        names = self._names(peers)
-        is_one = sum(len(self._seats[peer]) for peer in peers) == 1
-        return f"{names[0].upper()}{names[1:]} {'has' if is_one else 'have'}"
 
 
 def _rejoining(done: float | None) -> str:
@@ -151,17 +118,23 @@ class MatchPresenter:
 
     Args:
         title: what is played, for people.
-        connection: kind of path to the others.
+        connections: kind of path to each peer.
         keys: which keys the person at this window plays with, see ``KeyboardSource``; None if nobody does.
     """
 
     def __init__(
-        self, window: WindowLink, match: Match, *, title: str, connection: str, keys: str | None = "all"
+        self,
+        window: WindowLink,
+        match: Match,
+        *,
+        title: str,
+        connections: Mapping[int, str],
+        keys: str | None = "all",
     ) -> None:
         self._window = window
         self._match = match
         self._title = title
-        self._connection = connection
+        self._connections = dict(connections)
         self._keys = () if keys is None else key_help(match.plan.env["controls"], keys)
         self._needs_focus = keys == "all"
         self._view: View | None = None
@@ -187,6 +160,9 @@ class MatchPresenter:
         """Note an event; a new view is published at once."""
         if isinstance(event, ViewReady):
             self._take_view(event)
+            self.publish()
+        elif isinstance(event, ConnectionChanged):
+            self._connections[event.peer] = event.connection
             self.publish()
         elif isinstance(event, PhaseChanged | Ended | Desync):
             self.publish()
@@ -237,6 +213,7 @@ class MatchPresenter:
             missed=tuple(peer.id for peer in here if peer.endpoint.silence == "notice"),
             lost=lost,
             is_back=now < self._back_until,
+            countdown=self._words.countdown(lost, match, now) if lost else (),
             left=gone if self._played - self._gone_at < _LEFT_SECONDS else (),
             restarting=tuple(peer.id for peer in here if peer.recovering is not None),
             restarted=None if match.recovered is None else int(100 * match.recovered),
@@ -257,7 +234,8 @@ class MatchPresenter:
         common: dict[str, Any] = {"title": self._title, "view": self._view, "hud": self._hud()}
         if self._standing.lost:
             title, message = self._words.lost(self._standing.lost)
-            return Presentation(Screen.PARTNER_LOST, message=message, **{**common, "title": title})
+            lines = self._standing.countdown
+            return Presentation(Screen.PARTNER_LOST, message=message, lines=lines, **{**common, "title": title})
         if self._standing.comparing == "long":
             title = "One moment, please"
             return Presentation(Screen.COMPARING, message=_COMPARING, **{**common, "title": title})
@@ -302,7 +280,7 @@ class MatchPresenter:
             episode=match.number,
             episodes=plan.episodes,
             ping_ms=None if rtt is None else round(rtt * 1000),
-            connection=self._connection,
+            connection=", ".join(sorted(set(self._connections.values()))),
             rollback_depth=max((depth for _, depth in self._depths), default=0),
             predicted_frames=ahead,
             stalled=match.stalled,

@@ -20,6 +20,7 @@ _TITLES = {
     "partner-gone": "The other player is gone",
     "partner-excluded": "Thank you for taking part",
     "excluded": "Thank you for taking part",
+    "removed": "Thank you for taking part",
     "desync": "The match was stopped",
     "refused": "The match could not begin",
     "environment": "The game stopped",
@@ -52,6 +53,10 @@ def _scores(totals: tuple[float, ...], own_seat: int) -> str:
     return ", ".join(f"{'you' if seat == own_seat else f'player {seat + 1}'} {t:g}" for seat, t in enumerate(totals))
 
 
+_REFUSED_KINDLY = {"already-finished": "Thank you for taking part"}
+"""Titles by code, where nothing has gone wrong."""
+
+
 def error_screen(error: BaseException, report: Path | None) -> Presentation:
     """Return the screen for what cannot be gone on from: what happened, and what to do."""
     lines: list[tuple[str, str]] = []
@@ -63,7 +68,7 @@ def error_screen(error: BaseException, report: Path | None) -> Presentation:
         lines.append(("Report", str(report)))
     return Presentation(
         Screen.ERROR,
-        title="This did not work",
+        title=_REFUSED_KINDLY.get(getattr(error, "code", ""), "This did not work"),
         message=message,
         lines=tuple(lines),
         can_continue=True,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -30,6 +32,7 @@ class Searching:
         must_choose: raise when several servers could be meant, instead of showing them and searching on.
         follow: when the server is away for :data:`AWAY_S`, search again, and go to another of its room: today the
             server may run on another computer than yesterday.
+        trust: checks servers' certificates; None: as the system does.
     """
 
     def __init__(
@@ -41,8 +44,9 @@ class Searching:
         report: Callable[[dict[str, Any]], None],
         must_choose: bool,
         follow: bool = False,
-        make_finder: Callable[[Wanted], Finder] = Finder,
+        make_finder: Callable[[Wanted], Finder] | None = None,
         away_s: float = AWAY_S,
+        trust: ssl.SSLContext | None = None,
     ) -> None:
         self._wanted = wanted
         self._make = make
@@ -50,7 +54,7 @@ class Searching:
         self._report = report
         self._must_choose = must_choose
         self._follow = follow
-        self._make_finder = make_finder
+        self._make_finder = make_finder or functools.partial(Finder, trust=trust)
         self._away_s = away_s
         self._client: Participant | None = None
         self._played: list[Played] = []

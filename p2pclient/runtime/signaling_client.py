@@ -16,6 +16,7 @@ import contextlib
 import ipaddress
 import logging
 import random
+import ssl
 from collections.abc import Callable, Collection
 from enum import Enum
 from typing import Any
@@ -44,8 +45,9 @@ from p2pclient.common.lobby_messages import (
     Welcome,
     decode_server_event,
 )
+from p2pclient.common.path_messages import IceServers, Lane, PathMessage, Relay, Relayed, RelayRefused
 from p2pclient.common.probe_messages import ProbeResult, ProbeSignal
-from p2pclient.common.room_messages import Confirm, Proposed, Ready, Removed, Withdrawn
+from p2pclient.common.room_messages import Confirm, GoOn, Proposed, Ready, Removed, Withdrawn
 from p2pclient.common.screening_messages import Echo
 from p2pclient.runtime.signaling_link import SignalingLink, signaling_error
 
@@ -68,7 +70,7 @@ def parse_server_url(text: str) -> str:
     """Return ``scheme://host:port`` for what a person typed.
 
     Accepted are ``http://host:port``, ``host:port`` and ``host``; an IPv6 address stands in brackets. Without a port,
-    8765 is meant, and 443 with ``https``.
+    8765 is meant, and 443 with ``https``. A personal link is no part of it.
 
     Raises:
         ConfigurationError: it is none of these.
@@ -101,11 +103,13 @@ class Place(Enum):
 class SignalingClient:
     """One client of one server. All methods belong to the loop in which :meth:`connect` ran.
 
-    ``wakeup`` is called in the loop when there is something to take, and when :attr:`connected` changes.
+    ``wakeup`` is called in the loop when there is something to take, and when :attr:`connected` changes. ``trust``
+    checks the server's certificate; None: as the system does.
     """
 
-    def __init__(self, *, wakeup: Callable[[], None] | None = None) -> None:
+    def __init__(self, *, wakeup: Callable[[], None] | None = None, trust: ssl.SSLContext | None = None) -> None:
         self.wakeup = wakeup
+        self._trust = trust
         self.url = ""
         self.place = Place.IDLE
         self._link: SignalingLink | None = None
@@ -125,6 +129,8 @@ class SignalingClient:
         self._owed: list[tuple[Join, Finished]] = []
         """Results that the server was not told, with what gives the seat back to tell it from."""
         self._paying = asyncio.Lock()
+        self.on_path_message: Callable[[PathMessage], None] = lambda message: None
+        """Told of what the server passes on from a peer of the current match, or does not, and of ICE servers."""
         self.token: str | None = None
         """By which the server knows this participant again. May be set before the first :meth:`join`."""
 
@@ -211,7 +217,9 @@ class SignalingClient:
             raise signaling_error("bad-server", self.url)
         return self._admitted.pop()
 
-    async def signal(self, peer: str, description: Description, *, attempt: int = 0, incarnation: int = 0) -> None:
+    async def signal(
+        self, peer: str, description: Description, *, path: str = "direct", attempt: int = 0, incarnation: int = 0
+    ) -> None:
         """Send a description to a peer of the current match. For the numbers, see :class:`Signal`.
 
         Raises:
@@ -219,9 +227,22 @@ class SignalingClient:
         """
         await self._request(
             Signal(
-                match_id=self._match_id, peer=peer, description=description, attempt=attempt, incarnation=incarnation
+                match_id=self._match_id,
+                peer=peer,
+                description=description,
+                path="turn" if path == "turn" else "direct",
+                attempt=attempt,
+                incarnation=incarnation,
             )
         )
+
+    async def ask_to_go_on(self, seats: tuple[int, ...]) -> None:
+        """Ask whether the players at these seats may go on with the match without the others; returns if they may.
+
+        Raises:
+            SignalingError: ``other-side``: they may not; else it was not heard, or not understood.
+        """
+        await self._request(GoOn(match_id=self._match_id, seats=seats))
 
     async def probe(self, message: ProbeSignal | ProbeResult) -> None:
         """Say something about a probe that the server asked for.
@@ -230,6 +251,11 @@ class SignalingClient:
             SignalingError: refused, as when it is over; or the connection failed meanwhile.
         """
         await self._request(message)
+
+    def relay(self, peer: str, lane: Lane, data: bytes) -> bool:
+        """Let the server pass bytes on to a peer of the current match; False if they are not taken."""
+        link, match_id = self._link, self._match_id
+        return bool(link and match_id and link.relay(Relay(match_id=match_id, peer=peer, lane=lane, data=data)))
 
     def renew(self) -> None:
         """Connect anew: the connection in use does not answer, and may never say that it is gone. Harmless twice.
@@ -341,6 +367,10 @@ class SignalingClient:
         except SignalingError as error:
             message = Refused(code=error.code, message=str(error)[:1000])
         match message:
+            case Relayed() | RelayRefused() | IceServers():
+                if isinstance(message, RelayRefused) or message.match_id == self._match_id:
+                    self.on_path_message(message)
+                return
             case Welcome():
                 self._welcomes = [message]
                 self.token = message.token or self.token
@@ -383,7 +413,7 @@ class SignalingClient:
     # -- staying connected --------------------------------------------------------------------------------------------
 
     async def _open(self) -> SignalingLink:
-        return await SignalingLink.open(self.url, on_event=self._receive, on_lost=self._link_lost)
+        return await SignalingLink.open(self.url, on_event=self._receive, on_lost=self._link_lost, trust=self._trust)
 
     def _link_lost(self) -> None:
         self._lost.set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,8 @@ class SpectatorSettings:
     """What one spectator is told on its command line."""
 
     url: str
+    trust: ssl.SSLContext | None = field(default=None, kw_only=True)
+    """Checks the server's certificate; None: as the system does."""
     out: Path
     match_id: str | None = None
     """Which match; None: the one that began last."""
@@ -48,7 +51,7 @@ class Spectator(PlayingClient):
             allowed_envs=settings.allowed_envs,
         )
         self._settings = settings
-        self._signaling = SignalingClient(wakeup=self._take_messages)
+        self._signaling = SignalingClient(wakeup=self._take_messages, trust=settings.trust)
         delay = settings.delay
         outlook = Outlook(
             delay=delay,

@@ -12,7 +12,7 @@ import msgspec
 
 from p2pclient.common.errors import ConfigurationError
 from p2pclient.common.match_settings import ON_DESYNC, match_frames
-from p2pclient.runtime.logs import LEVELS
+from p2pclient.runtime.logs import FORMATS, LEVELS
 
 DEFAULT_ENV = "cogrid:Overcooked-CrampedRoom-V0"
 DEFAULT_DATA = Path("tandem-data")
@@ -55,6 +55,16 @@ def number(text: str) -> float:
 def add_log_flags(parser: argparse.ArgumentParser) -> None:
     """``--log-level``."""
     parser.add_argument("--log-level", choices=LEVELS, default="warning", help="what is logged (default: warning)")
+
+
+def add_log_format_flag(parser: argparse.ArgumentParser) -> None:
+    """``--log-format``."""
+    parser.add_argument(
+        "--log-format",
+        choices=FORMATS,
+        default="text",
+        help="lines for people, or for programs: one JSON object for each (default: text)",
+    )
 
 
 def add_out_flag(parser: argparse.ArgumentParser) -> None:
@@ -177,8 +187,8 @@ def impairment_options(arguments: argparse.Namespace) -> dict[str, float]:
     }
 
 
-def environment_arguments(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return the environment's arguments.
+def environment_arguments(arguments: argparse.Namespace, *, max_steps: bool = True) -> dict[str, Any]:
+    """Return the environment's arguments; ``max_steps``: what ``--max-steps`` says among them.
 
     Raises:
         ConfigurationError: one is not ``NAME=JSON``.
@@ -192,7 +202,7 @@ def environment_arguments(arguments: argparse.Namespace) -> dict[str, Any]:
             found[name] = msgspec.json.decode(value)
         except msgspec.DecodeError:
             found[name] = value  # a bare word is a string
-    if arguments.max_steps is not None:
+    if max_steps and arguments.max_steps is not None:
         found["max_steps"] = arguments.max_steps
     return found
 

@@ -9,15 +9,16 @@ import psutil
 
 from p2pclient.common.discovery_messages import check_room
 from p2pclient.common.errors import ConfigurationError
-from p2pclient.common.join_code import decode_join_code, is_like_join_code
+from p2pclient.common.join_code import is_like_join_code, read_join_code
+from p2pclient.common.join_link import check_shape, split_link
 from p2pclient.common.network_interfaces import interfaces_of
 from p2pclient.discovery.findings import Wanted, server_url
 from p2pclient.runtime.signaling_client import parse_server_url
 from p2pclient.settings.tandem_file import TandemFile, find_tandem_file
 
 PLACE_HELP = (
-    "the server: a join code such as 00H-8T3, an address such as 192.168.1.20, or http://lab-server:8765 "
-    "(default: what tandem.toml says, or the one that is found on this network)"
+    "the server: a join code such as 00H-8T3, an address such as 192.168.1.20, http://lab-server:8765, or a personal "
+    "link (default: what tandem.toml says, or the one that is found on this network)"
 )
 
 
@@ -44,20 +45,43 @@ def wanted_of(arguments: argparse.Namespace, file: TandemFile | None = None) -> 
     return Wanted(urls=server_urls_of(file.server) if file.server else (), room=room, interface=interface)
 
 
+def link_of(arguments: argparse.Namespace, file: TandemFile | None = None) -> str | None:
+    """Return the personal link: ``--link``, or what stands behind the server's address; None without one.
+
+    Raises:
+        ConfigurationError: there are two, or it cannot be one.
+    """
+    file = find_tandem_file() if file is None else file
+    address = arguments.url if arguments.url is not None else file.server
+    _, behind = split_link(address or "")
+    given = None
+    if arguments.link is not None:
+        before, given = split_link(arguments.link)
+        if given is None:
+            given = before
+        if behind is not None and arguments.url is not None:
+            raise ConfigurationError("--link", "given", "one link: it stands behind the address already")
+    link = given if given is not None else behind
+    return None if link is None else check_shape(link)
+
+
 def server_urls_of(text: str) -> tuple[str, ...]:
     """Return the URLs that an address or a join code means: one, or one for each interface if it is link-local.
+
+    Of a personal link, the address counts.
 
     Raises:
         ConfigurationError: it is neither.
     """
+    text, _ = split_link(text)
     if is_like_join_code(text):
         try:
-            address, port = decode_join_code(text)
+            address, port, secure = read_join_code(text)
         except ConfigurationError as error:
             _check_name(text, error)
         else:
             if not address.startswith("fe80:"):
-                return (server_url(address, port),)
+                return (server_url(address, port, secure),)
             interfaces = interfaces_of(psutil.net_if_addrs(), psutil.net_if_stats())
             names = [each.name for each in interfaces if each.ipv6 and not each.loopback]
             if not names:

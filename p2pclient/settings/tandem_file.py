@@ -12,7 +12,7 @@ from typing import Any
 from p2pclient.common.errors import ConfigurationError
 
 FILE_NAME = "tandem.toml"
-_KEYS = ("server", "room", "station", "interface")
+_KEYS = ("server", "room", "station", "interface", "ca")
 _MAX_BYTES = 64 * 1024
 
 
@@ -26,6 +26,8 @@ class TandemFile:
     room: str | None = None
     station: str | None = None
     interface: str | None = None
+    ca: str | None = None
+    """File with whose certificates are believed, seen from this one's folder."""
 
 
 def find_tandem_file(folders: tuple[Path, ...] | None = None) -> TandemFile:

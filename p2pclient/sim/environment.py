@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 from p2pclient.common.errors import LocalMisuseError
 from p2pclient.common.seeds import derive_seed
@@ -78,7 +78,7 @@ def describe_environment(
         "controls": {"mode": mode, "bindings": [], "neutral": [bytes(input_bytes)] * seats, "help": []},
         "max_steps": max_steps,
         "nominal_rate_hz": 60,
-        "bots": [],
+        "bots": ["sim"],
         "predictors": [["held"]] * seats,
         "digest": "sim",
         "machine": {"python": "3", "numpy": "2", "system": "virtual", "machine": "virtual"},
@@ -120,6 +120,7 @@ class SimulatedHost:
         self._infos: list[dict[str, Any]] = [{}] * seats
         self._bots: dict[int, Random] = {}
         self._predictors: dict[int, str] = {}
+        self._substitutes: dict[int, str] = {}
         self._commands: dict[str, Callable[..., Any]] = {
             "reset": self.reset,
             "step": self.step,
@@ -134,6 +135,7 @@ class SimulatedHost:
             "add_bot": self.add_bot,
             "decide": self.decide,
             "add_predictor": self.add_predictor,
+            "add_substitute": self.add_substitute,
             "render": self.render,
         }
         self.charge(costs or Costs())
@@ -166,19 +168,21 @@ class SimulatedHost:
         self._saved.clear()
         return self.compute_hash()
 
-    def step(self, frame: int, inputs: Sequence[bytes], observe: bool = False, *_: Any) -> list[Any]:
+    def step(self, frame: int, inputs: Sequence[bytes | None], observe: bool = False, *_: Any) -> list[Any]:
         """Simulate ``frame``; positional result as in ``envs/simulation.py``."""
         if frame != self.frame:
             raise LocalMisuseError(f"step {frame} while the host is at frame {self.frame}")
-        self.frame = frame + 1
-        used: list[list[bytes | None]] = []  # what was predicted stands behind all else, if anything was
-        if b"" in inputs:
-            used = [[None if value else self._predict(seat) for seat, value in enumerate(inputs)]]
+        used: list[list[bytes | None]] = []  # what was decided here stands behind all else, if anything was
+        if b"" in inputs or None in inputs:
+            used = [[None if value else self._fill(seat, value) for seat, value in enumerate(inputs)]]
             inputs = [value or guess or b"" for value, guess in zip(inputs, used[0], strict=True)]
+        self.frame = frame + 1
         if self._ended:
             none = self._none
             return [self._mix.to_bytes(8, "little"), none, none, none, none, True, None, *used]
-        mix = ((self._mix ^ int.from_bytes(b"".join(inputs), "little") % _PRIME) * _ODD + frame) & _MASK
+        mix = (
+            (self._mix ^ int.from_bytes(b"".join(cast("Sequence[bytes]", inputs)), "little") % _PRIME) * _ODD + frame
+        ) & _MASK
         mix ^= mix >> 29
         corruption = self.corruption
         if corruption is not None and frame == corruption.frame and corruption.kind != "load":
@@ -276,6 +280,21 @@ class SimulatedHost:
     def add_predictor(self, seat: int, name: str, seed: int) -> None:
         """Inputs of the seat that are missing are predicted here from the state."""
         self._predictors[seat] = f"{name}/{seed}"
+
+    def add_substitute(self, seat: int, name: str, seed: int) -> None:
+        """A bot may take the place of whoever is lost at a seat."""
+        self._substitutes[seat] = f"{name}/{seed}"
+
+    def _act(self, seat: int) -> bytes:
+        """Return what the bot does at a lost player's seat, by state and frame alone."""
+        if seat not in self._substitutes:
+            raise LocalMisuseError(f"seat {seat} has no substitute here")
+        return bytes([derive_seed(self._mix, self._substitutes[seat], self.frame) % KEYS]) + bytes(
+            self._input_bytes - 1
+        )
+
+    def _fill(self, seat: int, value: bytes | None) -> bytes:
+        return self._act(seat) if value is None else self._predict(seat)
 
     def _predict(self, seat: int) -> bytes:
         if seat not in self._predictors:

@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 
 from p2pclient.common.frames import MAX_SEATS
-from p2pclient.sim.scenario import HOST_FAULTS, TERMINAL, Fault, Scenario, SpectatorSpec
+from p2pclient.sim.scenario import HOST_FAULTS, RECONNECT, TERMINAL, Fault, Scenario, SpectatorSpec
 
 _MOST_SPELLS = 4
 
@@ -19,7 +19,7 @@ def plan_faults(scenario: Scenario) -> Scenario:
     or goes wrong in a match, so that what must follow is known; two where the others go on without them. Every third
     match is watched, and a peer that crashes may come back as a spectator. In others environments fail.
     """
-    draw = Random(f"faults/{scenario.seed}")
+    draw, asked = Random(f"faults/{scenario.seed}"), scenario.plan
     scenario = _vary_match(draw, scenario)
     spells = [_draw_spell(draw, scenario) for _ in range(draw.randint(0, _MOST_SPELLS))]
     last = _draw_last(draw, scenario)
@@ -30,13 +30,23 @@ def plan_faults(scenario: Scenario) -> Scenario:
         at = round(last.at + look.uniform(0.1, 5.0), 3)
         faults = (*faults, Fault("return", at=at, peer=last.peer, amount=look.choice((0, 30))))
     scenario, more = _vary_kind(Random(f"kinds/{scenario.seed}"), scenario, last)
+    if "on_drop" not in asked:
+        scenario = _vary_losses(Random(f"losses/{scenario.seed}"), scenario, last)
     faults = (*faults, *more)
     spectators = scenario.spectators
     if not spectators and look.random() < 1 / 3:
         spectators = tuple(_draw_spectator(look, scenario) for _ in range(look.randint(1, 3)))
     scenario = replace(scenario, faults=faults, spectators=spectators)
     scenario = _vary_hosts(Random(f"hosts/{scenario.seed}"), scenario)
+    scenario = replace(scenario, faults=(*scenario.faults, *_draw_reconnects(scenario)))
     return replace(scenario, faults=(*scenario.faults, *_draw_changes(Random(f"changes/{scenario.seed}"), scenario)))
+
+
+def _draw_reconnects(scenario: Scenario) -> list[Fault]:
+    """Return connections that are replaced by others, in a third of the matches."""
+    draw = Random(f"connections/{scenario.seed}")
+    count = draw.randint(1, 3) if draw.random() < 1 / 3 else 0
+    return [replace(_draw_spell(draw, scenario), kind=RECONNECT, amount=0.0) for _ in range(count)]
 
 
 def _draw_changes(draw: Random, scenario: Scenario) -> list[Fault]:
@@ -125,6 +135,19 @@ def _vary_kind(draw: Random, scenario: Scenario, last: Fault | None) -> tuple[Sc
             at = round(draw.uniform(0.0, scenario.seconds), 3)
             more.append(Fault(draw.choice(("leave", "crash")), at=at, peer=peer, amount=draw.choice((0.5, 3.0))))
     return replace(scenario, plan={**plan, **scenario.plan}), more
+
+
+def _vary_losses(draw: Random, scenario: Scenario, last: Fault | None) -> Scenario:
+    """Return the scenario with bots that take the seats of the lost, or with single seats that have another policy.
+
+    So also two players go on, as far as the server lets them. Where nobody is lost, nothing is changed.
+    """
+    if last is None or last.kind not in TERMINAL or draw.random() < 0.4:
+        return scenario
+    usual = draw.choice(("bot:sim:hidden", "bot:sim:disclosed", "bot:sim:hidden@2.5", "go-on"))
+    if draw.random() < 0.3:
+        usual += f" {draw.randrange(scenario.seats)}={draw.choice(('go-on', 'bot:sim:hidden@4', 'bot:sim:hidden'))}"
+    return replace(scenario, plan={**scenario.plan, "on_drop": usual})
 
 
 def _vary_plan(draw: Random) -> dict[str, object]:

@@ -164,6 +164,10 @@ class Link:
         self._control_at = max(self._control_at, at)
         return self._control_at
 
+    def replace(self) -> None:
+        """Another connection carries from now on: nothing waits for what was sent over the old one."""
+        self._control_at = 0.0
+
     def _is_control_lost(self, sent: float) -> bool:
         lost = bool(self._loss) and self._draw_control() < self._loss
         for spell in self._spells:

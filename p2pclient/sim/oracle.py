@@ -113,6 +113,7 @@ class Oracle:
         self._corrupted = corrupted
         self._neutral = bytes(1 + scenario.input_bytes)
         self._inputs: dict[int, list[tuple[bytes, ...]]] = {}
+        self._held_by: dict[int, list[tuple[str | None, ...] | None]] = {}
         self._truth: dict[int, list[tuple[bytes, list[float] | None, bool]]] = {}
         self._totals: dict[int, list[tuple[float, ...]]] = {}
 
@@ -168,24 +169,37 @@ class Oracle:
     def _simulate(self, episode: int, longest: Sequence[FrameRecorded], found: Judgement) -> None:
         """Straight run of an episode, as long as the longest recording of it."""
         scenario = self._scenario
-        host = SimulatedHost(scenario.seats, ends_when=scenario.ends_when)
+        host = SimulatedHost(scenario.seats, ends_when=scenario.ends_when, input_bytes=scenario.input_bytes)
         host.reset(derive_seed(scenario.seed, "episode", episode))
-        pressed = [seat.get(episode, []) for seat in self._pressed]
+        self._prepare_bots(host)
+        pressed: list[Sequence[bytes | None]] = [seat.get(episode, []) for seat in self._pressed]
         for seat in self._lost:
             pressed[seat] = self._cut(seat, pressed[seat], longest, found)
-        inputs = list(zip(*pressed, strict=False))[: len(longest)]
+        inputs: list[tuple[bytes, ...]] = []
         truth, totals = [], []
         total = (0.0,) * scenario.seats
-        for frame, values in enumerate(inputs):
-            result = host.step(frame, [value[1:] for value in values])
+        for frame, values in enumerate(list(zip(*pressed, strict=False))[: len(longest)]):
+            result = host.step(frame, [None if value is None else value[1:] for value in values])
+            played = result[7] if len(result) > 7 else values
+            inputs.append(tuple([v or self._neutral[:1] + (act or b"") for v, act in zip(values, played, strict=True)]))
             truth.append((result[0], result[1], result[5]))
             if result[1][0] is not None:
                 total = tuple([a + b for a, b in zip(total, result[1], strict=True)])
             totals.append(total)
         self._inputs[episode], self._truth[episode], self._totals[episode] = inputs, truth, totals
+        self._held_by[episode] = [frame.by for frame in longest]
 
-    def _cut(self, seat: int, pressed: list[bytes], recorded: Sequence[FrameRecorded], found: Judgement) -> list[bytes]:
-        """Return what a lost peer's seat pressed up to one last frame, and neutral inputs after it."""
+    def _prepare_bots(self, host: SimulatedHost) -> None:
+        """Have the bots at hand that take the seats of the lost; what they do follows from the states."""
+        losses, seed = self._scenario.losses, self._scenario.seed
+        for seat in range(self._scenario.seats):
+            if losses.of(seat).then == "bot":
+                host.add_substitute(seat, losses.of(seat).bot, derive_seed(seed, "substitute", seat))
+
+    def _cut(
+        self, seat: int, pressed: Sequence[bytes | None], recorded: Sequence[FrameRecorded], found: Judgement
+    ) -> list[bytes | None]:
+        """Return what a lost peer's seat pressed up to one last frame, and then neutral inputs, or None for a bot."""
         cut = len(recorded)
         for frame in recorded:
             if frame.frame >= len(pressed) or frame.inputs[seat] != pressed[frame.frame]:
@@ -193,7 +207,14 @@ class Oracle:
                 break
         if cut < len(recorded):
             found.cuts[seat] = cut - 1
-        return [*pressed[:cut], *[self._neutral] * (len(recorded) - cut)]
+        by = "substitute" if self._scenario.losses.of(seat).then == "bot" else "absent"
+        for frame in recorded:
+            told = None if frame.by is None else frame.by[seat]
+            # A bot may do by chance what was pressed: then the last frame is an earlier one than it looks like.
+            if told != by if frame.frame >= cut else told not in (None, by):
+                text = f"peer 0 episode {frame.episode} frame {frame.frame}: seat {seat} is held by {told}, not {by}"
+                found.wrong.append(text)
+        return [*pressed[:cut], *[None if by == "substitute" else self._neutral] * (len(recorded) - cut)]
 
     def _compare(self, side: SideRecording, episode: int, frames: Sequence[FrameRecorded], found: Judgement) -> None:
         truth, inputs = self._truth[episode], self._inputs[episode]
@@ -219,6 +240,8 @@ class Oracle:
                     what = "has another state"
                 elif list(record.rewards) != rewards:
                     what = f"has rewards {record.rewards}, not {rewards}"
+                elif expected <= verified and record.by != self._held_by[episode][expected]:
+                    what = f"has seats held by {record.by}, another side {self._held_by[episode][expected]}"
             if what is None:
                 continue
             if expected >= first_spoilt and what == "has another state":

@@ -150,6 +150,7 @@ class SimulatedPeer:
             drop_after=scenario.drop_after,
             may_return=any(fault.kind == "kill" for fault in scenario.faults),
             render=False,
+            has_arbiter=scenario.losses.can_go_on,
             **more,
         )
 

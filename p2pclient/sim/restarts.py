@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from random import Random
 
@@ -23,7 +23,7 @@ class Restarts:
     Args:
         call: does something at a time of the world.
         tell_gone: tells all others that a peer is gone.
-        cut: drops what is under way between two peers, in both directions.
+        order: by which events are numbered.
         start: has a peer tick from a time on.
     """
 
@@ -34,11 +34,13 @@ class Restarts:
         *,
         call: Callable[[float, Callable[[], None]], None],
         tell_gone: Callable[[SimulatedPeer], None],
-        cut: Callable[[int, int], None],
+        order: Iterator[int],
         start: Callable[[SimulatedPeer, float], None],
     ) -> None:
         self._peers = peers
-        self._call, self._tell_gone, self._cut, self._start = call, tell_gone, cut, start
+        self._call, self._tell_gone, self._order, self._start = call, tell_gone, order, start
+        self.cuts: dict[tuple[int, int], int] = {}
+        """By pair: what was sent before this event is lost; with itself, what was due in an earlier life."""
         self._draw = Random(f"restarts/{scenario.seed}")
 
     def plan(self, fault: Fault) -> None:
@@ -79,8 +81,16 @@ class Restarts:
         peer.start_again(now=now, keeps_recording=not fault.amount)
         self._call(peer.starts_at, lambda: self._begin(peer, life))
 
+    def is_lost(self, order: int, a: int, b: int) -> bool:
+        """Was something between two peers meant for a program that is gone, or sent by one."""
+        return order < self.cuts.get((a, b), 0)
+
+    def _cut(self, a: int, b: int) -> None:
+        self.cuts[a, b] = self.cuts[b, a] = next(self._order)
+
     def _begin(self, peer: SimulatedPeer, life: int) -> None:
-        if peer.kills == life:
+        if peer.kills == life and not (peer.is_down or peer.is_done):
+            self._cut(peer.own, peer.own)
             self._start(peer, peer.starts_at)
 
     def _connect(self, peer: SimulatedPeer, life: int, other: SimulatedPeer, now: float) -> None:

@@ -10,17 +10,20 @@ import msgspec
 
 from p2pclient.common.errors import ConfigurationError
 from p2pclient.common.frames import MAX_JOINED_BYTES, MAX_SEATS
-from p2pclient.common.match_settings import MAX_INPUT_DELAY, ON_DESYNC, ON_DROP
+from p2pclient.common.if_lost import LossPolicy
+from p2pclient.common.match_settings import MAX_INPUT_DELAY, ON_DESYNC
 from p2pclient.sim.network import LinkSpec
 
 SPELLS = ("outage", "hold", "loss", "delay")
 """Kinds of fault that happen to paths, see :class:`~p2pclient.sim.network.Spell`."""
+RECONNECT = "reconnect"
+"""As an outage, after which another connection takes the place of the old one."""
 HOST_FAULTS = ("host-dies", "host-hangs", "host-raises")
 """Kinds that happen to a peer's environment, which is started again."""
 ASKS = ("ask-pause", "ask-end", "ask-extend")
 """Kinds that are no faults: somebody asks for a change of the match."""
 FAULTS = (
-    *(*SPELLS, *HOST_FAULTS, *ASKS, "pause", "slow", "leave", "crash", "return", "kill"),
+    *(*SPELLS, RECONNECT, *HOST_FAULTS, *ASKS, "pause", "slow", "leave", "crash", "return", "kill"),
     *("corrupt-step", "corrupt-once", "corrupt-load"),
 )
 TERMINAL = frozenset({"leave", "crash"})
@@ -32,7 +35,9 @@ class Fault:
     """Something that goes wrong on purpose.
 
     ``outage``, ``hold``, ``loss`` (share), ``delay`` (ms): the path from ``peer`` to ``other`` for ``seconds``; with
-    ``other`` -1 every path of the peer in both directions. ``pause``: the peer's program stands still for ``seconds``.
+    ``other`` -1 every path of the peer in both directions. ``reconnect``: as ``outage``, but then both sides use
+    another connection: control messages that were under way over the old one never arrive. ``pause``: the peer's
+    program stands still for ``seconds``.
     ``slow``: its host takes ``amount`` times as long. ``leave``: it says goodbye. ``crash``: it is gone without a word;
     the server tells the others ``amount`` seconds later, never if 0. ``return``: it is back as a spectator, ``amount``
     frames behind, if it had crashed and others play. ``kill``: its program is gone without a word, and started again
@@ -175,6 +180,11 @@ class Scenario:
         """Return how fast a peer's clock runs."""
         return 1.0 + self.skew_ppm * 1e-6 * peer / (self.players - 1)
 
+    @property
+    def losses(self) -> LossPolicy:
+        """What follows when a player is gone."""
+        return LossPolicy.parse(self.plan.get("on_drop", "end"))
+
     def to_json(self) -> str:
         """Return what differs from the defaults, as JSON on one line."""
         plain = msgspec.to_builtins(self)
@@ -198,6 +208,9 @@ def _check_numbers(owner: Any, bounds: _Bounds, prefix: str = "") -> None:
 def _check_plan(plan: dict[str, Any]) -> None:
     """Raise ConfigurationError unless these are settings that a simulated match takes."""
     for name, value in plan.items():
+        if name == "on_drop":
+            LossPolicy.parse(value, setting="plan: on_drop")
+            continue
         if name in _CHOICES:
             good, allowed = value in _CHOICES[name], " or ".join(_CHOICES[name])
         elif name == "delay_range":
@@ -208,12 +221,12 @@ def _check_plan(plan: dict[str, Any]) -> None:
             good = isinstance(value, list | tuple) and bool(value) and all(isinstance(each, str) for each in value)
             allowed = "a list of names"
         else:
-            raise ConfigurationError("plan", name, ", ".join([*_CHOICES, "delay_range", "prediction"]))
+            raise ConfigurationError("plan", name, ", ".join([*_CHOICES, "on_drop", "delay_range", "prediction"]))
         if not good:
             raise ConfigurationError(f"plan: {name}", value, allowed)
 
 
-_CHOICES = {"on_desync": ON_DESYNC, "on_drop": ON_DROP}
+_CHOICES = {"on_desync": ON_DESYNC}
 
 
 def scenario_from_json(text: str) -> Scenario:

@@ -17,7 +17,8 @@ from struct import Struct
 from typing import Any
 
 from p2pclient.common.errors import LocalMisuseError
-from p2pclient.match.plan import Desync, Ended, Outbox, PeerRejoined, Phase, PhaseChanged
+from p2pclient.common.sides import Sides
+from p2pclient.match.plan import Desync, Ended, GrantWanted, Outbox, PeerRejoined, Phase, PhaseChanged
 from p2pclient.protocol.control import ChangeKind
 from p2pclient.recorder.records import (
     EpisodeEnded,
@@ -33,7 +34,7 @@ from p2pclient.sim.audience import FIRST_SPECTATOR, SimulatedSpectator, begin_wa
 from p2pclient.sim.network import Link, Spell
 from p2pclient.sim.peer import FOREVER, SimulatedPeer
 from p2pclient.sim.restarts import Restarts
-from p2pclient.sim.scenario import ASKS, HOST_FAULTS, SPELLS, TERMINAL, Fault, Scenario, SpectatorSpec
+from p2pclient.sim.scenario import ASKS, HOST_FAULTS, RECONNECT, SPELLS, TERMINAL, Fault, Scenario, SpectatorSpec
 from p2pclient.telemetry.chrome import chrome_trace
 
 GOODBYE_SECONDS = 1.0
@@ -41,6 +42,8 @@ GOODBYE_SECONDS = 1.0
 STANDSTILL_SECONDS = 20.0
 """A side that moves by nothing for this long beyond ``drop_after`` hangs: no fault lasts as long."""
 _SAMPLE_SECONDS = 0.1
+_ANSWER_SECONDS = 0.05
+"""Until the server answers whether a part of the players may go on."""
 _MOST_OWED = 4096
 _CALM_SECONDS = 2.0
 """A fault counts as healed if no other begins this soon after it."""
@@ -50,6 +53,7 @@ _FLUSH = 1 << 16
 _PACK_FRAME = Struct("<BII").pack
 _PLAYING, _DIVERGED = Phase.PLAYING, Phase.DIVERGED  # a name is found sooner than a member of an enum
 _TICK, _REPLY, _DATAGRAM, _CONTROL, _CALL, _LOST, _HOST = range(7)
+_ARRIVALS = (_DATAGRAM, _CONTROL)
 _HANG_SECONDS = 1.0
 """What a batch is given at least until its host counts as hung."""
 
@@ -80,11 +84,10 @@ class World:
         self._clients: dict[int, SimulatedPeer | SimulatedSpectator] = {peer.own: peer for peer in self.peers}
         self._pack_rewards = Struct(f"<{scenario.seats}d").pack
         self._trace, self._digest = bytearray(), blake2b(digest_size=16)
-        self._cuts: dict[tuple[int, int], int] = {}
-        """By pair: what was sent before this event is lost."""
         self._restarts = Restarts(
-            scenario, self.peers, call=self._call, tell_gone=self._tell_gone, cut=self._cut, start=self._start_again
+            scenario, self.peers, call=self._call, tell_gone=self._tell_gone, order=self._order, start=self._start_again
         )
+        self._sides = Sides({str(peer.own): scenario.seats_per_peer for peer in self.peers})
         self._waiting_for_start = scenario.start_offset_frames is not None
         for peer in self.peers:
             self._push(peer.begins_at, _TICK, peer.own)
@@ -118,7 +121,12 @@ class World:
     def _make_link(self, a: int, b: int) -> Link:
         scenario = self.scenario
         spec = scenario.link if a < b or scenario.back is None else scenario.back
-        spells = tuple(Spell(f.kind, f.at, f.at + f.seconds, f.amount) for f in scenario.faults if _concerns(f, a, b))
+        kinds = {RECONNECT: "outage"}
+        spells = tuple(
+            Spell(kinds.get(f.kind, f.kind), f.at, f.at + f.seconds, f.amount)
+            for f in scenario.faults
+            if _concerns(f, a, b)
+        )
         return Link(spec, seed=f"{scenario.seed}/{a}/{b}", spells=spells)
 
     def _begin_spectator(self, spec: SpectatorSpec) -> None:
@@ -135,8 +143,11 @@ class World:
 
     def _plan_fault(self, fault: Fault) -> None:
         peer, end = self.peers[fault.peer], fault.at + fault.seconds
-        if fault.kind in ("outage", "hold", "pause"):
+        if fault.kind in ("outage", "hold", "pause", RECONNECT):
             self._call(end, lambda: self._heal(end))
+        if fault.kind == RECONNECT:
+            self._call(end, lambda: self._reconnect(fault))
+            return
         if fault.kind in SPELLS:
             return
         if fault.kind == "pause":
@@ -160,6 +171,20 @@ class World:
             self._call(fault.at, lambda: self._return(peer, SpectatorSpec(fault.at, int(fault.amount))))
         else:
             peer.corrupt(fault.kind, int(fault.amount))
+
+    def _reconnect(self, fault: Fault) -> None:
+        """Another connection takes the place of the one between two players, or of all of a player's."""
+        players = range(self.scenario.players)
+        pairs = {frozenset((a, b)) for a in players for b in players if a != b and _concerns(fault, a, b)}
+        self._heap[:] = [
+            event for event in self._heap if event[2] != _CONTROL or frozenset((event[3], event[4])) not in pairs
+        ]
+        heapq.heapify(self._heap)
+        for a, b in ((a, b) for a in players for b in players if frozenset((a, b)) in pairs):
+            self._links[a, b].replace()
+            other = self.peers[a].match.peers.get(b)
+            if other is not None:
+                other.endpoint.resend_control()
 
     def _plan_change(self, peer: SimulatedPeer, fault: Fault) -> None:
         if fault.kind == "ask-pause":
@@ -190,20 +215,8 @@ class World:
         if peer.has_crashed:
             self._begin_spectator(spec)
 
-    def _cut(self, a: int, b: int) -> None:
-        self._cuts[a, b] = self._cuts[b, a] = next(self._order)
-
     def _start_again(self, peer: SimulatedPeer, at: float) -> None:
-        """A program that was started again has its connections: nothing that was due in its earlier life is due now."""
-        if not (peer.is_down or peer.is_done):
-            self._cuts[peer.own, peer.own] = next(self._order)
-            self._push(at, _TICK, peer.own)
-
-    def _is_lost(self, order: int, kind: int, own: int, other: Any) -> bool:
-        """Was something that is due now meant for a program that is gone, or sent by one."""
-        if kind in (_DATAGRAM, _CONTROL):
-            return order < self._cuts.get((own, other), 0)
-        return order < self._cuts.get((own, own), 0)
+        self._push(at, _TICK, peer.own)
 
     def _tell_gone(self, gone: SimulatedPeer) -> None:
         for client in self._clients.values():
@@ -228,7 +241,7 @@ class World:
 
     def run(self) -> None:
         """Let time pass until every side is through or gone, or one hangs."""
-        heap, clients, pop, cuts = self._heap, self._clients, heapq.heappop, self._cuts
+        heap, clients, pop, restarts = self._heap, self._clients, heapq.heappop, self._restarts
         while heap and not self.hung:
             now, order, kind, own, a, b = event = pop(heap)
             self.now = now
@@ -240,11 +253,9 @@ class World:
                 if kind == _TICK and all(other.done_at < FOREVER for other in clients.values()):
                     break
                 continue
-            if cuts and isinstance(peer, SimulatedPeer) and self._is_lost(order, kind, own, a):
+            if peer.is_down or (restarts.cuts and restarts.is_lost(order, a if kind in _ARRIVALS else own, own)):
                 continue
-            if peer.is_down:
-                continue
-            if now < peer.starts_at and kind in (_DATAGRAM, _CONTROL):
+            if now < peer.starts_at and kind in _ARRIVALS:
                 self._push(peer.starts_at, *event[2:])
                 continue
             if peer.pauses and peer.paused_until(now):
@@ -421,6 +432,15 @@ class World:
             peer.desyncs.append(event)
         elif isinstance(event, Ended):
             peer.moved_at = self.now
+        elif isinstance(event, GrantWanted):
+            self._call(self.now + _ANSWER_SECONDS, partial(self._answer_grant, peer, event.living))
+
+    def _answer_grant(self, peer: SimulatedPeer, living: tuple[int, ...]) -> None:
+        """Decide as the server does: it knows who is through, and of who has crashed nothing."""
+        through = frozenset(str(each.own) for each in self.peers if each.match.ended is not None)
+        is_granted = self._sides.ask(str(peer.own), frozenset(map(str, living)), through)
+        if not peer.is_done:
+            peer.match.drops.answer(living, is_granted=is_granted, now=peer.local_time(self.now))
 
     def _hold_start(self, peer: SimulatedPeer) -> None:
         """Let the others begin their share of the offset after the first one, whatever the barrier's order was."""
@@ -473,6 +493,6 @@ def _ask(peer: SimulatedPeer, kind: ChangeKind, *, reason: str = "", frames: int
 
 
 def _concerns(fault: Fault, a: int, b: int) -> bool:
-    if fault.kind not in SPELLS:
+    if fault.kind not in SPELLS and fault.kind != RECONNECT:
         return False
     return (fault.peer, fault.other) == (a, b) if fault.other >= 0 else fault.peer in (a, b)

@@ -29,8 +29,8 @@ MAX_RECEIVED_BYTES = 2 * 1024 * 1024
 
 MAX_RECEIVED_MESSAGES = 4096
 
-Connection = Literal["", "direct", "relay", "loopback"]
-"""Kind of path in use; empty while there is none."""
+Connection = Literal["", "direct", "turn", "relay", "loopback"]
+"""Kind of path in use, ``turn`` by way of a TURN server and ``relay`` of ours; empty while there is none."""
 
 
 @dataclass(frozen=True, slots=True)

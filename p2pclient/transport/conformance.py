@@ -132,7 +132,7 @@ async def check_counts(make_pair: MakePair) -> None:
     assert sent.sent == received.received == expected
     assert received.sent == sent.received == {INPUTS: LaneCounts(), CONTROL: LaneCounts()}
     for stats in (sent, received):
-        assert stats.connection in ("direct", "relay", "loopback")
+        assert stats.connection in ("direct", "turn", "relay", "loopback")
         assert stats.local_address
         assert stats.remote_address
         assert not stats.dropped_by_reason

@@ -12,11 +12,11 @@ import logging
 import math
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from aioice import stun
+from aioice import TransportPolicy, stun
 
 from p2pclient.common.errors import ConfigurationError
 from p2pclient.transport.base import Connection as Kind
@@ -28,6 +28,9 @@ LOOPBACK = "127.0.0.1"
 MAX_WAITING_DATAGRAMS = 512
 """Datagrams from the network that may wait for the DTLS layer; they are not authenticated yet."""
 
+GATHER_WITHIN_S = 2
+"""For the answers of STUN and TURN servers; what comes later is not offered. aioice waits 5 s."""
+
 CONSENT_INTERVAL_S = 5.0
 CONSENT_FAILURES = 6
 """Checks in a row without an answer, and without a message, after which the path is lost (RFC 7675: 30 s)."""
@@ -37,7 +40,7 @@ _SCHEMES = ("stun:", "turn:", "turns:")
 
 @dataclass(frozen=True, slots=True)
 class IceServer:
-    """A STUN or TURN server. The library uses the first of each kind; an unreachable one costs 5 s.
+    """A STUN or TURN server. The library uses the first of each kind; an unreachable one costs 2 s.
 
     Raises:
         ConfigurationError: ``url`` is of another kind.
@@ -46,7 +49,7 @@ class IceServer:
     url: str
     """``stun:host[:port]``, ``turn:host[:port][?transport=udp|tcp]`` or ``turns:host[:port][?transport=tcp]``."""
     username: str | None = None
-    credential: str | None = None
+    credential: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if not self.url.startswith(_SCHEMES) or not self.url.partition(":")[2]:
@@ -139,14 +142,15 @@ class IcePath:
         local, remote = pair.local_candidate, pair.remote_candidate
         kind: Kind = "direct"
         if "relay" in (local.type, remote.type):
-            kind = "relay"
+            kind = "turn"
         elif ipaddress.ip_address(local.host).is_loopback and ipaddress.ip_address(pair.remote_addr[0]).is_loopback:
             kind = "loopback"
         return kind, _written(*pair.local_addr), _written(*pair.remote_addr)
 
     async def _gather_chosen(self, component: int, addresses: list[str], timeout: int = 5) -> Any:  # noqa: ASYNC109
-        chosen = choose_addresses(addresses, self._addresses)
-        candidates = await self._gather(component=component, addresses=chosen, timeout=timeout)
+        only_turn = self._connection._transport_policy is TransportPolicy.RELAY
+        chosen = [] if only_turn else choose_addresses(addresses, self._addresses)
+        candidates = await self._gather(component=component, addresses=chosen, timeout=min(timeout, GATHER_WITHIN_S))
         for protocol in self._connection._protocols:
             protocol.datagram_received = partial(self._read_datagram, protocol.datagram_received)
         return candidates

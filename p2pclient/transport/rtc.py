@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from aiortc import RTCConfiguration, RTCDataChannel, RTCIceServer, RTCPeerConnection, RTCSessionDescription
+from aiortc.rtcconfiguration import RTCIceTransportPolicy
 
 from p2pclient.common.errors import LocalMisuseError, RemoteProtocolError, TransportError
 from p2pclient.transport.association import Association
@@ -35,6 +36,10 @@ CONNECT_TIMEOUT_S = 20.0
 CLOSE_TIMEOUT_S = 2.0
 
 NO_ADDRESS = "This computer has no network address to be reached at. Check that a network is connected."
+NO_TURN = (
+    "The TURN server does not answer, or has another secret. Check that it runs, that its address is right "
+    "(tandem serve --turn), and that its static-auth-secret is the one in --turn-secret-file."
+)
 NO_PATH = (
     "No path to the partner's computer was found. Check that both are on the same network and that no firewall "
     "blocks this program (UDP)."
@@ -51,7 +56,8 @@ class RtcTransport(CommonTransport):
     comes as an event. ``close`` must be awaited in every case.
 
     ``addresses`` are the local addresses to use; all that are up if ``None``. A path that gives no answer is kept for
-    30 s, or ``keep_s`` if that is longer: until then it works again as soon as the network does.
+    30 s, or ``keep_s`` if that is longer: until then it works again as soon as the network does. With ``only_turn``,
+    the only candidate is an address on the TURN server.
     """
 
     def __init__(
@@ -63,6 +69,7 @@ class RtcTransport(CommonTransport):
         addresses: Sequence[str] | None = None,
         connect_timeout: float = CONNECT_TIMEOUT_S,
         keep_s: float | None = None,
+        only_turn: bool = False,
     ) -> None:
         self._loop = loop = asyncio.get_running_loop()
         wanted = checked_addresses(addresses)
@@ -73,13 +80,15 @@ class RtcTransport(CommonTransport):
             impairment=impairment,
         )
         self._offerer = offerer
+        self._only_turn = only_turn
         self._connect_timeout = connect_timeout
         self._timer: asyncio.TimerHandle | None = None
         self._closing: asyncio.Task[None] | None = None
         self._step = "new"
         servers = [RTCIceServer(each.url, each.username, each.credential) for each in ice_servers]
         # An empty list, never None: the library's default asks a public STUN server.
-        self._connection = RTCPeerConnection(RTCConfiguration(iceServers=servers))
+        policy = RTCIceTransportPolicy.RELAY if only_turn else RTCIceTransportPolicy.ALL
+        self._connection = RTCPeerConnection(RTCConfiguration(iceServers=servers, iceTransportPolicy=policy))
         self._channels = {INPUTS: self._make_channel(INPUTS), CONTROL: self._make_channel(CONTROL)}
         sctp = self._connection.sctp
         assert sctp is not None
@@ -166,7 +175,7 @@ class RtcTransport(CommonTransport):
     async def _describe(self) -> dict[str, str]:
         await self._translated(self._connection.setLocalDescription())
         if not self._path.has_candidates:
-            raise TransportError(NO_ADDRESS)
+            raise TransportError(NO_TURN if self._only_turn else NO_ADDRESS)
         made = self._connection.localDescription
         return {"type": made.type, "sdp": made.sdp}
 

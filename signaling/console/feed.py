@@ -46,13 +46,14 @@ MOST_CONSOLES = 32
 class Feed:
     """What the consoles of one room share: the newest row, its alerts, and the last few minutes."""
 
-    def __init__(self, desk: Desk, login: Login, store: Store, *, clocks: Clocks) -> None:
+    def __init__(self, desk: Desk, login: Login, store: Store, *, study: str, clocks: Clocks) -> None:
         self.history = History()
         self.row = RoomRow()
         self.alerts: tuple[Alert, ...] = ()
         self.lag_s = 0.0
         """How late the loop woke us up last."""
         self._desk, self._login, self._store, self._clocks = desk, login, store, clocks
+        self._study = study
         self._watch = Alerts()
         self._viewers: set[Viewer] = set()
         self._changed = asyncio.Event()
@@ -208,7 +209,7 @@ class Feed:
         if who is None:
             viewer.close(LOGGED_OUT)
             raise SignalingError("logged-out", "You are logged out.")
-        kind, outcome = str(action.__struct_config__.tag), "server-error"
+        kind, outcome, begun = str(action.__struct_config__.tag), "server-error", ""
         try:
             if not may(who.account.role, kind):
                 needed = f"This needs the role {role_for(action)}; yours is {who.account.role}."
@@ -224,6 +225,8 @@ class Feed:
             facts = {
                 "address": address_of(viewer.websocket),
                 "outcome": outcome,
+                "study": self._study,
+                "id": begun,
                 "action": msgspec.to_builtins(action),
             }
             target = getattr(action, "match", None) or getattr(action, "participant", None) or ""

@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import html
-import logging
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs
 
-import msgspec
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
-from p2pclient.common.errors import SignalingError, StoreError
+from p2pclient.common.errors import SignalingError
+from signaling.console.answers import json_answer, read_body, secured
 from signaling.console.feed import Feed
 from signaling.console.login import SESSION_S, Login
 from signaling.console.metrics import CONTENT_TYPE, render_metrics
 from signaling.console.requests import address_of, cookie_name, is_encrypted, is_same_origin, token_of
-from signaling.roles import may
-from signaling.store.interface import Store
-
-_log = logging.getLogger("tandem.console")
 
 STATIC = Path(__file__).parent / "static"
-MOST_FORM_BYTES = 8 * 1024
-FORM_TIMEOUT_S = 10.0
-AUDIT_SHOWN = 500
 
 # Not the system's table of types: on Windows that is the registry, where .js may be anything.
 TYPES = {
@@ -38,23 +28,6 @@ TYPES = {
     ".css": "text/css; charset=utf-8",
     ".svg": "image/svg+xml",
 }
-
-HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    # With "no-referrer", browsers send "Origin: null" with forms: log-ins could not be told from forged ones.
-    "Referrer-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
-    "Cache-Control": "no-store",
-}
-
-Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,22 +40,21 @@ class _File:
 class Pages:
     """The HTTP side of the console."""
 
-    def __init__(self, login: Login, feed: Feed, store: Store) -> None:
-        self._login, self._feed, self._store = login, feed, store
+    def __init__(self, login: Login, feed: Feed) -> None:
+        self._login, self._feed = login, feed
         self._files = _read_files()
 
     def routes(self) -> list[BaseRoute]:
         """Return what to add to the server's routes."""
         return [
-            Route("/console", _secured(self._console)),
-            Route("/console/", _secured(self._console)),
-            Route("/console/login", _secured(self._show_login)),
-            Route("/console/login", _secured(self._log_in), methods=["POST"]),
-            Route("/console/logout", _secured(self._log_out), methods=["POST"]),
-            Route("/console/static/{name}", _secured(self._static)),
-            Route("/console/history", _secured(self._history)),
-            Route("/console/audit", _secured(self._show_audit)),
-            Route("/metrics", _secured(self._metrics)),
+            Route("/console", secured(self._console)),
+            Route("/console/", secured(self._console)),
+            Route("/console/login", secured(self._show_login)),
+            Route("/console/login", secured(self._log_in), methods=["POST"]),
+            Route("/console/logout", secured(self._log_out), methods=["POST"]),
+            Route("/console/static/{name}", secured(self._static)),
+            Route("/console/history", secured(self._history)),
+            Route("/metrics", secured(self._metrics)),
             WebSocketRoute("/console/feed", self._feed.serve),
         ]
 
@@ -143,15 +115,7 @@ class Pages:
     async def _history(self, request: Request) -> Response:
         if await self._login.find(token_of(request)) is None:
             return PlainTextResponse("Log in first.", 401)
-        return _json(self._feed.history.of_match(request.query_params.get("match", "")))
-
-    async def _show_audit(self, request: Request) -> Response:
-        who = await self._login.find(token_of(request))
-        if who is None:
-            return PlainTextResponse("Log in first.", 401)
-        if not may(who.account.role, "audit"):
-            return PlainTextResponse(f"This needs the role admin; yours is {who.account.role}.", 403)
-        return _json({"entries": await self._store.audit(limit=AUDIT_SHOWN)})
+        return json_answer(self._feed.history.of_match(request.query_params.get("match", "")))
 
     async def _metrics(self, request: Request) -> Response:
         feed = self._feed
@@ -168,20 +132,6 @@ class Pages:
         return Response(page, status, headers={"Content-Type": TYPES[".html"]})
 
 
-def _secured(endpoint: Endpoint) -> Endpoint:
-    async def answer(request: Request) -> Response:
-        try:
-            response = await endpoint(request)
-        except StoreError as error:
-            _log.error("%s cannot be answered: %s", request.url.path, error)
-            response = PlainTextResponse("The server cannot reach its data. Its log says more.", 503)
-        for name, value in HEADERS.items():
-            response.headers.setdefault(name, value)
-        return response
-
-    return answer
-
-
 def _read_files() -> dict[str, _File]:
     """Read every file that may be asked for: nothing else can be, whatever a path says."""
     found = {}
@@ -194,19 +144,12 @@ def _read_files() -> dict[str, _File]:
 
 async def _read_form(request: Request) -> tuple[str, str] | None:
     """Return name and password of a form; None if it is none, too large, or does not come."""
-    content = b""
+    content = await read_body(request)
+    if content is None:
+        return None
     try:
-        async with asyncio.timeout(FORM_TIMEOUT_S):
-            async for chunk in request.stream():
-                content += chunk
-                if len(content) > MOST_FORM_BYTES:
-                    return None
         fields = parse_qs(content.decode("ascii"), keep_blank_values=True, max_num_fields=8, errors="strict")
-    except (ValueError, TimeoutError, ClientDisconnect):
+    except ValueError:
         return None
     names, passwords = fields.get("name", []), fields.get("password", [])
     return (names[0], passwords[0]) if len(names) == len(passwords) == 1 else None
-
-
-def _json(content: object) -> Response:
-    return Response(msgspec.json.encode(content), headers={"Content-Type": "application/json"})

@@ -6,9 +6,10 @@ slowed down by what others try on that account: nobody can lock the researcher o
 
 from __future__ import annotations
 
-import ipaddress
 from collections import OrderedDict
 from dataclasses import dataclass
+
+from signaling.per_address import network_of
 
 FREE_FAILURES = 3
 FORGOTTEN_AFTER_S = 3600.0
@@ -37,14 +38,14 @@ class Throttle:
 
     def wait_s(self, address: str, account: str, *, now: float) -> float:
         """Return how long the next try must wait; 0 if it may be made."""
-        keys = [("address", _network(address))]
+        keys = [("address", network_of(address))]
         if (keys[0][1], account) not in self._known:
             keys.append(("account", account))
         return max((self._failures[key].wait_s(now) for key in keys if key in self._failures), default=0.0)
 
     def failed(self, address: str, account: str, *, now: float) -> None:
         """A try was wrong, or is about to be checked: counting it first keeps parallel tries from being free."""
-        for kind, name in (("address", _network(address)), ("account", account)):
+        for kind, name in (("address", network_of(address)), ("account", account)):
             failures = self._failures.pop((kind, name), None)
             if failures is None or now - failures.last > FORGOTTEN_AFTER_S:
                 failures = _Failures(0, now, self._most[kind])
@@ -56,23 +57,10 @@ class Throttle:
 
     def succeeded(self, address: str, account: str) -> None:
         """The password was right: the failures of this address and account are forgotten."""
-        network = _network(address)
+        network = network_of(address)
         self._failures.pop(("address", network), None)
         self._failures.pop(("account", account), None)
         self._known.pop((network, account), None)
         self._known[network, account] = None
         while len(self._known) > MOST_KEPT:
             self._known.popitem(last=False)
-
-
-def _network(address: str) -> str:
-    """Return what counts as one address: of IPv6, the 64 bits that one subscriber has to itself at least."""
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address[:64]
-    if parsed.version == 4:
-        return str(parsed)
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return str(ipaddress.ip_network((parsed, 64), strict=False))

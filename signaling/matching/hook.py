@@ -15,7 +15,7 @@ class Hook:
 
     The function is called with the candidates, the context and the time. It returns a :class:`Round`, or an iterable of
     groups, each an iterable of candidates or of their ids in the order of the seats. An exception matches nobody in
-    this round, and is in the decision. It is called in the server's only thread, so that it must not wait.
+    this round, and is in the decision. A server calls it in a thread of its own (:mod:`signaling.matching_hook`).
 
     Args:
         name: ``module:function``.

@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
+from msgspec.structs import replace
+
 from p2pclient.common.errors import LocalMisuseError, StoreError, StoreRefusal
 from signaling.store.interface import (
     MAX_BATCH_RECORDS,
@@ -91,6 +93,21 @@ async def check_a_record_replaces_the_one_of_its_key_in_place(store: Store) -> N
     await store.write([Participant(id="b", study_id="s", state="playing")])
     expected = (Participant(id="b", study_id="s", state="playing"), Participant(id="a", study_id="s"))
     assert await store.participants("s") == expected
+
+
+async def check_ended_matches_are_read_from_the_newest_on(store: Store) -> None:
+    """A few at a time, each part going on before the last one; without other studies and matches that run."""
+    matches = [Match(id=f"m{number}", study_id="s", state="ended", reason="complete") for number in range(5)]
+    runs = Match(id="runs", study_id="s", state="playing")
+    other = Match(id="other", study_id="t", state="ended", reason="left")
+    await store.write([*matches[:2], runs, other, *matches[2:]])
+    await store.write([replace(matches[1], reason="left")])  # where it was, although it was written anew
+    assert [each.id for each in await store.ended_matches("s", limit=2)] == ["m4", "m3"]
+    assert [each.id for each in await store.ended_matches("s", before="m3", limit=2)] == ["m2", "m1"]
+    assert [each.id for each in await store.ended_matches("s", before="m1")] == ["m0"]
+    assert await store.ended_matches("s", before="nobody") == ()
+    assert await store.ended_counts("s") == {"complete": 4, "left": 1}
+    assert await store.ended_counts("nobody") == {}
 
 
 async def check_studies_are_apart(store: Store) -> None:
@@ -271,6 +288,7 @@ async def check_nothing_goes_on_after_the_end(store: Store) -> None:
 CHECKS: tuple[Check, ...] = (
     check_every_field_comes_back,
     check_a_record_replaces_the_one_of_its_key_in_place,
+    check_ended_matches_are_read_from_the_newest_on,
     check_studies_are_apart,
     check_a_refused_batch_leaves_no_trace,
     check_counters_stop_at_their_cap,

@@ -216,6 +216,16 @@ class Store(Protocol):
     async def matches(self, study_id: str, *, running_only: bool = False) -> tuple[Match, ...]:
         """Return the matches of a study, in the order in which they were first written."""
 
+    async def ended_matches(self, study_id: str, *, before: str | None = None, limit: int = 50) -> tuple[Match, ...]:
+        """Return the last ``limit`` matches of a study that have ended, the newest first.
+
+        Args:
+            before: only those first written before the match of this id; there are none before one that is unknown.
+        """
+
+    async def ended_counts(self, study_id: str) -> dict[str, int]:
+        """Return how many matches of a study have ended, by reason."""
+
     async def counters(self, study_id: str) -> dict[str, int]:
         """Return the counters of a study by name."""
 

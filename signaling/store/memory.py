@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -79,6 +80,18 @@ class MemoryStore:
     async def matches(self, study_id: str, *, running_only: bool = False) -> tuple[Match, ...]:
         found = (match for match in self._all(Match) if match.study_id == study_id)
         return tuple(match for match in found if not running_only or match.state != "ended")
+
+    async def ended_matches(self, study_id: str, *, before: str | None = None, limit: int = 50) -> tuple[Match, ...]:
+        found = list(self._all(Match))
+        if before is not None:
+            ids = [match.id for match in found]
+            found = found[: ids.index(before)] if before in ids else []
+        ended = [match for match in found if match.study_id == study_id and match.state == "ended"]
+        return tuple(ended[::-1][: max(0, limit)])
+
+    async def ended_counts(self, study_id: str) -> dict[str, int]:
+        found = (match for match in self._all(Match) if match.study_id == study_id and match.state == "ended")
+        return dict(Counter(match.reason for match in found))
 
     async def counters(self, study_id: str) -> dict[str, int]:
         self._check_open()

@@ -130,6 +130,12 @@ class SqliteStore:
     async def matches(self, study_id: str, *, running_only: bool = False) -> tuple[Match, ...]:
         return await self._records(Match, "running matches" if running_only else "matches", study_id)
 
+    async def ended_matches(self, study_id: str, *, before: str | None = None, limit: int = 50) -> tuple[Match, ...]:
+        return await self._records(Match, "ended matches", study_id, before, max(0, limit))
+
+    async def ended_counts(self, study_id: str) -> dict[str, int]:
+        return {str(reason): int(count) for reason, count in await self._rows("ended counts", study_id)}
+
     async def counters(self, study_id: str) -> dict[str, int]:
         return {str(name): int(value) for name, value in await self._rows("counters", study_id)}
 

@@ -110,6 +110,12 @@ SELECTS: Mapping[str, str] = {
     "participants": _select(Participant, _OF_STUDY),
     "matches": _select(Match, _OF_STUDY),
     "running matches": _select(Match, "WHERE study_id = ? AND state != 'ended' ORDER BY rowid"),
+    "ended matches": _select(
+        Match,
+        "WHERE study_id = ?1 AND state = 'ended' AND (?2 IS NULL OR rowid < (SELECT rowid FROM matches WHERE id = ?2))"
+        " ORDER BY rowid DESC LIMIT ?3",
+    ),
+    "ended counts": "SELECT reason, COUNT(*) FROM matches WHERE study_id = ? AND state = 'ended' GROUP BY reason",
     "counters": "SELECT name, value FROM counters WHERE study_id = ? ORDER BY name",
     "decisions": _select(Decision, "WHERE study_id = ? AND number > ? ORDER BY number LIMIT ?", numbered=True),
     "audit": _select(AuditLine, "WHERE (?1 IS NULL OR number < ?1) ORDER BY number DESC LIMIT ?2", numbered=True),

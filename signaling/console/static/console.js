@@ -1,12 +1,15 @@
 // The console: takes what the feed brings, shows the view that the address names, and hands on what people do.
 
+import { accountDoings } from "./accounts.js";
 import { doings } from "./actions.js";
 import { shortcuts, toast } from "./dialogs.js";
 import { el, show } from "./dom.js";
 import { Feed } from "./feed.js";
+import { fetchAccounts, fetchAudit, fetchMatches, fetchOlderMatches } from "./fetching.js";
 import { icon } from "./format.js";
 import { chosenBar } from "./parts.js";
 import { state } from "./state.js";
+import { accounts } from "./view_accounts.js";
 import { actions } from "./view_actions.js";
 import { data } from "./view_data.js";
 import { match } from "./view_match.js";
@@ -15,10 +18,11 @@ import { overview } from "./view_overview.js";
 import { stations } from "./view_stations.js";
 import { waiting } from "./view_waiting.js";
 
-const VIEWS = { overview, stations, matches, match, waiting, actions, data };
+const VIEWS = { overview, stations, matches, match, waiting, actions, data, accounts };
 const TABS = ["overview", "stations", "matches", "waiting", "actions", "data"];
+const WITHIN = { match: "matches", accounts: "data" }; // views without a tab of their own
 const STALE_MS = 4000;
-const AUDIT_EVERY_MS = 5000;
+const FETCH_EVERY_MS = 5000;
 
 const part = (id) => document.getElementById(id);
 const title = (name) => name[0].toUpperCase() + name.slice(1);
@@ -39,18 +43,19 @@ function drawNow() {
   const problems = alerts.some((alert) => alert.severity === "problem");
   document.title = `${alerts.length ? `(${alerts.length}) ` : ""}${title(state.view)}: Tandem console`;
   show(part("head"),
-    el("h1", {}, "Tandem", el("span", {}, room?.settings.env ?? "")),
+    el("h1", {}, "Tandem", el("span", { title: room?.settings.env ?? "" }, room?.title || (room?.settings.env ?? ""))),
     room?.paused ? el("span.held", { key: "held", title: "Matching is on hold" }, icon("paused"), el("span.words", {}, "on hold")) : null,
     alerts.length ? el(`a.count.${problems ? "problem" : "warning"}`, { href: "#overview", key: "alerts" },
       icon(problems ? "problem" : "warning"), `${alerts.length} ${alerts.length === 1 ? "alert" : "alerts"}`) : null,
     el(`span.link.${link.up ? "up" : "down"}`, { key: "link" }, icon(link.up ? "done" : "failed"),
       el("span.words", {}, link.up ? "live" : "no connection")),
-    el("span.me", { key: "me" }, me.account, me.role ? el("small", {}, ` ${me.role}`) : null),
+    el(me.may_audit ? "a.me" : "span.me", { key: "me", href: me.may_audit ? "#accounts" : null, title: me.may_audit ? "Accounts (7)" : null },
+      me.account, me.role ? el("small", {}, ` ${me.role}`) : null),
     el("button", { type: "button", "data-do": "keys", title: "Keys (?)", "aria-label": "Keys", key: "keys" }, "?"),
     el("form", { method: "post", action: "/console/logout", key: "out" }, el("button", {}, "Log out")));
   show(part("nav"), TABS.map((name, index) => el("a", {
     key: name, href: `#${name}`, title: `Key ${index + 1}`,
-    "aria-current": name === state.view || (name === "matches" && state.view === "match") ? "page" : null,
+    "aria-current": name === (WITHIN[state.view] ?? state.view) ? "page" : null,
   }, title(name))));
   drawBanner();
   if (!room) return;
@@ -72,6 +77,7 @@ function drawBanner() {
 const feed = new Feed({
   hello(message) {
     state.me = message;
+    fetchShown();
     draw();
   },
   room(message) {
@@ -88,9 +94,10 @@ const feed = new Feed({
   },
 });
 
-const table = doings(feed, draw);
+const table = { ...doings(feed, draw), ...accountDoings(draw), older: () => fetchOlderMatches().then(draw) };
 const KEYS = [
   ...TABS.map((name, index) => [String(index + 1), title(name), () => location.assign(`#${name}`)]),
+  ["7", "Accounts, for admins", () => location.assign("#accounts")],
   ["p", "Pair those who are chosen", () => table.pair()],
   ["m", "Message to those who are chosen, or to everyone", () => table[state.chosen.length ? "tell-chosen" : "tell-all"]()],
   ["s", "Start all who wait", () => table["start-all"]()],
@@ -98,7 +105,7 @@ const KEYS = [
   ["Esc", "Choose nobody; close a dialog", () => table["choose-none"]()],
   ["?", "These keys", () => table.keys()],
 ];
-const FREE_KEYS = new Set([...TABS.map((_, index) => String(index + 1)), "?", "Esc"]);
+const FREE_KEYS = new Set([...TABS.map((_, index) => String(index + 1)), "7", "?", "Esc"]);
 table.keys = () => shortcuts([...KEYS.map(([key, what]) => [key, what]),
   ["Tab", "To the next button or link; Enter or space uses it"]]);
 
@@ -128,15 +135,14 @@ function onAddress() {
   state.view = Object.hasOwn(VIEWS, view) ? view : "overview";
   state.argument = argument;
   if (moved) window.scrollTo(0, 0);
-  fetchAudit();
+  fetchShown();
   draw();
 }
 
-async function fetchAudit() {
-  if (state.view !== "data" || !state.me.may_audit || document.hidden) return;
-  const answer = await fetch("/console/audit").catch(() => null); // offline: the banner says so, the next try follows
-  if (!answer?.ok) return;
-  state.audit = (await answer.json()).entries;
+const FETCHES = { data: [fetchAudit, fetchMatches], accounts: [fetchAccounts] };
+async function fetchShown() {
+  if (document.hidden || !state.me.account) return;
+  await Promise.all((FETCHES[state.view] ?? []).map((each) => each()));
   draw();
 }
 
@@ -144,7 +150,7 @@ addEventListener("hashchange", onAddress);
 addEventListener("resize", draw);
 document.addEventListener("click", onClick);
 document.addEventListener("keydown", onKey);
-setInterval(fetchAudit, AUDIT_EVERY_MS);
+setInterval(fetchShown, FETCH_EVERY_MS);
 setInterval(drawBanner, 1000);
 onAddress();
 feed.connect();

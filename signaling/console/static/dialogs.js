@@ -26,10 +26,12 @@ export function ask({ title, text = "", fields = [], go = "OK", danger = false }
   });
 }
 
-function input({ name, kind = "text", value = "", least, most, optional = false }) {
+function input({ name, kind = "text", value = "", least, most, optional = false, choices = [], complete }) {
   const common = { name, required: !optional };
+  const bounds = kind === "number" ? { min: least, max: most, step: "any" } : { minlength: least, maxlength: most };
   const made = kind === "area" ? el("textarea", { ...common, rows: 3, maxlength: most })
-    : el("input", { ...common, type: kind, ...(kind === "number" ? { min: least, max: most, step: "any" } : { maxlength: most }) });
+    : kind === "select" ? el("select", common, choices.map((choice) => el("option", {}, choice)))
+      : el("input", { ...common, type: kind, autocomplete: complete, ...bounds });
   made.value = value;
   return made;
 }

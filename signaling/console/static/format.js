@@ -35,6 +35,17 @@ export function clock(at) {
   return new Date(at * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
 }
 
+/** The day of seconds since 1970, by this computer's clock; of what nobody knows, nothing. */
+export function day(at) {
+  return at ? new Date(at * 1000).toLocaleDateString([], { year: "numeric", month: "short", day: "numeric" }) : NONE;
+}
+
+/** The time of day, and the day if that was another one. */
+export function moment(at) {
+  const isToday = new Date(at * 1000).toDateString() === new Date().toDateString();
+  return isToday ? clock(at) : `${day(at)}, ${clock(at)}`;
+}
+
 export const nameOf = (who) => who.station || who.label || who.id || who.participant_id || `seat ${who.seat + 1}`;
 
 /** The rest of what is known of somebody: the label beside a station's name, and that it is a bot. */
@@ -70,7 +81,8 @@ const STATES = {
   excluded: ["cross", "off"], stalled: ["bars", "warn"], between: ["ring", "soon"],
   problem: ["triangle", "bad"], warning: ["triangle", "warn"], info: ["dot", "off"],
   sent: ["hourglass", "wait"], done: ["tick", "good"], failed: ["cross", "bad"], unanswered: ["triangle", "warn"],
-  refused: ["cross", "bad"],
+  refused: ["cross", "bad"], unknown: ["triangle", "off"],
+  viewer: ["eye", "off"], operator: ["play", "soon"], admin: ["dot", "good"],
 };
 
 export const toneOf = (state) => (STATES[state] ?? ["dot", "off"])[1];

@@ -13,6 +13,8 @@ export const state = {
   chosen: [], // participants, in the order in which they were chosen: the order of their seats
   asked: [], // what this page asked for and was refused, or has no answer yet
   audit: null,
+  accounts: null,
+  archive: { matches: [], more: false, counts: null }, // matches that ended, from the store, the newest first
   history: new History(),
 };
 
