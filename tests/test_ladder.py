@@ -223,7 +223,7 @@ def test_an_address_that_is_gone_is_no_reason_to_wait() -> None:
     assert not ladder.begins(now=5.1)
 
 
-@settings(max_examples=15)
+@settings(max_examples=15, deadline=None)
 @given(
     seed=st.integers(0, 1000),
     weather=st.lists(

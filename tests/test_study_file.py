@@ -42,6 +42,7 @@ episodes = 2
 on_desync = "resimulate"
 if_lost = "go-on"
 drop_after = 20
+relay = "never"
 spectators = false
 observations = true
 allow_mixed_hosts = true
@@ -98,6 +99,7 @@ def test_what_the_file_says_holds(tmp_path: Path) -> None:
         on_desync="resimulate",
         on_drop="go-on",
         drop_after_s=20,
+        relay="never",
         spectators=False,
         record_observations=True,
         allow_mixed_hosts=True,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from relay_rig import Wire, make_wired
 from virtual_loop import VirtualLoop
@@ -202,6 +202,7 @@ def test_long_messages_go_in_parts(size: int) -> None:
     run(test)
 
 
+@settings(max_examples=50, deadline=None)
 @given(
     frames=st.lists(
         st.one_of(

@@ -21,6 +21,7 @@ from p2pclient.common.errors import SignalingError, TransportError
 from p2pclient.common.lobby_messages import Matched
 from p2pclient.common.path_messages import AskIceServers, IceServerOffer, IceServers
 from p2pclient.runtime.ice_servers import ASK_AGAIN_S, RENEW_BEFORE_S, IceBook
+from p2pclient.transport import ice
 from p2pclient.transport.conformance import close_pair, open_pair
 from p2pclient.transport.ice import IceServer
 from p2pclient.transport.rtc import NO_TURN, RtcTransport, connect_pair
@@ -154,6 +155,9 @@ def test_credentials_are_renewed_before_they_expire_also_while_the_server_is_awa
         await asyncio.sleep(1200)
         assert book.next_turn()[0].username == "user4"
         book.close()
+        book.take(offer_of("turn:late:1"))
+        await asyncio.sleep(1200)
+        assert len(asked) == 4
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         runner.run(scenario())
@@ -181,7 +185,8 @@ async def test_a_turn_server_that_does_not_answer_is_named() -> None:
 
 
 @pytest.mark.skipif(shutil.which("turnserver") is None, reason="needs a TURN server (on Debian the package coturn)")
-async def test_coturn_takes_the_credentials_and_carries(tmp_path: Path) -> None:
+async def test_coturn_takes_the_credentials_and_carries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ice, "GATHER_WITHIN_S", 30)  # a busy machine is no reason to fail
     port = free_port()
     arguments = (
         f"-n --log-file=stdout --listening-ip=127.0.0.1 --relay-ip=127.0.0.1 --listening-port={port} --realm=lab "

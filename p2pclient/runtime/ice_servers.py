@@ -31,6 +31,7 @@ class IceBook:
         self._turn: list[IceServer] = []
         self._turns_taken = 0
         self._renewing: asyncio.Task[None] | None = None
+        self._is_closed = False
 
     @property
     def has_turn(self) -> bool:
@@ -50,7 +51,7 @@ class IceBook:
 
     def take(self, offer: IceServers | None) -> None:
         """The server offers these. May be called before there is a loop only without credentials."""
-        if offer is None or offer.match_id != self._match_id:
+        if offer is None or offer.match_id != self._match_id or self._is_closed:
             return
         found = []
         for each in offer.servers:
@@ -62,12 +63,16 @@ class IceBook:
             found.append(IceServer(each.url, each.username or None, each.credential or None))
         self._stun = [each for each in found if each.url.startswith("stun:")]
         self._turn = [each for each in found if not each.url.startswith("stun:")]
-        self.close()
+        self._stop_renewing()
         if self._turn and offer.valid_s > 0:
             self._renewing = asyncio.create_task(self._renew(max(offer.valid_s - RENEW_BEFORE_S, offer.valid_s / 2)))
 
     def close(self) -> None:
-        """Ask for nothing more."""
+        """Ask for nothing more. An answer that comes later is not taken."""
+        self._is_closed = True
+        self._stop_renewing()
+
+    def _stop_renewing(self) -> None:
         if self._renewing is not None:
             self._renewing.cancel()
             self._renewing = None

@@ -29,7 +29,7 @@ LINKS = ("optional", "required")
 
 MACHINE_FLAGS = (
     "host", "port", "room", "interface", "hidden", "data", "per_address", "tls_cert", "tls_key",
-    "log_level", "log_format",
+    "log_level", "log_format", "turn", "turn_secret_file", "stun",
 )  # fmt: skip
 """What is said about the machine that serves, and not about the study."""
 
@@ -151,6 +151,7 @@ KEYS: Mapping[tuple[str, ...], Key] = {
     ("match", "on_desync"): Key("on_desync", _text),
     ("match", "if_lost"): Key("if_lost", _text),
     ("match", "drop_after"): Key("drop_after", _number),
+    ("match", "relay"): Key("relay", _text),
     ("match", "spectators"): Key("spectators", _switch),
     ("match", "observations"): Key("observations", _switch),
     ("match", "allow_mixed_hosts"): Key("allow_mixed_hosts", _switch),

@@ -144,9 +144,9 @@ def _vary_losses(draw: Random, scenario: Scenario, last: Fault | None) -> Scenar
     """
     if last is None or last.kind not in TERMINAL or draw.random() < 0.4:
         return scenario
-    usual = draw.choice(("bot:sim:hidden", "bot:sim:disclosed", "bot:sim:hidden@2.5", "go-on"))
+    usual = draw.choice(("bot:sim:hidden", "bot:sim:disclosed", "bot:sim:hidden@9", "go-on"))
     if draw.random() < 0.3:
-        usual += f" {draw.randrange(scenario.seats)}={draw.choice(('go-on', 'bot:sim:hidden@4', 'bot:sim:hidden'))}"
+        usual += f" {draw.randrange(scenario.seats)}={draw.choice(('go-on', 'bot:sim:hidden@11', 'bot:sim:hidden'))}"
     return replace(scenario, plan={**scenario.plan, "on_drop": usual})
 
 
