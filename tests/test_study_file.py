@@ -42,6 +42,7 @@ episodes = 2
 on_desync = "resimulate"
 if_lost = "go-on"
 drop_after = 20
+may_return = false
 relay = "never"
 spectators = false
 observations = true

@@ -271,7 +271,8 @@ class Connector:
         for link in self.links.values():
             link.wakeup = something.set
             link.start()
-            link.begin("returned")
+            if not link.is_open:  # the other side may have been quicker
+                link.begin("returned")
         try:
             async with asyncio.timeout(OPEN_TIMEOUT):
                 while not any(link.is_open for link in self.links.values()):

@@ -152,6 +152,7 @@ KEYS: Mapping[tuple[str, ...], Key] = {
     ("match", "if_lost"): Key("if_lost", _text),
     ("match", "drop_after"): Key("drop_after", _number),
     ("match", "relay"): Key("relay", _text),
+    ("match", "may_return"): Key("may_return", _switch),
     ("match", "spectators"): Key("spectators", _switch),
     ("match", "observations"): Key("observations", _switch),
     ("match", "allow_mixed_hosts"): Key("allow_mixed_hosts", _switch),
