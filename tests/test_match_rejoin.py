@@ -180,6 +180,19 @@ def test_others_go_on_without_who_comes_too_late_and_do_not_take_it_back() -> No
     assert result.rejoins == 0
 
 
+@pytest.mark.parametrize("policy", ["go-on", "bot:seeker:hidden"])
+@pytest.mark.parametrize("episode_frames", [None, 60])
+def test_it_comes_back_to_a_match_that_goes_on_without_another(policy: str, episode_frames: int | None) -> None:
+    """It takes over for which frames the lost player's own inputs count, and says so at every later barrier."""
+    plan = {"on_drop": policy, "prediction": ("held",)}
+    faults = (Fault("crash", at=0.6, peer=2, amount=0.5), kill(3.2, 0.3, peer=0))
+    given = scenario(*faults, players=3, seconds=5.0, drop_after=2.0, plan=plan, episode_frames=episode_frames)
+    result = run_scenario(given)
+    assert result.problems == []
+    assert result.ends == {"finished": 2, "crashed": 1}
+    assert (result.rejoins, result.survived_losses) == (1, 1)
+
+
 def test_when_all_were_killed_the_match_ends_with_that_reason() -> None:
     world = World(scenario(kill(1.0, 0.5, peer=0), kill(1.1, 0.5, peer=1)))
     result = run(world)

@@ -266,6 +266,7 @@ class Agreement:
         for peer, last in cuts.items():
             self._kept[peer] = last + 1, last
             self._known[peer] = {}
+        self._is_news = bool(cuts)
         self.verdict = Agreed(self._lost, dict(cuts), {peer: {} for peer in cuts}, self._left)
 
     def begin_episode(self, episode: int, *, now: float) -> None:

@@ -133,6 +133,7 @@ class DropCourse:
             cuts = {each.peer: each.frame for each in lost}
             self._agreement.resume(core.number, cuts, [each.peer for each in lost if each.left])
             self._told_side = self._agreement.living
+            self._take_messages(self._agreement)
 
     def receive(self, peer: Peer, message: PeersLost, *, now: float) -> None:
         """A peer says whom it has given up."""

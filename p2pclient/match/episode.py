@@ -353,10 +353,7 @@ class EpisodePlay:
     def _newest_payloads(self) -> list[bytes | None]:
         """By seat: the newest input that is here, for predictors in the host; None if there is none yet."""
         newest = [self.session.last_input_frame(seat) for seat in range(self._plan.seats)]
-        return [
-            self.session.confirmed_input(seat, frame)[1:] if frame != NULL_FRAME else None
-            for seat, frame in enumerate(newest)
-        ]
+        return [self._joined([seat], frame)[1:] if frame != NULL_FRAME else None for seat, frame in enumerate(newest)]
 
     def _add_decisions(self, batch: PlayBatch) -> None:
         """What follows the frames: the bots' next decisions, and the view."""
