@@ -67,6 +67,10 @@ class Desk:
             self.key(name, True)
             self.key(name, False)
 
+    def move_pointer(self, x: int, y: int) -> None:
+        """Move the mouse there, at once: without a process for each move."""
+        self._keyboard.point(x, y)
+
     def xdotool(self, *words: str) -> str:
         """Run xdotool; returns what it says. Raises CalledProcessError."""
         command = ["xdotool", *words]
@@ -120,6 +124,10 @@ class Keyboard:
         self._xtst.XTestFakeKeyEvent(self._connection, code, int(pressed), ctypes.c_ulong(0))
         self._x11.XSync(self._connection, 0)
         return at
+
+    def point(self, x: int, y: int) -> None:
+        self._xtst.XTestFakeMotionEvent(self._connection, -1, x, y, ctypes.c_ulong(0))
+        self._x11.XSync(self._connection, 0)
 
 
 def _read_xwd(path: Path) -> Any:

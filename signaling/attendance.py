@@ -169,7 +169,7 @@ class Attendance:
         """How long somebody is waited for. As long as the others in a match may wait, the place in it is kept, too."""
         grace = self._state.rules.grace_s
         match = self._state.matches.get(known.match_id) if known.stage in _IN_MATCH else None
-        return grace if match is None else max(grace, match.settings.drop_after_s)
+        return grace if match is None else max(grace, match.settings.longest_wait_s)
 
     def expire(self, *, now: float) -> list[Effect]:
         """Forget those whose lease is over."""

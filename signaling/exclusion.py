@@ -236,7 +236,7 @@ class Oversight:
 
     def _count(self, player: _Player, health: Health, now: float) -> float | None:
         """Return for how many seconds a report counts; None if it does not."""
-        if health.phase not in ("playing", "stalled"):
+        if health.phase not in ("playing", "stalled") and not health.is_waited_for:
             player.sampled_at = None
             return None
         if player.playing_since is None:
@@ -272,12 +272,13 @@ class Oversight:
         self, standing: _Standing, rule: TimedRule, health: Health, seconds: float, has_waited: bool
     ) -> int | None:
         if isinstance(rule, FrameRateRule):
-            if health.phase == "stalled" or has_waited:
+            if health.phase != "playing" or has_waited:
                 return None  # it waited for somebody else: its own rate is not known
             is_bad = health.rate_hz < rule.at_least * self._rate_hz
             what = f"{health.rate_hz:.0f} of {self._rate_hz:g} frames per second"
         else:
-            is_bad, what = not health.focused, "away"
+            # In a pause for its absence no inputs are read that could tell.
+            is_bad, what = not health.focused or health.is_waited_for, "away"
         spell = standing.spell
         spell.add(is_bad, seconds)
         standing.measured = f"{what} for {spell.lasts_s:.0f} s, {spell.total_s:.0f} s in all"

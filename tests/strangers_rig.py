@@ -23,6 +23,8 @@ from p2pclient.protocol.control import (
     FeedStart,
     Hello,
     Leave,
+    LinkCheck,
+    LinkSound,
     LostInputs,
     PeersLost,
     Recovered,
@@ -68,6 +70,8 @@ def random_message(noise: random.Random, match: Match, *, frame: int) -> AnyMess
             Hello(facts),
             EpisodeReady(episode, digest),
             EpisodeReady(episode, digest),
+            LinkCheck(episode),
+            LinkSound(episode),
             EpisodeOver(episode, noise.choice([0, 9, 29, 1 << 30]), digest),
             Checksums(episode, at, [digest] * noise.randrange(4), noise.randrange(3)),
             DelayWish(noise.randrange(20)),
@@ -118,6 +122,7 @@ class Strangers:
         self.records: list[Record] = []
         self.events: list[MatchEvent] = []
         self._numbers = dict.fromkeys(self.others, 0)
+        self._told = dict.fromkeys(self.others, 0)
 
     def carry_out(self, out: Outbox) -> None:
         self.records += out.records
@@ -126,6 +131,7 @@ class Strangers:
             message = decode_control(data).message
             if message is not None:
                 self.told_to[peer].append(message)
+                self._told[peer] += 1
         if out.batch is not None:
             self.held = self.host.run(out.batch)
             if not self.holds_replies:
@@ -148,7 +154,7 @@ class Strangers:
 
     def acknowledge(self, peer: int) -> None:
         """Let a peer acknowledge every message that it was told."""
-        data = encode_control(Envelope(1, 0, len(self.told_to[peer]), None))
+        data = encode_control(Envelope(1, 0, self._told[peer], None))
         self.match.receive(peer, "control", data, now=self.now)
 
     def send(self, peer: int, **changes: Any) -> None:
@@ -180,7 +186,16 @@ class Strangers:
         for peer in self.others:
             self.be_ready(peer)
         self.tick()
+        for peer in self.others:
+            self.be_sound(peer)
+        self.tick()
         assert self.match.phase is Phase.PLAYING
+
+    def be_sound(self, peer: int) -> None:
+        """Answer on both lanes of a link, and find it sound."""
+        self.acknowledge(peer)
+        self.send(peer, echo=int(self.now * 4000) & 0xFFFF, first_frame=0, next_expected=0)
+        self.say(peer, LinkSound(self.match.number))
 
     def be_ready(self, peer: int) -> None:
         """One of them stands at the barrier before the episode at hand."""

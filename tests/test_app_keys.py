@@ -81,3 +81,18 @@ def test_losing_the_keyboard_releases_all_keys_before_it_is_told() -> None:
     ]
     assert keyboard.receive(pygame.Event(pygame.WINDOWFOCUSLOST), at=2.1) == []
     assert keyboard.receive(up(0x1A), at=2.2) == []
+
+
+@pytest.mark.parametrize("focus_first", [True, False])
+@pytest.mark.parametrize("back", [pygame.WINDOWRESTORED, pygame.WINDOWSHOWN, pygame.WINDOWMAXIMIZED])
+def test_a_minimised_window_is_told_whatever_comes_first(focus_first: bool, back: int) -> None:
+    keyboard = Keyboard()
+    keyboard.receive(pygame.Event(pygame.WINDOWFOCUSGAINED), at=0.5)
+    keyboard.receive(down(0x1A), at=1.0)
+    kinds = [pygame.WINDOWFOCUSLOST, pygame.WINDOWMINIMIZED]
+    told = [keyboard.receive(pygame.Event(kind), at=2.0) for kind in (kinds if focus_first else kinds[::-1])]
+    assert told[0][0] == KeyChange("KeyW", False, 2.0)
+    assert [intent for each in told for intent in each][-1] == FocusChange(False, 2.0, minimised=True)
+    assert keyboard.receive(pygame.Event(pygame.WINDOWHIDDEN), at=2.1) == []
+    assert keyboard.receive(pygame.Event(back), at=3.0) == [FocusChange(False, 3.0)]
+    assert keyboard.receive(pygame.Event(pygame.WINDOWFOCUSGAINED), at=3.1) == [FocusChange(True, 3.1)]

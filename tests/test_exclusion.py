@@ -245,6 +245,18 @@ def test_time_in_a_pause_is_not_time_away() -> None:
     assert play.kinds == [(65.0, "Warned")]
 
 
+def test_time_in_a_pause_for_whoever_is_away_counts_for_it_and_for_no_other_rule() -> None:
+    rules = {
+        "focus": {"warn_after_s": 3, "exclude_after_s": 10},
+        "frame_rate": {"at_least": 0.9, "warn_after_s": 1, "exclude_after_s": 3},
+    }
+    play = Play(**rules)
+    play.report(3)
+    play.report(20, phase="paused", focused=True, away="focus", is_waited_for=True, rate_hz=0.0)
+    assert [kind for _, kind in play.kinds] == ["Warned", "Excluded"]
+    assert {what.rule for _, what in play.seen} == {"focus"}  # type: ignore[union-attr]
+
+
 def test_nothing_counts_right_after_the_beginning() -> None:
     play = Play(grace_s=10, focus={"warn_after_s": 0, "exclude_after_s": 60})
     play.report(10, focused=False)

@@ -514,7 +514,7 @@ def test_after_a_hitch_both_are_level_again_at_once(pause: float) -> None:
 
 def test_a_fast_forward_is_one_batch_and_recorded_frame_by_frame() -> None:
     match = VirtualMatch(seed=37, link=Link(delay=0.02))
-    match.sides[0].paused = (3.0, 3.6)
+    match.sides[0].paused = (3.1, 3.7)
     batches: list[list[str]] = []
     run = match.sides[0].host.run
 

@@ -86,7 +86,7 @@ def assert_silent_in_pauses(side: Side) -> None:
 @pytest.mark.parametrize("delay", [0, 3])
 @pytest.mark.parametrize("window", [0, 8])
 def test_all_sides_stop_at_one_frame_and_go_on_from_there(players: int, delay: int, window: int) -> None:
-    asks = [(3.0, players - 1, "pause", {"reason": "a  break"}), (9.0, 0, "resume", {"reason": "go"})]
+    asks = [(3.6, players - 1, "pause", {"reason": "a  break"}), (9.0, 0, "resume", {"reason": "go"})]
     match = AskedMatch(*asks, seed=2, link=BAD, players=players, input_delay=delay, window=window)
     match.run()
     assert finished(match)
@@ -250,7 +250,7 @@ def test_who_hears_of_a_longer_match_late_does_not_end_it_before() -> None:
 
 
 def test_an_environment_may_fail_in_a_pause() -> None:
-    match = AskedMatch((2.0, 1, "pause"), (9.0, 0, "resume"), seed=13, link=BAD)
+    match = AskedMatch((2.4, 1, "pause"), (9.0, 0, "resume"), seed=13, link=BAD)
     match.sides[0].failures.append(HostFailure(frame=35))
     match.sides[0].restart = 3.0
     match.run()

@@ -171,7 +171,7 @@ def test_in_lockstep_nothing_is_predicted(players: int, delay: int) -> None:
 
 def test_in_lockstep_without_the_others_inputs_the_first_frame_waits() -> None:
     match = VirtualMatch(seed=2, link=NEAR, window=0)
-    match.run(0.3)
+    match.run(0.5)
     assert match.sides[0].match.phase is Phase.PLAYING
     match.sides[1].paused = (match.now, match.now + 2.0)
     match.run(match.now + 0.2)

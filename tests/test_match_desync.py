@@ -111,7 +111,7 @@ def test_a_state_that_slipped_once_is_simulated_again_and_play_goes_on(players: 
 
 
 def test_what_is_wrong_again_ends_the_match() -> None:
-    match = VirtualMatch(seed=3, link=LINK, on_desync="resimulate")
+    match = VirtualMatch(seed=4, link=LINK, on_desync="resimulate")
     match.sides[0].host.corrupt_at = 70
     match.run(60)
     for own, side in enumerate(match.sides):

@@ -21,6 +21,8 @@ from p2pclient.protocol.control import (
     EpisodeReady,
     Hello,
     Leave,
+    LinkSound,
+    Recovered,
     Refuse,
     encode_control,
 )
@@ -98,7 +100,14 @@ class Stranger:
         assert self.match.phase is Phase.BARRIER
         self.say(EpisodeReady(self.match.number, self.match.episode.first_checksum))
         self.tick()
+        self.be_sound()
+        self.tick()
         assert self.match.phase is Phase.PLAYING
+
+    def be_sound(self) -> None:
+        """Answer on both lanes, and find the link sound."""
+        self.say(LinkSound(self.match.number), acknowledged=self.heard)
+        self.send(echo=int(self.now * 4000) & 0xFFFF)
 
     def play(self, frames: int, **changes: Any) -> None:
         """Play along honestly."""
@@ -176,13 +185,17 @@ def test_random_bytes_disturb_nothing() -> None:
 def test_inputs_before_the_environment_is_reset_are_not_lost() -> None:
     stranger = Stranger()
     stranger.say(Hello(stranger.match._facts()))
-    reset = stranger.match.tick(now=0.1).batch
+    greeted = stranger.match.tick(now=0.1)
+    reset, stranger.heard = greeted.batch, len(greeted.control)
     assert stranger.match.phase is Phase.RESETTING
     stranger.send(inputs=(b"\x00\x01",))
     stranger.say(EpisodeReady(0, stranger.host.do_reset(stranger.plan.episode_seed(0))))
     stranger.match.tick(now=0.2)
     assert reset is not None
-    stranger.carry_out(stranger.match.batch_done(stranger.host.run(reset), now=0.3))
+    stranger.now = 0.3
+    stranger.carry_out(stranger.match.batch_done(stranger.host.run(reset), now=stranger.now))
+    stranger.be_sound()
+    stranger.tick()
     stranger.play(5)  # from frame 0, as an honest peer sends it again
     assert stranger.match.episode is not None
     assert stranger.match.counters.confirmed_frames == 5
@@ -299,6 +312,8 @@ def test_what_was_said_of_past_episodes_is_forgotten() -> None:
         stranger.frame = 0
         stranger.say(EpisodeReady(episode, stranger.first_checksum))
         stranger.tick()
+        stranger.be_sound()
+        stranger.tick()
         assert stranger.match.phase is Phase.PLAYING
         stranger.say(EpisodeReady(episode, bytes(8)), acknowledged=stranger.heard)
         stranger.play(3)
@@ -306,6 +321,7 @@ def test_what_was_said_of_past_episodes_is_forgotten() -> None:
         stranger.say(EpisodeOver(episode, 2, stranger.match.episode.chain.value))  # type: ignore[union-attr]
         stranger.tick()
         assert len(stranger.match.peers[1].ready) <= 1
+        assert len(stranger.match.peers[1].sound) <= 1
     stranger.tick(int(GOODBYE / TICK) + 2)
     assert stranger.ended is not None
     assert stranger.ended.reason == "finished"
@@ -492,19 +508,25 @@ def test_who_never_acknowledges_inputs_stalls_the_match_and_is_dropped() -> None
     assert stranger.ended.reason == "partner-gone"
 
 
-def test_who_never_acknowledges_messages_is_dropped() -> None:
+def test_who_acknowledges_no_message_begins_no_episode() -> None:
     stranger = Stranger(max_steps=1, episodes=1_000)
     stranger.greet()
+    stranger.say(EpisodeReady(0, stranger.first_checksum))
+    while stranger.ended is None and stranger.now < 60.0:
+        stranger.say(LinkSound(0))
+        stranger.send(echo=int(stranger.now * 4000) & 0xFFFF)
+        stranger.tick()
+        assert stranger.match.phase in (Phase.BARRIER, Phase.ENDED)
+    assert stranger.ended is not None
+    assert stranger.ended.reason == "poor-connection"
+    assert stranger.match.peers[1].endpoint.open_control < MAX_OPEN_CONTROL
+
+
+def test_who_never_acknowledges_messages_in_play_is_dropped() -> None:
+    stranger = playing()
     while stranger.ended is None:
-        stranger.frame = 0
-        number = stranger.match.number
-        stranger.say(EpisodeReady(number, stranger.first_checksum))
-        stranger.tick()
+        stranger.match.peers.tell(Recovered())
         stranger.play(1)
-        if stranger.match.episode is not None:
-            stranger.say(EpisodeOver(number, 0, stranger.match.episode.chain.value))
-        stranger.tick()
-        assert stranger.match.number < 200
     assert stranger.ended.reason == "partner-gone"
     assert stranger.match.peers[1].endpoint.open_control < MAX_OPEN_CONTROL
 
@@ -590,6 +612,7 @@ def go_along(stranger: Stranger) -> None:
     elif match.phase is Phase.BARRIER:
         stranger.frame = 0
         stranger.say(EpisodeReady(match.number, stranger.first_checksum), acknowledged=stranger.heard)
+        stranger.be_sound()
     elif match.phase is Phase.EPISODE_OVER and match.episode is not None:
         stranger.say(EpisodeOver(match.number, 29, match.episode.chain.value), acknowledged=stranger.heard)
 

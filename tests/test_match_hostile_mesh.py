@@ -72,6 +72,7 @@ def go_along(strangers: Strangers, peer: int) -> None:
         strangers.send(peer, first_frame=first, inputs=(b"\x00\x01",) * (newest + 1 - first))
     elif match.phase is Phase.BARRIER:
         strangers.be_ready(peer)
+        strangers.be_sound(peer)
     elif match.phase is Phase.EPISODE_OVER:
         strangers.say(peer, EpisodeOver(match.number, MAX_STEPS - 1, match.episode.chain.value))
 

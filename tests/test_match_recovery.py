@@ -279,7 +279,7 @@ def test_a_desync_that_is_seen_while_the_host_is_away_is_looked_into_when_it_is_
 
 def test_a_state_is_kept_once_a_second_and_never_of_what_may_be_withdrawn() -> None:
     match = VirtualMatch(seed=19, link=Link(delay=0.05))
-    match.run(10)
+    match.run(10.3)
     side = match.sides[0]
     asked = [command[1] for batch in side.batches for command in batch if command[0] == "get_snapshot"]
     assert 8 <= len(asked) <= 10

@@ -102,13 +102,13 @@ def watch_control(world: World, peer: int, look: Callable[[Any], None]) -> None:
     def started(**named: Any) -> None:
         start_again(**named)
         match = world.peers[peer].match
-        take = match._returns.reception.take
+        take = match.returns.reception.take
 
         def taken(sender: Any, message: Any, now: float) -> None:
             look(message)
             take(sender, message, now)
 
-        match._returns.reception.take = taken  # type: ignore[method-assign]
+        match.returns.reception.take = taken  # type: ignore[method-assign]
 
     world.peers[peer].start_again = started  # type: ignore[method-assign]
 
@@ -309,7 +309,7 @@ def test_wishes_that_nobody_can_have_are_counted_and_passed_over(fields: dict[st
     assert changed
     (peer,) = world.peers[0].match.peers.all
     assert peer.endpoint.drops["bad-return"] >= 1
-    assert world.peers[0].match.away == (1,)  # as long as it says nothing better
+    assert world.peers[0].match.returns.away == (1,)  # as long as it says nothing better
     assert world.peers[1].rejoins <= 1
 
 

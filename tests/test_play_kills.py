@@ -96,6 +96,9 @@ async def test_partner_of_a_stopped_client_is_told_that_it_is_lost_and_goes_on(t
         played = [await client.until("played") for client in (a, b)]
         assert [p["reason"] for p in played] == ["finished", "finished"]
         assert [p["outcome"]["counters"]["verified_frames"] for p in played] == [120, 120]
+        stalled, suspended = (p["outcome"]["interruptions"][0] for p in played)
+        assert (stalled["name"], suspended["name"], suspended["why"]) == ("stalled", "suspended", "stopped")
+        assert suspended["seconds"] > 2.0
         assert [await a.end(), await b.end()] == [0, 0]
 
 

@@ -82,7 +82,7 @@ async def test_two_clients_and_a_server_on_three_machines_find_each_other_by_add
 
 
 async def test_match_outlives_an_outage_and_a_change_of_address(tmp_path: Path) -> None:
-    serve = ["serve", ENV, "--rate", "60", "--seconds", "5", "--seed", "5", "--drop-after", "90"]
+    serve = ["serve", ENV, "--if-lost", "end@90", "--rate", "60", "--seconds", "5", "--seed", "5"]
     with lan() as (s, a, b):
         async with tandem(*serve, out=tmp_path, prefix=inside(s)) as server:
             await server.until_line("tandem join")

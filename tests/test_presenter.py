@@ -15,6 +15,7 @@ from virtual import HostFailure, Link, Side, ToyHost, VirtualMatch, finished, to
 from p2pclient.common.presentation import Intent, Presentation, Screen
 from p2pclient.match.match import Match
 from p2pclient.match.plan import Outbox, Phase
+from p2pclient.match.sources import Sample
 from p2pclient.match.watching import Watching
 from p2pclient.runtime.onlooker import PAUSED, Outlook, WatchPresenter
 from p2pclient.runtime.presenter import MatchPresenter
@@ -505,3 +506,87 @@ def test_a_spectator_reads_that_the_players_have_paused_when_it_has_seen_their_l
     run(20)
     assert window.shown[-1][1].screen is Screen.PLAYING
     assert [key for key, _ in groupby(shown.screen for _, shown in window.shown)].count(Screen.PAUSED) == 1
+
+
+# -- whoever is away, and links that are checked ----------------------------------------------------------------------
+
+
+class AwayMatch(ShownMatch):
+    """A match in which a side's person is away for a while."""
+
+    def __init__(self, who: int, since: float, until: float, **plan: Any) -> None:
+        self.who, self.since, self.until = who, since, until
+        super().__init__(**{"link": Link(delay=0.03), "env": toy_env(max_steps=200), **plan})
+
+    def _tick(self, own: int, side: Side) -> None:
+        is_away = own == self.who and self.since <= self.now < self.until
+        side.match.absences.note_person("focus" if is_away else "", self.now)
+        if is_away:  # as a window without the keyboard gives it
+            side.match._sources = {own: AwaySource()}
+        else:
+            side.match._sources = {own: side.source}
+        super()._tick(own, side)
+
+
+class AwaySource:
+    def sample(self) -> Sample:
+        return Sample(b"\x00", False, None)
+
+
+AWAY_NOTICE = "Your partner is not at the game for a moment."
+
+
+@pytest.mark.parametrize("tell", [True, False])
+def test_the_partner_is_told_who_is_away_only_if_the_study_says_so(tell: bool) -> None:
+    match = AwayMatch(1, 3.0, 6.0, tell_away=tell)
+    match.run()
+    assert finished(match)
+    notices = {p.hud.notice for _, p in match.window.shown}
+    assert (AWAY_NOTICE in notices) is tell
+    if tell:
+        start, end = match.window.span(Screen.PLAYING, AWAY_NOTICE)
+        assert 4.0 < start < 4.5
+        assert 6.0 < end < 6.5
+
+
+@pytest.mark.parametrize(
+    ("who", "tell", "title", "words"),
+    [
+        (0, True, "Paused for you", "Click on this window to go on"),
+        (1, True, "Your partner will be right back", "as soon as they are back"),
+        (1, False, "Paused", "The game stands still for a moment"),
+    ],
+)
+def test_a_pause_for_somebody_counts_down_in_words_for_each_side(who: int, tell: bool, title: str, words: str) -> None:
+    match = AwayMatch(who, 3.0, 60.0, on_away="pause", away_limit=5.0, tell_away=tell)
+    match.run()
+    assert finished(match)
+    paused = [p for _, p in match.window.shown if p.screen is Screen.PAUSED]
+    assert {p.title for p in paused} == {title}
+    assert all(words in p.message for p in paused)
+    lefts = [int(p.message.rpartition("in ")[2].split()[0]) for p in paused]
+    assert lefts == sorted(lefts, reverse=True)
+    assert {5, 4, 3, 2, 1} <= set(lefts)
+    assert "in 1 second at" in " ".join(p.message for p in paused)
+
+
+def test_a_check_that_takes_long_has_a_screen_and_a_countdown() -> None:
+    match = ShownMatch(link=Link(delay=0.1), most_rtt=0.15)
+    match.run()
+    assert match.sides[0].ended is not None
+    assert match.sides[0].ended.reason == "poor-connection"
+    checks = [p for _, p in match.window.shown if p.title == "Checking the connection"]
+    assert {p.screen for p in checks} == {Screen.CONNECTING}
+    words = [p.message for p in checks]
+    assert "Nothing to do until then." in words[0]
+    assert [f"again in {n} second{'' if n == 1 else 's'} (try 2 of 3)" in " ".join(words) for n in (5, 4, 3, 2, 1)] == [
+        True
+    ] * 5
+    assert any("This is try 3 of 3." in each for each in words)
+
+
+def test_a_healthy_check_is_not_shown() -> None:
+    match = ShownMatch(link=Link(delay=0.05), env=toy_env(max_steps=40), episodes=3)
+    match.run()
+    assert finished(match)
+    assert not any(p.title == "Checking the connection" for _, p in match.window.shown)

@@ -38,6 +38,8 @@ from p2pclient.protocol.control import (
     HistoryWish,
     LastFrame,
     Leave,
+    LinkCheck,
+    LinkSound,
     LostInputs,
     MatchChange,
     MatchCourse,
@@ -71,6 +73,14 @@ GOLDEN = {
     "ready": (
         Envelope(1, 3, 1, EpisodeReady(4, b"12345678")),
         "94010301 83 a474797065 a57265616479 a7657069736f6465 04 a8636865636b73756d c408 3132333435363738",
+    ),
+    "link check": (
+        Envelope(1, 3, 1, LinkCheck(4)),
+        "94010301 82 a474797065 aa6c696e6b2d636865636b a7657069736f6465 04",
+    ),
+    "link sound": (
+        Envelope(1, 3, 1, LinkSound(4)),
+        "94010301 82 a474797065 aa6c696e6b2d736f756e64 a7657069736f6465 04",
     ),
     "over": (
         Envelope(1, 4, 2, EpisodeOver(4, 999, b"12345678")),
@@ -251,6 +261,8 @@ control_messages = st.one_of(
     st.builds(Hello, st.dictionaries(st.text(), plain, max_size=6)),
     st.builds(Refuse, st.lists(st.text(max_size=40), max_size=6)),
     st.builds(EpisodeReady, numbers, digests),
+    st.builds(LinkCheck, numbers),
+    st.builds(LinkSound, numbers),
     st.builds(EpisodeOver, numbers, numbers, digests),
     st.builds(Checksums, numbers, numbers, st.lists(digests, max_size=20)),
     st.builds(DelayWish, st.integers(0, 60)),
@@ -339,6 +351,8 @@ def test_an_oversized_message_is_refused_unread() -> None:
     "message",
     [
         EpisodeReady(-1, bytes(8)),
+        LinkCheck(-1),
+        LinkSound(1 << 40),
         EpisodeReady(1 << 40, bytes(8)),
         EpisodeReady(0, bytes(7)),
         EpisodeReady(0, bytes(9)),

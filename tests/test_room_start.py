@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 from room_rig import come, confirm, decisions, make_room, match_of, only, sent
 
 from p2pclient.common.errors import LocalMisuseError, SignalingError
@@ -164,6 +165,23 @@ def test_seat_of_who_does_not_come_back_is_given_up_and_the_match_ends() -> None
     room.tick(17.0)
     assert room.matches == {}
     assert [each.state for each in room.row(now=18.0, epoch=18.0).matches] == ["ended"]
+
+
+def test_seat_is_kept_for_as_long_as_the_partner_may_wait() -> None:
+    room = make_room(grace_s=15.0)
+    match_id, tokens = in_match(room)
+    match = room._state.matches[match_id]
+    match.settings = replace(match.settings, on_drop="end@40")
+    room.depart("a", "silent", now=1.0)
+    room.tick(40.9)
+    room.arrive("a2", now=40.9)
+    effects = room.join("a2", Join(token=tokens["a"], match_id=match_id), now=40.9)
+    assert PeerBack(match_id=match_id, client_id="a") in sent(effects, "b")
+    room.depart("a2", "silent", now=50.0)
+    room.tick(90.1)
+    room.arrive("a3", now=91.0)
+    effects = room.join("a3", Join(token=tokens["a"], match_id=match_id), now=91.0)
+    assert [each for each in sent(effects, "b") if isinstance(each, PeerBack)] == []
 
 
 def test_program_started_again_without_its_match_waits_and_the_partner_is_told_once() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from statistics import median
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from p2pclient.sim.network import LinkSpec
 from p2pclient.sim.profiles import PROFILES
 from p2pclient.sim.results import MatchResult
 from p2pclient.sim.scenario import HOST_FAULTS, Fault, Scenario
+from p2pclient.sim.world import World
 
 WIFI = PROFILES["wifi"]
 PLAIN = LinkSpec(delay_ms=40)
@@ -207,9 +209,9 @@ def test_a_hitch_of_400_ms_is_made_good_in_2_seconds(peer: int) -> None:
 @pytest.mark.parametrize(("there", "back"), [(10, 100), (100, 10)])
 def test_routes_that_differ_share_the_work_all_the_same(there: float, back: float) -> None:
     link, other = LinkSpec(delay_ms=there), LinkSpec(delay_ms=back)
-    result = simulate(link=link, back=other, seconds=30.0)
-    assert resimulated_apart(result) < 3.0
-    assert total(result, "stalls") == 0
+    results = [simulate(link=link, back=other, seconds=30.0, seed=seed) for seed in (1, 2, 3)]
+    assert median(resimulated_apart(result) for result in results) < 3.0  # who begins first is left to chance
+    assert sum(total(result, "stalls") for result in results) == 0
 
 
 @pytest.mark.parametrize("ppm", [10_000, 50_000])
@@ -243,3 +245,42 @@ def test_campaigns_with_faults_lose_environments_too() -> None:
     results = [run_scenario(plan) for plan in failing]
     assert [result.problems for result in results] == [[]] * 6
     assert sum(result.recovered_hosts for result in results) > 3
+
+
+@pytest.mark.parametrize("other", [-1, 1])
+@pytest.mark.parametrize("kind", ["dead-inputs", "dead-control"])
+def test_no_episode_begins_over_a_lane_that_is_dead_for_a_while(kind: str, other: int) -> None:
+    """The lane dies in mid-episode and is back in a later one's place: nothing is wrong, and nobody is lost."""
+    fault = Fault(kind, at=2.5, seconds=5.0, peer=0, other=other)
+    scenario = Scenario(seed=4, seconds=8.0, episode_frames=60, link=PLAIN, faults=(fault,))
+    world = World(scenario)
+    world.run()
+    starts = [[start.episode for start in peer.recording.starts] for peer in world.peers]
+    assert starts == [list(range(8))] * 2
+    result = run_scenario(scenario)
+    assert result.problems == []
+    assert result.ends == {"finished": 2}
+    assert world.now > 11.0  # an episode waited for it
+
+
+def test_campaigns_with_faults_have_dead_lanes_too() -> None:
+    kinds = [{fault.kind for fault in plan_faults(Scenario(seed=seed, seconds=5)).faults} for seed in range(1, 41)]
+    assert sum("dead-inputs" in each for each in kinds) > 2
+    assert sum("dead-control" in each for each in kinds) > 2
+
+
+def test_an_end_that_one_side_alone_sees_ends_the_match_and_is_not_waited_for() -> None:
+    wrong = Fault("corrupt-load", peer=1, amount=14)
+    result = simulate(
+        seed=926,
+        players=4,
+        seconds=1.25,
+        input_delays=(1, 4, 1, 4),
+        link=WIFI,
+        ends_when=60,
+        press=True,
+        plan={"prediction": ["held"], "on_drop": "go-on", "on_desync": "resimulate"},
+        faults=(wrong, Fault("ask-pause", at=0.632, peer=3)),
+    )
+    assert result.ends == {"desync": 4}
+    assert result.seeded_desyncs == 1

@@ -21,6 +21,7 @@ MAY_LOOK = {
     "p2pclient/recorder/run.py": "names the folder of a run",
     "p2pclient/recorder/crash.py": "says when it was",
     "p2pclient/envhost/folder.py": "asks how old a file is",
+    "p2pclient/runtime/clocks.py": "notices that the date was set",
     "p2pclient/cli/account.py": "dates an account",
     "signaling/certificate.py": "says whether the certificate is good today",
     "p2pclient/cli/link.py": "dates the end of a link",

@@ -78,6 +78,17 @@ def _before_play() -> dict[str, Presentation]:
         ),
         "loading-moving": Presentation(Screen.LOADING, "Loading the environment", "This may take a minute."),
         "checking": _CHECKING,
+        "checking-link": Presentation(
+            Screen.CONNECTING,
+            "Checking the connection",
+            "The game begins as soon as the connection to your partner's computer is good. Nothing to do until then.",
+        ),
+        "checking-link-again": Presentation(
+            Screen.CONNECTING,
+            "Checking the connection",
+            "The connection to your partner's computer is not good enough at the moment. It is tried again in 4 "
+            "seconds (try 2 of 3). Please leave this window open.",
+        ),
         "connecting": Presentation(Screen.CONNECTING, "Connecting", "A partner is found. Opening the path to them."),
         "waiting": Presentation(
             Screen.WAITING,
@@ -134,6 +145,33 @@ def _in_play() -> dict[str, tuple[Presentation, Local]]:
         "partner-lost": (lost, Local(phase=0.3)),
         "comparing": (comparing, Local(phase=0.3)),
         "paused": (paused, Local()),
+        **_away(playing, paused),
+    }
+
+
+def _away(playing: Presentation, paused: Presentation) -> dict[str, tuple[Presentation, Local]]:
+    return {
+        "paused-for-partner": (
+            replace(
+                paused,
+                title="Your partner will be right back",
+                message="The game waits, and goes on by itself as soon as they are back, in 42 seconds at the latest.",
+            ),
+            Local(),
+        ),
+        "paused-for-you": (
+            replace(
+                paused,
+                title="Paused for you",
+                message="The game waits for you. Click on this window to go on; it goes on by itself in 42 seconds at "
+                "the latest.",
+            ),
+            Local(focused=False),
+        ),
+        "playing-partner-away": (
+            replace(playing, hud=replace(playing.hud, notice="Your partner is not at the game for a moment.")),
+            Local(),
+        ),
     }
 
 

@@ -95,6 +95,7 @@ class Keyboard:
     def __init__(self) -> None:
         self._held: dict[str, None] = {}  # an ordered set: keys are released in the order they went down
         self._focused = False
+        self._minimised = False
 
     @property
     def is_focused(self) -> bool:
@@ -110,9 +111,13 @@ class Keyboard:
         if event.type == pygame.KEYUP:
             return self._release(CODE_BY_SCANCODE.get(event.scancode), at)
         if event.type == pygame.WINDOWFOCUSGAINED:
-            return self._change_focus(True, at)
+            return self._change_focus(at, focused=True, minimised=False)
         if event.type == pygame.WINDOWFOCUSLOST:
-            return self._change_focus(False, at)
+            return self._change_focus(at, focused=False, minimised=self._minimised)
+        if event.type in (pygame.WINDOWMINIMIZED, pygame.WINDOWHIDDEN):
+            return self._change_focus(at, focused=False, minimised=True)
+        if event.type in (pygame.WINDOWRESTORED, pygame.WINDOWSHOWN, pygame.WINDOWMAXIMIZED):
+            return self._change_focus(at, focused=self._focused, minimised=False)
         return []
 
     def release_all(self, *, at: float) -> list[Intent]:
@@ -134,12 +139,12 @@ class Keyboard:
         del self._held[code]
         return [KeyChange(code, False, at)]
 
-    def _change_focus(self, focused: bool, at: float) -> list[Intent]:
-        if focused == self._focused:
+    def _change_focus(self, at: float, *, focused: bool, minimised: bool) -> list[Intent]:
+        if (focused, minimised) == (self._focused, self._minimised):
             return []
-        self._focused = focused
+        self._focused, self._minimised = focused, minimised
         released = [] if focused else self.release_all(at=at)
-        return [*released, FocusChange(focused, at)]
+        return [*released, FocusChange(focused, at, minimised)]
 
 
 def code_of(event: pygame.Event) -> str | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from p2pclient import __version__
 from p2pclient.cli.parent import end_with_parent
 from p2pclient.cli.serve_paths import add_path_flags
+from p2pclient.cli.serve_presence import add_presence_flags, presence_of
 from p2pclient.cli.serve_room import add_room_flags, bot_command, rules_of
 from p2pclient.cli.serve_study import add_study_flags, print_study, with_study
 from p2pclient.common.discovery_messages import DEFAULT_ROOM
@@ -78,6 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="let different Python, NumPy or systems play",
     )
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    add_presence_flags(parser)
     add_path_flags(parser)
     add_study_flags(parser)
     add_room_flags(parser)
@@ -126,6 +128,7 @@ def settings_of(arguments: argparse.Namespace) -> MatchSettings:
         spectators=arguments.spectators,
         record_observations=arguments.observations,
         allow_mixed_hosts=arguments.allow_mixed_hosts,
+        **presence_of(arguments),
     )
 
 

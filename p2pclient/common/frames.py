@@ -21,12 +21,23 @@ UNFOCUSED = 0x01
 """Seat flag: the player's window did not have the keyboard in this frame."""
 
 
-def pack_seat_input(payload: bytes, *, focused: bool) -> bytes:
+MINIMISED = 0x02
+"""Seat flag, beside the other one: the window was not even on the screen."""
+
+SEAT_FLAGS = bytes((0, UNFOCUSED, UNFOCUSED | MINIMISED))
+"""All values that the flags of a seat may have."""
+
+
+def pack_seat_input(payload: bytes, *, focused: bool, minimised: bool = False) -> bytes:
     """Return the bytes that stand for one seat in one frame: a flag byte, then the environment's input.
 
     Focus travels inside the input, so that every peer records it for exactly the same frame.
+
+    Args:
+        minimised: counts only without the focus.
     """
-    return bytes((0 if focused else UNFOCUSED,)) + payload
+    flags = 0 if focused else UNFOCUSED | MINIMISED if minimised else UNFOCUSED
+    return bytes((flags,)) + payload
 
 
 def unpack_seat_input(value: bytes) -> tuple[bytes, bool]:

@@ -17,6 +17,7 @@ MAX_INPUT_DELAY = 30
 MAX_RATE_HZ = 240
 MAX_FRAMES = 1_000_000_000
 ON_DESYNC = ("end", "resimulate")
+ON_AWAY = ("go-on", "pause")
 RELAY = ("allowed", "never", "always")
 
 
@@ -73,6 +74,18 @@ class MatchSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What follows when states differ: ``end`` the match, or ``resimulate`` and play on if all agree then."""
     on_drop: str = "end"
     """What follows when a player is gone, for all seats or for single ones: :mod:`p2pclient.common.if_lost`."""
+    on_away: str = "go-on"
+    """When a player's window is not in front: ``go-on`` with released keys, or ``pause`` until it is back."""
+    away_limit_s: float = 60.0
+    """Seconds that such a pause lasts at most."""
+    tell_away: bool = False
+    """Are the others told whose window is not in front."""
+    check_tries: int = 3
+    """Tries that the links have before each episode, until one that does not stand them counts as lost."""
+    max_rtt_ms: float | None = None
+    """Longest round trip with which an episode may begin; None without a bound."""
+    max_loss: float | None = None
+    """Largest share of lost datagrams, 0 to 1, with which one may begin; None without a bound."""
     spectators: bool = True
     """May others watch the match while it runs."""
     relay: str = "allowed"
@@ -81,6 +94,11 @@ class MatchSettings(msgspec.Struct, frozen=True, kw_only=True):
     record_observations: bool = False
     allow_mixed_hosts: bool = False
     """Let machines with another Python, NumPy or system play together, as long as their numeric probes agree."""
+
+    @property
+    def longest_wait_s(self) -> float:
+        """Seconds for which a player that is silent may be waited for."""
+        return LossPolicy.parse(self.on_drop).longest_wait(self.drop_after_s)
 
     def __post_init__(self) -> None:
         if self.study and not STUDY_NAME.match(self.study):
@@ -105,6 +123,17 @@ class MatchSettings(msgspec.Struct, frozen=True, kw_only=True):
         _check_range("frames", self.frames, 0, MAX_FRAMES)
         _check_range("episodes", self.episodes, 0 if self.frames else 1, 1_000_000)
         _check_range("drop_after_s", self.drop_after_s, SHORTEST_WAIT, LONGEST_WAIT)
+        self._check_presence()
+
+    def _check_presence(self) -> None:
+        if self.on_away not in ON_AWAY:
+            raise ConfigurationError("on_away", self.on_away, " or ".join(ON_AWAY))
+        _check_range("away_limit_s", self.away_limit_s, 1, 3600)
+        _check_range("check_tries", self.check_tries, 1, 100)
+        if self.max_rtt_ms is not None:
+            _check_range("max_rtt_ms", self.max_rtt_ms, 1, 10_000)
+        if self.max_loss is not None:
+            _check_range("max_loss", self.max_loss, 0, 1)
 
 
 DEFAULT_STUDY = "study"

@@ -111,6 +111,8 @@ class FocusChange:
 
     focused: bool
     at: float
+    minimised: bool = False
+    """It is not on the screen either."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,6 +96,12 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     step_ms: Figure | None = None
     """What a step of the environment costs here, mean."""
     focused: bool = True
+    away: Literal["", "focus", "minimised"] = ""
+    """Why the person does not look at the window; empty if it does, or if none plays there."""
+    is_waited_for: bool = False
+    """The match is paused because this person is away."""
+    suspended_s: Figure = 0.0
+    """Seconds in which the program did not run, or its machine slept."""
     scores: Annotated[tuple[float, ...], msgspec.Meta(max_length=MAX_SEATS)] = ()
     peers: Annotated[tuple[PeerHealth, ...], msgspec.Meta(max_length=MAX_SEATS - 1)] = ()
 

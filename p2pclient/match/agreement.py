@@ -269,6 +269,10 @@ class Agreement:
         self._is_news = bool(cuts)
         self.verdict = Agreed(self._lost, dict(cuts), {peer: {} for peer in cuts}, self._left)
 
+    def forgive(self, seconds: float) -> None:
+        """Our own program stood still for so long; that counts for nobody's patience."""
+        self._changed_at += seconds
+
     def begin_episode(self, episode: int, *, now: float) -> None:
         """Frames start anew at 0. Call it as soon as the last episode is closed, before the environment is reset."""
         if episode != self._episode + 1:

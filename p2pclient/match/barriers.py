@@ -15,14 +15,19 @@ from p2pclient.match.episode import EpisodePlay
 from p2pclient.match.head import Head, Takeover
 from p2pclient.match.peers import Peer
 from p2pclient.match.plan import ENDED_EARLY, Phase
+from p2pclient.match.readiness import Readiness
 from p2pclient.match.reset import ResetBatch, plan_reset
-from p2pclient.protocol.control import ClosedEpisode, EpisodeOver, EpisodeReady
+from p2pclient.protocol.control import ClosedEpisode, EpisodeOver, EpisodeReady, LinkCheck, LinkSound
 from p2pclient.recorder.records import EpisodeEnded, EpisodeStarted
 from p2pclient.rollback.chain import ChainMismatch
 
 GOODBYE = 5.0
 """Seconds that a finished side waits for what the others still have to say."""
 
+BarrierMessage = EpisodeReady | LinkCheck | LinkSound | EpisodeOver
+"""What concerns the way from one episode to the next."""
+WAITING = (Phase.BARRIER, Phase.EPISODE_OVER)
+"""Phases in which one look in every tick says whether all others are there."""
 _COMPLETE = "finished", "The match is complete."
 _ENDED_EARLY = ENDED_EARLY, "The match was ended early. Everything up to its last frame is recorded."
 
@@ -34,6 +39,8 @@ class Barriers:
         self, core: MatchCore, desync: DesyncCourse, delays: DelayCourse, drops: DropCourse, changes: ChangeCourse
     ) -> None:
         self._core = core
+        self.readiness = Readiness(core)
+        """The check of the links before each episode."""
         self._changes = changes
         self._desync = desync
         self._delays = delays
@@ -65,6 +72,7 @@ class Barriers:
         core = self._core
         self._first_checksum = bytes(results[batch.checksum])
         core.peers.tell(EpisodeReady(core.number, self._first_checksum))
+        self.readiness.begin(now)
         core.peers.take_inputs()
         core.episode = EpisodePlay(
             core.plan,
@@ -99,15 +107,18 @@ class Barriers:
         core.peers.take_inputs()
         core.change_phase(Phase.PLAYING)
 
-    def receive_ready(self, peer: Peer, message: EpisodeReady) -> None:
-        """A peer stands at a barrier: ours, or the next one."""
-        if message.episode in (self._core.number, self._core.number + 1):
-            peer.ready[message.episode] = message.checksum
-
-    def receive_over(self, peer: Peer, message: EpisodeOver) -> None:
-        """A peer says how the episode at hand ended."""
-        if message.episode == self._core.number:
-            peer.over[message.episode] = message
+    def receive(self, peer: Peer, message: BarrierMessage) -> None:
+        """A peer stands at a barrier, ours or the next one; asks for an answer, which the acknowledgement is; finds all
+        of its links sound; or says how the episode at hand ended."""
+        number = self._core.number
+        if isinstance(message, EpisodeOver):
+            if message.episode == number:
+                peer.over[message.episode] = message
+        elif message.episode in (number, number + 1):
+            if isinstance(message, EpisodeReady):
+                peer.ready[message.episode] = message.checksum
+            elif isinstance(message, LinkSound):
+                peer.sound.add(message.episode)
 
     def has_named_the_end(self, peer: Peer) -> bool:
         """May a peer be through with the match: it says how the episode ended for which we wait, or all did."""
@@ -121,28 +132,50 @@ class Barriers:
         if self._drops.is_open:
             return None
         if core.phase is Phase.BARRIER and all(core.number in p.ready for p in core.peers):
-            self._begin_play(now)
+            if self._has_equal_start(now) and self.readiness.is_sound(now):
+                self._begin_play()
         elif core.phase is Phase.EPISODE_OVER and all(core.number in p.over for p in core.peers):
             return self._close_episode(now)
+        elif core.phase in WAITING:
+            self.readiness.wait(now)
         return None
 
-    def _begin_play(self, now: float) -> None:
+    def _has_equal_start(self, now: float) -> bool:
         core = self._core
         for peer in core.peers:
-            theirs = peer.ready.pop(core.number)
+            theirs = peer.ready[core.number]
             if theirs != self._first_checksum:
                 self._desync.report_first_state(peer, self._first_checksum, theirs, now)
-                return
+                return False
+        return True
+
+    def _begin_play(self) -> None:
+        core = self._core
+        for peer in core.peers:
+            del peer.ready[core.number]
         seed = core.plan.episode_seed(core.number)
         if core.number != self.started:  # else an earlier run of this program has recorded it
             core.out.records.append(EpisodeStarted(core.number, seed, self._first_checksum))
         core.change_phase(Phase.PLAYING)
 
-    def say_over(self, episode: EpisodePlay) -> None:
+    def look_at_named_ends(self, episode: EpisodePlay, now: float) -> None:
+        """While our side plays on: an end that a peer has named, and that we have passed, is no end here. It would wait
+        for us for ever, and send no input any more.
+        """
+        core = self._core
+        for peer in core.peers.all:
+            over = peer.over.get(core.number)
+            if over is not None and over.last_frame <= episode.recorded:
+                core.note("episode-end-differs", {"ours": None, "theirs": over.last_frame})
+                self._desync.begin(now)
+                return
+
+    def say_over(self, episode: EpisodePlay, now: float) -> None:
         """Our side has settled the episode's last frame."""
         core = self._core
         assert episode.last_frame is not None
         core.peers.tell(EpisodeOver(core.number, episode.last_frame, episode.chain.value))
+        self.readiness.begin(now)
         core.change_phase(Phase.EPISODE_OVER)
 
     def _close_episode(self, now: float) -> ResetBatch | None:

@@ -126,6 +126,19 @@ class ChangeCourse:
         return self._pause.change.reason if self._pause is not None else None
 
     @property
+    def pause_wish(self) -> tuple[int, int] | None:
+        """Who asked for the pause that is agreed on, and with which of its wishes; None if there is none."""
+        return (self._pause.change.peer, self._pause.change.wish) if self._pause is not None else None
+
+    def is_open(self, number: int) -> bool:
+        """Is a wish of our own still without an answer."""
+        return any(wish.number == number for wish in self._wishes)
+
+    def paused_for(self, now: float) -> float:
+        """Seconds for which the pause at hand has been in effect; 0 if there is none."""
+        return now - self._pause.since if self._pause is not None and self._pause.since is not None else 0.0
+
+    @property
     def ends_here(self) -> bool:
         """Is the episode at hand the last one because an end was asked for."""
         return self._end is not None and self._end.episode <= self._core.number
@@ -148,8 +161,11 @@ class ChangeCourse:
 
     # -- what is wished for -------------------------------------------------------------------------------------
 
-    def wish(self, kind: ChangeKind, *, reason: str = "", frames: int = 0) -> None:
+    def wish(self, kind: ChangeKind, *, reason: str = "", frames: int = 0) -> int | None:
         """Ask for a change. Harmless if it is there already, or is asked for twice; only frames add up.
+
+        Returns:
+            The number of the wish; None if nothing had to be asked for.
 
         Raises:
             LocalMisuseError: it is too late for it, or the match has no length that could be extended.
@@ -158,14 +174,15 @@ class ChangeCourse:
         open_kinds = [each.kind for each in self._wishes if each.kind != "extend"]
         paused = open_kinds[-1] == "pause" if open_kinds else self._pause is not None
         if kind in open_kinds[-1:] or (kind == "pause" and paused) or (kind == "resume" and not paused):
-            return
+            return None
         if kind == "end" and self._end is not None:
-            return
+            return None
         if len(self._wishes) >= _MOST_WISHES:
             raise LocalMisuseError("Too many requests wait for the other players' computers.")
         self._wished += 1
         wish = ChangeWish(self._wished, kind, frames, one_line(reason))
         self._wishes.append(wish)
+        return wish.number
 
     def _check_wish(self, kind: ChangeKind, frames: int) -> None:
         core, plan = self._core, self._core.plan

@@ -135,6 +135,11 @@ class DropCourse:
             self._told_side = self._agreement.living
             self._take_messages(self._agreement)
 
+    def forgive(self, seconds: float) -> None:
+        """Our own program stood still for so long: the others had no chance to be heard."""
+        if self._agreement is not None:
+            self._agreement.forgive(seconds)
+
     def receive(self, peer: Peer, message: PeersLost, *, now: float) -> None:
         """A peer says whom it has given up."""
         if self._agreement is not None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from p2pclient.common.frames import NULL_FRAME, unpack_seat_input
+from p2pclient.common.frames import NULL_FRAME, pack_seat_input, unpack_seat_input
 from p2pclient.common.spaces import Space, decode_action
 from p2pclient.match.head import Head
 from p2pclient.match.journal import Journal
@@ -211,7 +211,7 @@ class EpisodePlay:
         for seat in session.seats_to_read():
             sample = sources[seat].sample()
             self._samples.append(sample)
-            value = (b"\x00" if sample.focused else b"\x01") + sample.payload
+            value = pack_seat_input(sample.payload, focused=sample.focused, minimised=sample.minimised)
             taken = session.add_local_input(seat, value)
             assert taken != NULL_FRAME
 

@@ -21,7 +21,8 @@ from typing import Any
 
 from p2pclient.common.errors import LocalMisuseError
 from p2pclient.common.frames import NULL_FRAME
-from p2pclient.match.barriers import Barriers
+from p2pclient.match.absences import AbsenceCourse
+from p2pclient.match.barriers import WAITING, Barriers
 from p2pclient.match.changes import ChangeCourse
 from p2pclient.match.core import MatchCore
 from p2pclient.match.costs import learn_costs
@@ -35,6 +36,7 @@ from p2pclient.match.patience import MOST_UNVERIFIED as MOST_UNVERIFIED
 from p2pclient.match.patience import Patience
 from p2pclient.match.peers import Peers
 from p2pclient.match.plan import Ended, MatchPlan, Outbox, PeerSilence, Phase, ViewReady
+from p2pclient.match.readiness import Standing
 from p2pclient.match.recovery import RecoveryBatch, RecoveryCourse
 from p2pclient.match.replaying import ReplayBatch
 from p2pclient.match.reset import ResetBatch
@@ -48,7 +50,7 @@ from p2pclient.telemetry.match import MatchTelemetry
 
 _PLAYING, _DIVERGED, _FINISHING, _REJOINING = Phase.PLAYING, Phase.DIVERGED, Phase.FINISHING, Phase.REJOINING
 """What is asked for in every tick: in Python 3.11 a member of an enum takes twenty times as long as a name."""
-_IN_TOUCH = (Phase.PLAYING, Phase.EPISODE_OVER, Phase.DIVERGED)
+_IN_TOUCH = (Phase.BARRIER, Phase.PLAYING, Phase.EPISODE_OVER, Phase.DIVERGED)
 """Phases in which a datagram leaves in every tick; in all others only to keep alive."""
 _LATE_TICK = 0.5
 """After a pause of our own this long, what the others sent meanwhile is read before their silence is judged."""
@@ -91,9 +93,10 @@ class Match:
         """Who sat in the seats of those who were gone."""
         self.changes = ChangeCourse(self._core, self.drops)
         self._barriers = Barriers(self._core, self._desync, self.delays, self.drops, self.changes)
-        self._patience = Patience(self._core, self.drops, now=now)
+        self._patience = Patience(self._core, self.drops, self._barriers.readiness, now=now)
+        self.absences = AbsenceCourse(self._core, self.changes)
         self._recovery = RecoveryCourse(self._core)
-        self._returns = Returns(
+        self.returns = Returns(
             core,
             Courses(self._barriers, self.changes, self.delays, self._desync, self.drops),
             past,
@@ -108,7 +111,7 @@ class Match:
         self._batch: AnyBatch | None = None
         self._owed = 0
         self._ticked_at = now
-        self._returns.say_hello()
+        self.returns.say_hello()
         if not self.peers:
             self._submit(self._barriers.reset())
 
@@ -131,11 +134,6 @@ class Match:
     def number(self) -> int:
         """Number of the episode at hand, from 0."""
         return self._core.number
-
-    @property
-    def finished_frames(self) -> int:
-        """Frames of all episodes before the one at hand."""
-        return self._core.finished_frames
 
     @property
     def ended(self) -> Ended | None:
@@ -172,6 +170,10 @@ class Match:
         """True while what was said last has not reached everyone who is still here."""
         return self.peers.owe_acknowledgement or self.feeds.owe
 
+    def link_check(self, now: float) -> Standing | None:
+        """How the check of the links before the next episode goes; None if none is under way."""
+        return self._barriers.readiness.standing(now)
+
     def frame_duration(self) -> float:
         """Seconds that the next frame is to last. Call it once per tick: each call is a sample of the leads."""
         is_paced = self._core.phase is _PLAYING and not self.changes.is_paused
@@ -200,17 +202,20 @@ class Match:
         """
         core = self._core
         self.telemetry.tick(now=now, owed=owed)
+        stood = now - self._ticked_at
+        if stood >= _LATE_TICK:
+            self._patience.forgive(stood)
         self._take_events(now)
-        if now - self._ticked_at < _LATE_TICK:
+        if stood < _LATE_TICK:
             is_stalled = core.phase is _PLAYING and self.stalled and not self._recovery.is_open
             if self._patience.look(is_stalled=is_stalled, now=now):
                 self._submit(self._barriers.look(now))
             self.drops.tick(now=now)
-        else:
-            self._patience.forgive()
         self._ticked_at = now
         self._recovery.tick(now)
         self.changes.tick(now)
+        if core.phase in WAITING:
+            self._submit(self._barriers.look(now))
         phase = core.phase
         if phase is _PLAYING:
             self.delays.tick(now)
@@ -222,7 +227,8 @@ class Match:
             self._wait_for_goodbye(now)
         elif phase is _REJOINING:
             self._rejoin(now)
-        self._returns.tick(now=now)
+        self.returns.tick(now=now)
+        self.absences.tick(now)
         self.drops.tell()
         self.peers.send(core.out, self.telemetry, now=now, idle=phase not in _IN_TOUCH)
         self.feeds.tick(now=now, is_paused=self.changes.is_paused)
@@ -247,7 +253,7 @@ class Match:
         elif isinstance(batch, RecoveryBatch):
             self._submit(self._recovery.take_results(batch, results, costs_us, now))
         elif isinstance(batch, ReplayBatch):
-            if self._returns.take_results(batch, results, costs_us, now):
+            if self.returns.take_results(batch, results, costs_us, now):
                 self._use_results(batch, results)
             self._rejoin(now)
         elif self.phase is Phase.RESETTING:
@@ -268,14 +274,14 @@ class Match:
         """
         self.telemetry.batch_back(now=now)
         batch, self._batch = self._batch, None
-        if not self._returns.host_lost(cause, now):
+        if not self.returns.host_lost(cause, now):
             self._submit(self._recovery.begin(batch, cause, is_gone=is_gone, now=now))
         return self._answer(now)
 
     def host_ready(self, ready: Mapping[str, Any], *, now: float) -> Outbox:
         """The host that ``Outbox.wants_host`` asked for is there; all batches go to it from here on."""
         self.telemetry.now = now
-        if not self._returns.take_host(ready, now):
+        if not self.returns.take_host(ready, now):
             self._submit(self._recovery.take_host(ready, now))
         return self._answer(now)
 
@@ -283,6 +289,7 @@ class Match:
         self.peers.send_control(self._core.out, self.telemetry)
         if self.ended is not None:
             self.feeds.tick(now=now, is_paused=self.changes.is_paused)
+            self.absences.end(now)
         return self._core.take_outbox()
 
     def batch_failed(self, cause: str, *, now: float) -> Outbox:
@@ -304,7 +311,7 @@ class Match:
         """
         self.telemetry.now = now
         self._take_events(now)  # what the earlier one said last
-        return self._returns.readmit(peer_id, now=now)
+        return self.returns.readmit(peer_id, now=now)
 
     def leave(self, *, now: float) -> Outbox:
         """The local person wants to go: say so, and end."""
@@ -350,7 +357,7 @@ class Match:
                     if episode is not None and core.phase is not _DIVERGED:
                         self._compare(episode.chain.receive(peer.id, event.frame, event.value), now)
                 elif isinstance(event, ControlReceived):
-                    self._returns.reception.take(peer, event.message, now)
+                    self.returns.reception.take(peer, event.message, now)
                     self._submit(self._barriers.look(now))
                 else:
                     assert isinstance(event, SilenceChanged)
@@ -451,6 +458,7 @@ class Match:
         core = self._core
         records, mismatches = episode.settle(settled, now=now, rtt=rtt)
         core.out.records += records
+        self.absences.take(records)
         if episode.recorded != NULL_FRAME:
             for peer in self.peers.playing:
                 peer.endpoint.set_chain(episode.chain.frame, episode.chain.value)
@@ -461,27 +469,19 @@ class Match:
             self._look_at_end(episode, now)
 
     def _look_at_end(self, episode: EpisodePlay, now: float) -> None:
-        if episode.last_frame is not None and self.changes.step_back() is None:
-            self._barriers.say_over(episode)
+        if episode.last_frame is None:
+            self._barriers.look_at_named_ends(episode, now)
+        elif self.changes.step_back() is None:
+            self._barriers.say_over(episode, now)
             self._submit(self._barriers.look(now))
 
     # -- who was started again ----------------------------------------------------------------------------------
 
-    @property
-    def away(self) -> tuple[int, ...]:
-        """Peers that were started again and are being brought to where the match stands."""
-        return self._returns.away
-
-    @property
-    def rejoined(self) -> float | None:
-        """Of our own return: the share of the frames to simulate that is done; None if there is none under way."""
-        return self._returns.progress
-
     def _rejoin(self, now: float) -> None:
         """Take the next step of our own return, and play on when it is done."""
-        self._submit(self._returns.step(is_batch_out=self.is_batch_out, now=now))
+        self._submit(self.returns.step(is_batch_out=self.is_batch_out, now=now))
         if self.phase is _PLAYING and self.episode is not None:
-            self._owed = self._returns.owed
+            self._owed = self.returns.owed
             self._settle(self.episode, self.episode.recorded, self.peers.rtt, now)
 
     # -- ends ---------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from p2pclient.match.core import MatchCore
 from p2pclient.match.drops import DropCourse
 from p2pclient.match.peers import Peer
 from p2pclient.match.plan import Phase
+from p2pclient.match.readiness import Readiness
 
 STANDSTILL = 90.0
 """Seconds that a side which keeps alive may leave the others waiting: at a handshake or barrier, or for its inputs.
@@ -15,14 +16,17 @@ MOST_UNVERIFIED = 512
 keeps its inputs, and may keep a snapshot, because all may have to go back behind it."""
 _WAITING = (Phase.HANDSHAKING, Phase.BARRIER, Phase.EPISODE_OVER)
 """Phases in which nothing goes on before the others have said something."""
+_LEAVES = {"desync": "desync", "poor-connection": "connection"}
+"""How the others are told of an end, by its reason; else just that we leave."""
 _NO_PROGRESS = "partner-gone", "The other player's program does not go on."
 
 
 class Patience:
     """Watches over the other sides of one match."""
 
-    def __init__(self, core: MatchCore, drops: DropCourse, *, now: float) -> None:
+    def __init__(self, core: MatchCore, drops: DropCourse, readiness: Readiness, *, now: float) -> None:
         self._core = core
+        self._readiness = readiness
         self._drops = drops
         self._waiting_since = now
         self._inputs_since: dict[int, float] = {}
@@ -46,6 +50,8 @@ class Patience:
                 lost = "partner-gone", "The connection to the other player was lost."
             if lost is None and self._leaves_unverified(peer):
                 lost = "partner-gone", "The other player's program does not confirm what was played."
+            if lost is None:
+                lost = self._readiness.why_lost(peer)
             if lost is None and self._gives_no_inputs(peer, is_stalled=is_stalled, now=now):
                 lost = _NO_PROGRESS
             if lost is None:
@@ -54,16 +60,21 @@ class Patience:
                 self._drops.lose(peer, lost[0], now=now)
                 goes_on = True
             else:
-                core.end(*lost, leave="desync" if lost[0] == "desync" else "left", now=now)
+                core.end(*lost, leave=_LEAVES.get(lost[0], "left"), now=now)
         if core.phase not in _WAITING:
             self._waiting_since = now
         elif now - self._waiting_since > STANDSTILL:
             core.end(*_NO_PROGRESS, leave="left", now=now)
         return goes_on
 
-    def forgive(self) -> None:
-        """Our own program stood still: nobody else is to blame for what is not here yet."""
+    def forgive(self, seconds: float) -> None:
+        """Our own program stood still for so long: nobody else is to blame for what is not here yet."""
         self._inputs_since.clear()
+        self._waiting_since += seconds
+        self._drops.forgive(seconds)
+        self._readiness.forgive(seconds)
+        for peer in self._core.peers.all:
+            peer.endpoint.forgive(seconds)
 
     def _leaves_unverified(self, peer: Peer) -> bool:
         episode = self._core.episode

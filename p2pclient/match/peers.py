@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from p2pclient.common.errors import RemoteProtocolError
-from p2pclient.common.frames import UNFOCUSED
+from p2pclient.common.frames import SEAT_FLAGS
 from p2pclient.common.spaces import decode_action
 from p2pclient.match.plan import MatchPlan, Outbox
 from p2pclient.protocol.control import AnyMessage, EpisodeOver, Recovered, Recovering
@@ -33,6 +33,8 @@ class Peer:
     """Its facts arrived and agree with ours."""
     ready: dict[int, bytes] = field(default_factory=dict)
     """First checksum by episode, of the barriers at which it stands or stood."""
+    sound: set[int] = field(default_factory=set)
+    """Episodes before which it said that its links are sound."""
     over: dict[int, EpisodeOver] = field(default_factory=dict)
     """How it says that an episode ended."""
     gone: bool = False
@@ -70,6 +72,8 @@ class Peer:
             return "partner-left", "The other player's program had to stop."
         if self.left == "desync":
             return "desync", "The other side found that the two games had become different."
+        if self.left == "connection":
+            return "poor-connection", "The connection to the other player was not good enough to go on."
         if self.left is not None and self.left != "finished":
             return "partner-left", "The other player left the match."
         silent = now - self.endpoint.heard_at
@@ -127,6 +131,7 @@ class Peers:
         peer.recovering = peer.left = None
         peer.wished = 0
         peer.ready.clear()
+        peer.sound.clear()
         peer.over.clear()
         peer.is_away = peer.is_returning = True
         self.look()
@@ -159,6 +164,7 @@ class Peers:
             peer.endpoint.limit = 0
             peer.pacer = Pacer()
             peer.ready = {n: checksum for n, checksum in peer.ready.items() if n >= episode}
+            peer.sound = {n for n in peer.sound if n >= episode}
             peer.over.clear()
 
     def pace_anew(self) -> None:
@@ -218,7 +224,7 @@ def input_check(plan: MatchPlan, seats: Sequence[int]) -> Callable[[int, bytes],
     spaces = plan.env["action_spaces"]
 
     def is_valid(index: int, value: bytes) -> bool:
-        if not value or value[0] & ~UNFOCUSED:
+        if not value or value[0] not in SEAT_FLAGS:
             return False
         try:
             decode_action(spaces[seats[index]], value[1:])

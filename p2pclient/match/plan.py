@@ -73,6 +73,18 @@ class MatchPlan:
     """Seats of all sides in which a bot sits from the beginning, as far as known."""
     may_return: bool = False
     """Is a peer whose program is gone waited for like a silent one, because it may be started again."""
+    on_away: str = "go-on"
+    """What it means that a player's window is not in front: ``go-on``, or ``pause`` (see ``match/absences.py``)."""
+    away_limit: float = 60.0
+    """Seconds that such a pause lasts at most."""
+    tell_away: bool = False
+    """Are the others told that somebody's window is not in front."""
+    check_tries: int = 3
+    """How often the links are tried before an episode, until one that does not stand it counts as lost."""
+    most_rtt: float | None = None
+    """Longest round trip, seconds, with which an episode may begin; None without a bound."""
+    most_loss: float | None = None
+    """The same for the share of datagrams that are lost, 0 to 1."""
     bots: Mapping[int, tuple[str, int]] = field(default_factory=dict)
     """Local seats decided in the host by a scripted bot: name and seed."""
     version: str = ""
@@ -199,6 +211,8 @@ class MatchPlan:
             "if a player is lost": str(self.losses),
             "waiting for a lost player": float(self.drop_after),
             "a player may return": self.may_return,
+            "on an absence": [self.on_away, float(self.away_limit), self.tell_away],
+            "check of the links": [self.check_tries, self.most_rtt, self.most_loss],
             "actions": blake2b(repr(self.env["action_spaces"]).encode(), digest_size=8).hexdigest(),
             "neutral inputs": [bytes(n).hex() for n in self.env["controls"]["neutral"]],
             "numeric probe": self.env["numeric_probe"],
@@ -256,9 +270,10 @@ class Ended:
     """The match is over. ``reason`` is stable; ``text`` is for people."""
 
     reason: str
-    """``finished``, ``ended-by-researcher``, ``left``, ``partner-left``, ``partner-gone``, ``partition``, ``desync``,
-    ``refused``, ``environment`` or ``error``. Where the server says more, a client records ``excluded`` or ``removed``
-    in place of ``left``, and ``partner-excluded`` in place of ``partner-left`` and ``partner-gone``."""
+    """``finished``, ``ended-by-researcher``, ``left``, ``partner-left``, ``partner-gone``, ``poor-connection``,
+    ``partition``, ``desync``, ``refused``, ``environment`` or ``error``. Where the server says more, a client
+    records ``excluded`` or ``removed`` in place of ``left``, and ``partner-excluded`` in place of ``partner-left``
+    and ``partner-gone``."""
     text: str
     unverified: int
     """Recorded frames that not every peer has verified."""

@@ -246,6 +246,7 @@ class Readmission:
         self.returned(peer, frame=message.frame, now=now)
         if core.phase is Phase.BARRIER:
             peer.ready[core.number] = message.first_checksum
+            peer.sound.add(core.number)  # it plays, and waits for no check
         if message.frame == 0:
             differs = message.chain != start_chain(episode.first_checksum)
             self._compare([message] if differs and core.phase is not Phase.BARRIER else [], now)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from p2pclient.match.barriers import Barriers
+from p2pclient.match.barriers import BarrierMessage, Barriers
 from p2pclient.match.changes import ChangeCourse
 from p2pclient.match.core import MatchCore
 from p2pclient.match.delays import DelayCourse
 from p2pclient.match.desync import DesyncCourse
 from p2pclient.match.drops import DropCourse
+from p2pclient.match.greeting import greet
 from p2pclient.match.peers import Peer
-from p2pclient.match.plan import Phase
 from p2pclient.match.readmission import Readmission
 from p2pclient.match.rejoining import RejoinCourse
 from p2pclient.protocol.control import (
@@ -21,7 +21,6 @@ from p2pclient.protocol.control import (
     Checksums,
     DelayChange,
     DelayWish,
-    EpisodeOver,
     EpisodeReady,
     Hello,
     HistoryWish,
@@ -36,7 +35,6 @@ from p2pclient.protocol.control import (
     StatePart,
     TakeUp,
 )
-from p2pclient.protocol.handshake import differences
 
 
 class Reception:
@@ -92,12 +90,10 @@ class Reception:
     def take_in_match(self, peer: Peer, message: AnyMessage, now: float) -> None:
         """Take in what only concerns who knows where the match stands."""
         core = self._core
-        if isinstance(message, EpisodeReady):
-            self._barriers.receive_ready(peer, message)
-            if message.episode == core.number and not peer.is_away:
+        if isinstance(message, BarrierMessage):
+            self._barriers.receive(peer, message)
+            if isinstance(message, EpisodeReady) and message.episode == core.number and not peer.is_away:
                 self._readmission.returned(peer, frame=0, now=now)
-        elif isinstance(message, EpisodeOver):
-            self._barriers.receive_over(peer, message)
         elif isinstance(message, Checksums) and message.episode == core.number:
             self._desync.receive_checksums(peer, message, now)
         elif isinstance(message, StatePart) and message.episode == core.number:
@@ -118,18 +114,5 @@ class Reception:
             core.note("peer-recovered" if peer.recovering is None else "peer-recovering", {"peer": peer.id})
 
     def _greet(self, peer: Peer, message: Hello, now: float) -> None:
-        core = self._core
-        if peer.greeted:
-            return
-        found = differences(self._facts, message.facts, allow_mixed_hosts=core.plan.allow_mixed_hosts)
-        if found:
-            peer.endpoint.queue_control(Refuse(found))
-            if peer.is_returning:  # whatever was started there, it is not what played: that one may still come
-                core.note("return-refused", {"peer": peer.id, "differences": found})
-                return
-            text = "The two machines do not fit together. " + "; ".join(found)
-            core.end("refused", text, leave="error", now=now)
-            return
-        peer.greeted = True
-        if core.phase is Phase.HANDSHAKING and all(p.greeted for p in core.peers):
+        if greet(self._core, self._facts, peer, message, now):
             self._on_greeted()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from p2pclient.common.presentation import FocusChange, KeyChange
 
@@ -20,6 +20,8 @@ class Sample:
     focused: bool
     pressed_at: float | None
     """When the key behind a change went down or up (``perf_counter``); None without a change."""
+    minimised: bool = False
+    """The window is not even on the screen."""
 
 
 class InputSource(Protocol):
@@ -53,11 +55,17 @@ class KeyboardSource:
         self._presses: list[tuple[str, float]] = []
         self._released_at: float | None = None
         self._focused = True
+        self._minimised = False
+
+    @property
+    def away(self) -> Literal["", "focus", "minimised"]:
+        """Why the person does not look at the window: ``minimised``, ``focus``, or empty if it does."""
+        return "" if self._focused else "minimised" if self._minimised else "focus"
 
     def receive(self, event: KeyChange | FocusChange) -> None:
         """Take in one event of the window. Keys without a meaning here are ignored."""
         if isinstance(event, FocusChange):
-            self._focused = event.focused
+            self._focused, self._minimised = event.focused, event.minimised
             if not event.focused:
                 self._held.clear()
                 self._presses.clear()
@@ -82,12 +90,12 @@ class KeyboardSource:
             code, at = self._presses.pop(0) if self._mode == "press" else self._presses[-1]
             if self._mode == "held":
                 self._presses.clear()
-            return Sample(self._inputs[code], self._focused, at)
+            return Sample(self._inputs[code], self._focused, at, self._minimised)
         released, self._released_at = self._released_at, None
         if self._mode == "held" and self._held:
             code = max(self._held, key=lambda c: self._held[c])
-            return Sample(self._inputs[code], self._focused, None)
-        return Sample(self._neutral, self._focused, released if self._mode == "held" else None)
+            return Sample(self._inputs[code], self._focused, None, self._minimised)
+        return Sample(self._neutral, self._focused, released if self._mode == "held" else None, self._minimised)
 
 
 def _input_of(binding: Mapping[str, Any], seat: int) -> bytes:

@@ -72,6 +72,18 @@ class EpisodeReady(Message, frozen=True, tag="ready"):
     checksum: Digest
 
 
+class LinkCheck(Message, frozen=True, tag="link-check"):
+    """At the barrier before ``episode``: nothing but its acknowledgement is asked for."""
+
+    episode: Number
+
+
+class LinkSound(Message, frozen=True, tag="link-sound"):
+    """Both lanes of every link of the sender answer, and keep the bounds: for its part, ``episode`` may begin."""
+
+    episode: Number
+
+
 class EpisodeOver(Message, frozen=True, tag="over"):
     """The sender has settled the episode up to its last frame; ``chain`` covers all of it."""
 
@@ -366,12 +378,14 @@ class Leave(Message, frozen=True, tag="leave"):
     reason: str
 
 
-LEAVE_REASONS = ("finished", "left", "desync", "error")
+LEAVE_REASONS = ("finished", "left", "desync", "connection", "error")
 
 AnyMessage = (
     Hello
     | Refuse
     | EpisodeReady
+    | LinkCheck
+    | LinkSound
     | EpisodeOver
     | Checksums
     | DelayWish

@@ -97,6 +97,8 @@ class Endpoint:
         self.silence = "heard"
         self.heard_at = now
         """When anything was heard last."""
+        self.answered = _NEVER
+        """When the newest of our datagrams left whose stamp has come back."""
         self._sent_at = _NEVER
         self._newest_stamp: int | None = None
         self._newest_stamp_at = now
@@ -156,8 +158,11 @@ class Endpoint:
         """The newest chain value of ours, repeated in every datagram from here on."""
         self._chain = (frame, value)
 
-    def queue_control(self, message: AnyMessage) -> None:
+    def queue_control(self, message: AnyMessage) -> int:
         """Queue a control message; it leaves with :meth:`control_to_send`.
+
+        Returns:
+            Its number, for :meth:`is_acknowledged`.
 
         Raises:
             LocalMisuseError: too many wait for their acknowledgement, or this one is too long to be read.
@@ -169,6 +174,16 @@ class Endpoint:
         self._sent_control.append((self._next_number, message))
         self._control_queue.append(envelope)
         self._next_number += 1
+        return self.newest_control
+
+    @property
+    def newest_control(self) -> int:
+        """Number of the control message that was queued last."""
+        return self._next_number - 1
+
+    def is_acknowledged(self, number: int) -> bool:
+        """Has a control message of ours arrived on the other side."""
+        return not self._sent_control or self._sent_control[0][0] > number
 
     @property
     def open_control(self) -> int:
@@ -304,6 +319,7 @@ class Endpoint:
             elapsed = (_stamp(now) - message.echo) & 0xFFFF
             if elapsed >= message.held:
                 self.stats.take_rtt((elapsed - message.held) * TIME_UNIT)
+                self.answered = max(self.answered, now - elapsed * TIME_UNIT)
         return is_newer
 
     def _is_newer(self, message: Datagram, now: float) -> bool:
@@ -364,6 +380,10 @@ class Endpoint:
     def _set_silence(self, level: str) -> None:
         self.silence = level
         self._events.append(SilenceChanged(level))
+
+    def forgive(self, seconds: float) -> None:
+        """Our own program stood still for so long: what was not heard meanwhile is no silence of the other side's."""
+        self.heard_at += seconds
 
     def silent_for(self, *, now: float) -> float:
         """Seconds since anything was heard."""

@@ -149,7 +149,7 @@ class Connector:
             ice_servers=self._ice.next_turn() if rung is Rung.TURN else self._ice.stun(),
             only_turn=rung is Rung.TURN,
             impairment=self._impair(peer),
-            keep_s=self._matched.settings.drop_after_s + _SPARE_S,
+            keep_s=self._matched.settings.longest_wait_s + _SPARE_S,
         )
 
     def _make_relayed(self, peer: Peer) -> RelayTransport:

@@ -75,6 +75,9 @@ class HealthMeter:
             desyncs=counters.desyncs,
             step_ms=None if step_us is None else _figure(step_us / 1000),
             focused=self._is_focused(),
+            away=match.absences.person,
+            is_waited_for=match.changes.is_paused and match.absences.waited_for == match.plan.own_id,
+            suspended_s=_figure(match.absences.suspended_seconds),
             scores=tuple([total if isfinite(total) else 0.0 for total in totals]),
             peers=tuple([_peer_health(peer, transports.get(peer.id), now) for peer in match.peers]),
         )

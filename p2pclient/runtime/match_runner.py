@@ -18,10 +18,12 @@ from p2pclient.match.plan import ConnectionChanged, Ended, MatchEvent, Outbox, S
 from p2pclient.match.watching import Watching
 from p2pclient.protocol.control import ChangeKind
 from p2pclient.recorder.records import EventRecorded, Record
+from p2pclient.runtime.clocks import Clocks
 from p2pclient.runtime.health import HealthMeter
 from p2pclient.runtime.path_log import PathLog
 from p2pclient.runtime.peer_link import PeerLink
 from p2pclient.runtime.ticker import Ticker
+from p2pclient.telemetry.clocks import Suspended
 from p2pclient.transport.base import Opened, PathChanged, PeerTransport, Returned, TransportStats
 
 log = logging.getLogger("tandem.match")
@@ -78,6 +80,7 @@ class MatchRunner:
         self._after_tick = after_tick
         self._loop = asyncio.get_running_loop()
         self._ticker = Ticker(self._loop)
+        self._clocks = Clocks()
         self._reply: asyncio.Future[BatchReply] | None = None
         self._failure: BaseException | None = None
         self.final_view: Mapping[str, Any] | None = None
@@ -109,6 +112,7 @@ class MatchRunner:
                 self.match.tracing = frames_log.isEnabledFor(logging.DEBUG)
                 self._before_tick()
                 self._look_at_transports()
+                self._look_at_clocks()
                 self._carry_out(self.match.tick(now=self._loop.time(), owed=owed))
                 self._after_tick(self._loop.time())
                 if self._health is not None:
@@ -272,6 +276,16 @@ class MatchRunner:
             else:
                 # No proof that the process is gone: silence and the server decide that.
                 log.info("connection to peer %d: %s", peer, event)
+
+    def _look_at_clocks(self) -> None:
+        """Have it recorded that this machine slept, this program stood still, or the date was set."""
+        for found in self._clocks.look():
+            if not isinstance(self.match, Match):
+                continue
+            if isinstance(found, Suspended):
+                self.match.absences.stood_still(found.seconds, found.why)
+            else:
+                self.match.absences.clock_jumped(found.seconds)
 
     def _path_changed(self, peer: int, event: PathChanged | Opened) -> None:
         """Send over the new path what the old one may not have brought."""

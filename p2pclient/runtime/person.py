@@ -33,6 +33,7 @@ class Person:
     def __init__(self, window: WindowLink) -> None:
         self._window = window
         self._focused = {"own": False, "sibling": False}
+        self._minimised = False
         self.share: Callable[[KeyChange | FocusChange], None] | None = None
         """Given every key and focus change of this window, for a second window at the same keyboard."""
         self.keyboard: KeyboardSource | None = None
@@ -48,7 +49,7 @@ class Person:
 
     def sit_down(self, keyboard: KeyboardSource) -> None:
         """Give the keys to ``keyboard`` from now on; it learns whether the window has the focus."""
-        keyboard.receive(FocusChange(any(self._focused.values()), 0.0))
+        keyboard.receive(FocusChange(any(self._focused.values()), 0.0, self._minimised))
         self.keyboard = keyboard
 
     def take(self) -> None:
@@ -83,7 +84,8 @@ class Person:
     def _press(self, intent: KeyChange | FocusChange, window: str) -> None:
         if isinstance(intent, FocusChange):
             self._focused[window] = intent.focused
-            intent = replace(intent, focused=any(self._focused.values()))
+            self._minimised = intent.minimised if window == "own" else self._minimised
+            intent = replace(intent, focused=any(self._focused.values()), minimised=self._minimised)
         elif intent.pressed and intent.code == _DEBUG_KEY and window == "own":
             toggle_debug()
         if self.keyboard is not None:

@@ -159,13 +159,17 @@ async def play(table: Table) -> Played:
 def _make_runner(table: Table, match: Match, writer: RunWriter) -> MatchRunner:
     kinds = {peer: transport.stats().connection for peer, transport in table.transports.items()}
     keys = table.keys if table.human_seats else None
+    loop = asyncio.get_running_loop()
     presenter = MatchPresenter(table.window, match, title=table.title, connections=kinds, keys=keys)
     table.person.on_shown = match.shown
 
     def before_tick() -> None:
         table.person.take()
-        if match.changes.is_paused and table.person.keyboard is not None:
-            table.person.keyboard.rest()
+        keyboard = table.person.keyboard
+        if keyboard is not None:
+            match.absences.note_person(keyboard.away, loop.time())
+            if match.changes.is_paused:
+                keyboard.rest()
 
     def on_event(event: MatchEvent) -> None:
         presenter.take_event(event)
@@ -205,6 +209,8 @@ async def _finish(table: Table, runner: MatchRunner, writer: RunWriter, ended: E
         "played_seconds": runner.seconds,
         "memory_mb": round(psutil.Process().memory_info().rss / 2**20, 1),
         "changes": list(match.changes.done),
+        "absences": list(match.absences.done),
+        "interruptions": list(match.absences.interruptions),
         "sittings": match.sittings.as_data(),
         "totals": [list(t) for t in match.totals],
         "shown_totals": None if view is None else [float(t) for t in view["totals"]],

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Any, Protocol
 
 from p2pclient.common.presentation import Hud, Intent, Presentation, Screen, View
 from p2pclient.match.match import Match
 from p2pclient.match.plan import ConnectionChanged, Desync, Ended, MatchEvent, Phase, PhaseChanged, ViewReady
-from p2pclient.runtime.loss_words import LossWords
+from p2pclient.runtime.presence_words import PresenceWords
 
 _DEPTH_SECONDS = 1.0
 _LEFT_SECONDS = 12.0
@@ -79,9 +80,19 @@ class _Standing:
     """Why play stands still, in the words of who asked for that; None if it does not."""
     comparing: str = ""
     """Empty unless states that differ are looked into; ``short``, then ``long`` if that takes its time."""
+    away: tuple[int, ...] = ()
+    """Seats of others whose windows are not in front, as far as that is told."""
+    waited_for: tuple[int, int] | None = None
+    """For whose absence the match is paused, and the seconds that this lasts at most."""
+    checking: tuple[int, int, int | None] | None = None
+    """Try, tries, and seconds until the next try, while the links take long to be found sound."""
 
 
-class _Words(LossWords):
+_LONG_CHECKING = 0.8
+"""Seconds after which checking the links gets a screen of its own; healthy ones take less than a tenth."""
+
+
+class _Words(PresenceWords):
     """What a person is told about the others."""
 
     def restarting(self, peers: Sequence[int]) -> str:
@@ -219,7 +230,21 @@ class MatchPresenter:
             restarted=None if match.recovered is None else int(100 * match.recovered),
             paused=match.changes.pause_reason if match.changes.is_paused else None,
             comparing=self._comparing(now),
+            away=match.absences.away_seats(now) if match.plan.tell_away else (),
+            waited_for=self._waited_for(now),
+            checking=self._checking(now),
         )
+
+    def _waited_for(self, now: float) -> tuple[int, int] | None:
+        absences, peer = self._match.absences, self._match.absences.waited_for
+        return None if peer is None else (peer, ceil(absences.wait_left(now)))
+
+    def _checking(self, now: float) -> tuple[int, int, int | None] | None:
+        standing = self._match.link_check(now)
+        if standing is None or standing.seconds < _LONG_CHECKING:
+            return None
+        retry_in = None if standing.retry_in is None else ceil(standing.retry_in)
+        return standing.attempt, standing.attempts, retry_in
 
     def _comparing(self, now: float) -> str:
         if self._match.phase is not Phase.DIVERGED:
@@ -231,7 +256,8 @@ class MatchPresenter:
 
     def _presentation(self) -> Presentation:
         match = self._match
-        common: dict[str, Any] = {"title": self._title, "view": self._view, "hud": self._hud()}
+        # The keys stay too where a card covers the picture, so that nothing moves beneath it.
+        common: dict[str, Any] = {"title": self._title, "view": self._view, "hud": self._hud(), "keys": self._keys}
         if self._standing.lost:
             title, message = self._words.lost(self._standing.lost)
             lines = self._standing.countdown
@@ -239,13 +265,20 @@ class MatchPresenter:
         if self._standing.comparing == "long":
             title = "One moment, please"
             return Presentation(Screen.COMPARING, message=_COMPARING, **{**common, "title": title})
+        if self._standing.checking is not None:
+            title, message = self._words.checking(*self._standing.checking)
+            common = {**common, "title": title, "view": None}
+            return Presentation(Screen.CONNECTING, message=message, **common)
+        if self._standing.paused is not None and self._standing.waited_for is not None:
+            title, message = self._words.waited_for(*self._standing.waited_for)
+            return Presentation(Screen.PAUSED, message=message, **{**common, "title": title})
         if self._standing.paused is not None:
             return Presentation(Screen.PAUSED, message=_paused(self._standing.paused), **{**common, "title": "Paused"})
         if match.phase is Phase.REJOINING:
-            return Presentation(Screen.CONNECTING, message=_rejoining(match.rejoined), **common)
+            return Presentation(Screen.CONNECTING, message=_rejoining(match.returns.progress), **common)
         if match.phase in (Phase.HANDSHAKING, Phase.RESETTING, Phase.BARRIER) and match.number == 0:
             return Presentation(Screen.CONNECTING, message="Getting ready.", **common)
-        return Presentation(Screen.PLAYING, keys=self._keys, needs_focus=self._needs_focus, **common)
+        return Presentation(Screen.PLAYING, needs_focus=self._needs_focus, **common)
 
     def _notice(self) -> str:
         standing = self._standing
@@ -261,6 +294,8 @@ class MatchPresenter:
             return self._words.back()
         if standing.left:
             return self._words.left(standing.left)
+        if standing.away:
+            return self._words.away(standing.away)
         return ""
 
     def _hud(self) -> Hud:

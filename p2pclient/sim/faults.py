@@ -37,9 +37,24 @@ def plan_faults(scenario: Scenario) -> Scenario:
     if not spectators and look.random() < 1 / 3:
         spectators = tuple(_draw_spectator(look, scenario) for _ in range(look.randint(1, 3)))
     scenario = replace(scenario, faults=faults, spectators=spectators)
+    faults = (*scenario.faults, *_draw_dead_lanes(Random(f"lanes/{scenario.seed}"), scenario))
+    scenario = replace(scenario, faults=faults)
     scenario = _vary_hosts(Random(f"hosts/{scenario.seed}"), scenario)
     scenario = replace(scenario, faults=(*scenario.faults, *_draw_reconnects(scenario)))
     return replace(scenario, faults=(*scenario.faults, *_draw_changes(Random(f"changes/{scenario.seed}"), scenario)))
+
+
+def _draw_dead_lanes(draw: Random, scenario: Scenario) -> list[Fault]:
+    """Return times in which one lane of a path carries nothing, in one direction or both, in a third of the matches.
+
+    They are shorter than a link may be unsound before an episode, until it counts as lost.
+    """
+    if draw.random() < 2 / 3:
+        return []
+    peer = draw.randrange(scenario.players)
+    other = draw.choice([-1, *(n for n in range(scenario.players) if n != peer)])
+    at, seconds = round(draw.uniform(0.0, scenario.seconds), 3), round(draw.uniform(0.1, 6.0), 3)
+    return [Fault(draw.choice(("dead-inputs", "dead-control")), at=at, seconds=seconds, peer=peer, other=other)]
 
 
 def _draw_reconnects(scenario: Scenario) -> list[Fault]:

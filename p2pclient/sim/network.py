@@ -68,7 +68,8 @@ class Spell:
 
     kind: str
     """``outage``: datagrams are lost, control waits. ``hold``: all waits and comes out at once. ``loss``: ``amount`` is
-    lost on top. ``delay``: everything takes ``amount`` ms longer."""
+    lost on top. ``delay``: everything takes ``amount`` ms longer. ``dead-inputs``: datagrams are lost, and control goes
+    through; ``dead-control``: control waits, and datagrams go through."""
     start: float
     end: float
     amount: float = 0.0
@@ -143,7 +144,7 @@ class Link:
         for spell in self._spells:
             if not spell.start <= now < spell.end:
                 continue
-            if spell.kind == "outage" or (spell.kind == "loss" and self._draw_rare() < spell.amount):
+            if spell.kind in ("outage", "dead-inputs") or (spell.kind == "loss" and self._draw_rare() < spell.amount):
                 return ()
             if spell.kind == "hold":
                 times = tuple(max(at, spell.end) for at in times)
@@ -159,8 +160,8 @@ class Link:
             retry = min(2 * retry, _MOST_RETRY_SECONDS)
         at = sent + self._low + self._spread * self._draw_control()
         for spell in self._spells:
-            if spell.start <= sent < spell.end and spell.kind in ("hold", "delay"):
-                at = max(at, spell.end) if spell.kind == "hold" else at + spell.amount / 1000
+            if spell.start <= sent < spell.end and spell.kind in ("hold", "delay", "dead-control"):
+                at = at + spell.amount / 1000 if spell.kind == "delay" else max(at, spell.end)
         self._control_at = max(self._control_at, at)
         return self._control_at
 

@@ -14,7 +14,7 @@ from p2pclient.common.if_lost import LossPolicy
 from p2pclient.common.match_settings import MAX_INPUT_DELAY, ON_DESYNC
 from p2pclient.sim.network import LinkSpec
 
-SPELLS = ("outage", "hold", "loss", "delay")
+SPELLS = ("outage", "hold", "loss", "delay", "dead-inputs", "dead-control")
 """Kinds of fault that happen to paths, see :class:`~p2pclient.sim.network.Spell`."""
 RECONNECT = "reconnect"
 """As an outage, after which another connection takes the place of the old one."""
@@ -34,19 +34,19 @@ TERMINAL = frozenset({"leave", "crash"})
 class Fault:
     """Something that goes wrong on purpose.
 
-    ``outage``, ``hold``, ``loss`` (share), ``delay`` (ms): the path from ``peer`` to ``other`` for ``seconds``; with
-    ``other`` -1 every path of the peer in both directions. ``reconnect``: as ``outage``, but then both sides use
-    another connection: control messages that were under way over the old one never arrive. ``pause``: the peer's
-    program stands still for ``seconds``.
-    ``slow``: its host takes ``amount`` times as long. ``leave``: it says goodbye. ``crash``: it is gone without a word;
-    the server tells the others ``amount`` seconds later, never if 0. ``return``: it is back as a spectator, ``amount``
-    frames behind, if it had crashed and others play. ``kill``: its program is gone without a word, and started again
-    ``seconds`` later; with ``amount`` 1 its recording is gone, too. ``corrupt-step``, ``corrupt-once``,
-    ``corrupt-load``: its state goes wrong at frame ``amount`` of the first episode; the second stops when the
-    frame is simulated again after a desync. ``host-dies``, ``host-hangs``, ``host-raises``: its environment does that
-    at the next batch; another one takes ``seconds`` to start. ``ask-pause``: the peer asks for a pause; after
-    ``seconds`` everybody asks for its end. ``ask-end``: it asks for the match's end. ``ask-extend``: it asks for
-    ``amount`` more frames.
+    ``outage``, ``hold``, ``loss`` (share), ``delay`` (ms), ``dead-inputs``, ``dead-control`` (one lane alone): the
+    path from ``peer`` to ``other`` for ``seconds``; with ``other`` -1 every path of the peer in both directions.
+    ``reconnect``: as ``outage``, but then both sides use another connection: control messages that were under way
+    over the old one never arrive. ``pause``: the peer's program stands still for ``seconds``. ``slow``: its host
+    takes ``amount`` times as long. ``leave``: it says goodbye. ``crash``: it is gone without a word; the server tells
+    the others ``amount`` seconds later, never if 0. ``return``: it is back as a spectator, ``amount`` frames behind,
+    if it had crashed and others play. ``kill``: its program is gone without a word, and started again ``seconds``
+    later; with ``amount`` 1 its recording is gone, too. ``corrupt-step``, ``corrupt-once``, ``corrupt-load``: its
+    state goes wrong at frame ``amount`` of the first episode; the second stops when the frame is simulated again
+    after a desync.
+    ``host-dies``, ``host-hangs``, ``host-raises``: its environment does that at the next batch; another one takes
+    ``seconds`` to start. ``ask-pause``: the peer asks for a pause; after ``seconds`` everybody asks for its end.
+    ``ask-end``: it asks for the match's end. ``ask-extend``: it asks for ``amount`` more frames.
     """
 
     kind: str

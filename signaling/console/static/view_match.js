@@ -65,6 +65,12 @@ const peersOf = (seat, name, shape) =>
 
 const health = (name, shape = number) => (seat) => (seat.health ? shape(seat.health[name]) : NONE);
 
+function inFront({ health }) {
+  if (!health) return NONE;
+  if (!health.away) return health.focused ? "yes" : "no";
+  return (health.away === "minimised" ? "no, minimised" : "no") + (health.is_waited_for ? "; the match waits" : "");
+}
+
 const LINES = [
   ["Label", (seat) => seat.label || NONE],
   ["Heard of", (seat) => (seat.health_ago_s === null ? "never" : `${seat.health_ago_s.toFixed(1)} s ago`)],
@@ -83,7 +89,8 @@ const LINES = [
   ["Stalls", health("stalls")],
   ["Desyncs", health("desyncs", (value) => (value ? String(value) : "none"))],
   ["Step of the environment", health("step_ms", ms)],
-  ["Window in front", health("focused", (value) => (value ? "yes" : "no"))],
+  ["Window in front", inFront],
+  ["Stood still for", health("suspended_s", (value) => (value ? `${number(value, 1)} s` : "never"))],
   ["Scores", health("scores", (value) => value.map((each) => number(each, 1)).join(", ") || NONE)],
 ];
 
