@@ -10,6 +10,7 @@ Arguments, all optional:
 - ``terminate_at``: a seat leaves for good when it has collected this many.
 - ``step_cost_us``: microseconds that a step keeps the processor busy.
 - ``import_block_s``, ``init_block_s``: seconds that loading blocks, before and while it is made.
+- ``ballast_bytes``: the state is larger by so much, which never changes in an episode and is not in the checksum.
 - ``fail_at_frame``, ``hang_at_frame``: the step of this frame raises, or does not return for an hour.
 """
 
@@ -34,6 +35,7 @@ _NUMBERS = {
     "step_cost_us": (0, 10**7, 0),
     "import_block_s": (0, 3600, 0),
     "init_block_s": (0, 3600, 0),
+    "ballast_bytes": (0, 10**8, 0),
     "fail_at_frame": (0, 10**9, None),
     "hang_at_frame": (0, 10**9, None),
 }
@@ -81,6 +83,8 @@ class CounterEnvironment(Environment):
         self._collected = [0] * seats
         self._traces = [0] * seats
         self._left = [False] * seats
+        ballast = int(self._args["ballast_bytes"])
+        self._ballast = (self._random.to_bytes(8, "little") * (ballast // 8 + 1))[:ballast]
 
     def step(self, actions: List[Any]) -> Outcome:
         self._act_up()
@@ -107,6 +111,10 @@ class CounterEnvironment(Environment):
         ]
 
     def get_state(self) -> Dict[str, Any]:
+        state = self.fingerprint()
+        return {**state, "ballast": self._ballast} if self._ballast else state
+
+    def fingerprint(self) -> Dict[str, Any]:
         return {
             "time": self._time,
             "random": self._random,
@@ -121,9 +129,10 @@ class CounterEnvironment(Environment):
         self._time, self._random, self._treasure = state["time"], state["random"], state["treasure"]
         self._places, self._collected = list(state["places"]), list(state["collected"])
         self._traces, self._left = list(state["traces"]), list(state["left"])
+        self._ballast = state.get("ballast", b"")
 
     def check_state(self, state: Any) -> None:
-        _check_state(state, len(self.agents))
+        _check_state(state, len(self.agents), int(self._args["ballast_bytes"]))
 
     def seed_rng(self, seed: int) -> None:
         self._random = (seed * 0x9E3779B97F4A7C15 + 0x7654321) & _WORD
@@ -237,9 +246,12 @@ def _controls(mode: str, seats: int) -> Controls:
     }
 
 
-def _check_state(state: Any, seats: int) -> None:
-    if not isinstance(state, dict) or set(state) != _STATE_KEYS:
+def _check_state(state: Any, seats: int, ballast: int) -> None:
+    if not isinstance(state, dict) or set(state) != (_STATE_KEYS | {"ballast"} if ballast else _STATE_KEYS):
         raise EnvHostError("this is not a state of this environment: its fields differ")
+    if ballast and (type(state["ballast"]) is not bytes or len(state["ballast"]) != ballast):
+        raise EnvHostError("this is not a state of this environment: ballast is of another size")
+    state = {name: value for name, value in state.items() if name != "ballast"}
     for name, value in state.items():
         kind = bool if name == "left" else int
         values = [value] if name in ("time", "random", "treasure") else value

@@ -223,6 +223,10 @@ class Room:
         effects = [*self._membership.enter(known, entry, now=now), *effects]
         if known.stage in _BUSY:
             regained = self._regain(known, join) if join.match_id is not None else None
+            if regained is None and join.returns:
+                seated = self._running.seat_again(known, now=now)
+                greeting = self._state.send(known.id, replace(self._greeting(known), match=known.match_id))
+                regained = [*greeting, *seated] if seated is not None else None
             if regained is not None:
                 return [*effects, *regained, *self._pairing.settle(now=now)]
             effects += self._running.quit(known, "disconnected", now=now)

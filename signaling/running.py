@@ -249,6 +249,35 @@ class RunningMatches:
         noted = Noted("back", {"match": match.id, "client": player.id})
         return [noted, *self._tell((each for each in self._everybody(match) if each != player.id), back)]
 
+    def seat_again(self, player: Participant, *, now: float) -> list[Effect] | None:
+        """A player's program was started again. Gives it its seat; None if it has none to come back to."""
+        match = self._state.matches.get(player.match_id)
+        if match is None or player.id not in match.open or not match.settings.may_return:
+            return None
+        if not any(each != player.id for each in match.open):
+            return None  # the others are through
+        if any(player.id not in side for side in match.sides.granted):
+            return None  # they go on without it
+        told = self.regain(player, match.id)
+        own, ice = match.seats[player.id], self._state.rules.ice.offer(match.id, epoch=now + self._state.epoch)
+        peers = [
+            Peer(client_id=each, seats=seats, make_offer=own < seats, bot=match.labels[each][2])
+            for each, seats in match.seats.items()
+            if each != player.id
+        ]
+        matched = Matched(
+            match_id=match.id,
+            seed=match.seed,
+            own_seats=own,
+            peers=tuple(peers),
+            settings=match.settings,
+            condition=match.condition,
+            returns=True,
+            ice=ice if ice.servers else None,
+        )
+        noted = Noted("returned", {"match": match.id, "client": player.id})
+        return [noted, *(told or ()), *self._state.send(player.id, matched)]
+
     def _everybody(self, match: RunningMatch) -> list[str]:
         return [*self._state.present(match), *(each.participant for each in match.spectators.values())]
 

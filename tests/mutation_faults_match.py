@@ -405,7 +405,7 @@ PLAY = [
         "match/peers.py",
         "match_hostile match_strangers match match_edges",
         ("longer inputs", "        return at == len(joined)\n", "        return True\n"),
-        ("who is gone may be heard", "(self.gone and silent >= NOTICE_AFTER)", "self.gone"),
+        ("who is gone may be heard", "not may_return and silent >= NOTICE_AFTER", "not may_return"),
         (
             "this barrier is forgotten",
             "checksum in peer.ready.items() if n >= episode}",

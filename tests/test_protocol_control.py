@@ -22,8 +22,10 @@ from p2pclient.protocol.control import (
     AnyMessage,
     ChangeWish,
     Checksums,
+    ClosedEpisode,
     DelayChange,
     DelayWish,
+    DoneChange,
     Envelope,
     EpisodeOver,
     EpisodeReady,
@@ -31,16 +33,25 @@ from p2pclient.protocol.control import (
     FeedPause,
     FeedStart,
     Hello,
+    HistoryRows,
+    HistoryStart,
+    HistoryWish,
+    LastFrame,
     Leave,
     LinkCheck,
     LinkSound,
     LostInputs,
     MatchChange,
+    MatchCourse,
     PeersLost,
     Recovered,
     Recovering,
     Refuse,
+    Rejoin,
+    Resumed,
+    Standing,
     StatePart,
+    TakeUp,
     Unwatch,
     Watch,
     decode_control,
@@ -137,6 +148,77 @@ GOLDEN = {
         "94010f02 83 a474797065 aa7265636f766572696e67 a4646f6e65 03 a66672616d6573 cd01f4",
     ),
     "recovered": (Envelope(1, 16, 2, Recovered()), "94011002 81 a474797065 a97265636f7665726564"),
+    "rejoin": (
+        Envelope(1, 2, 0, Rejoin()),
+        "9401020081a474797065a672656a6f696e",
+    ),
+    "standing": (
+        Envelope(
+            1,
+            2,
+            2,
+            Standing(
+                4,
+                "playing",
+                70,
+                68,
+                [b"\x00\x01"],
+                True,
+                ClosedEpisode(3, 99, b"12345678", "ended"),
+                [LastFrame(2, -1, True)],
+            ),
+        ),
+        "9401020289a474797065a87374616e64696e67a7657069736f646504a57374616765a7706c6179696e67a87265636f72"
+        "64656446ab66697273745f6672616d6544a6696e7075747391c4020001a669735f616c6cc3a870726576696f757384a7"
+        "657069736f646503aa6c6173745f6672616d6563a5636861696ec4083132333435363738a6726561736f6ea5656e6465"
+        "64a46c6f73749183a47065657202a56672616d65ffa46c656674c3",
+    ),
+    "history wish": (
+        Envelope(1, 3, 3, HistoryWish(4, 71)),
+        "9401030383a474797065ac686973746f72792d77697368a7657069736f646504a66672616d657347",
+    ),
+    "history": (
+        Envelope(
+            1,
+            3,
+            3,
+            HistoryStart(
+                4,
+                60,
+                71,
+                b"12345678",
+                b"23456781",
+                b"34567812",
+                65,
+                True,
+                100,
+                2,
+                MatchCourse(1, 30, None, None, (0, 0), False, None, [DoneChange("extend", 4, 50, "", 1, 30)]),
+                [LostInputs(2, 71, [])],
+            ),
+        ),
+        "940103038da474797065a7686973746f7279a7657069736f646504ab66697273745f6672616d653ca5756e74696c47ae"
+        "66697273745f636865636b73756dc4083132333435363738a8636865636b73756dc4083233343536373831a563686169"
+        "6ec4083334353637383132a8766572696669656441a96861735f7374617465c3af66696e69736865645f6672616d6573"
+        "64a564656c617902a6636f7572736588a66e756d62657201a8657874656e6465641ea66e6577657374c0a57061757365"
+        "c0a870617573655f6174920000a67374616e6473c2a3656e64c0a4646f6e659186a46b696e64a6657874656e64a76570"
+        "69736f646504a56672616d6532a6726561736f6ea0a47365617401a66672616d65731ea561686561649183a470656572"
+        "02ab66697273745f6672616d6547a6696e7075747390",
+    ),
+    "history rows": (
+        Envelope(1, 4, 3, HistoryRows(4, 60, b"\x00\x01\x00\x02")),
+        "9401040384a474797065ac686973746f72792d726f7773a7657069736f646504ab66697273745f6672616d653ca4726f"
+        "7773c40400010002",
+    ),
+    "take up": (
+        Envelope(1, 4, 4, TakeUp(4, 71)),
+        "9401040483a474797065a774616b652d7570a7657069736f646504ab66697273745f6672616d6547",
+    ),
+    "resumed": (
+        Envelope(1, 5, 4, Resumed(4, 71, b"12345678", b"34567812")),
+        "9401050485a474797065a7726573756d6564a7657069736f646504a56672616d6547ae66697273745f636865636b7375"
+        "6dc4083132333435363738a5636861696ec4083334353637383132",
+    ),
     "leave": (Envelope(1, 6, 2, Leave("left")), "94010602 82 a474797065 a56c65617665 a6726561736f6e a46c656674"),
 }
 """Messages of protocol version 3 in envelopes of version 1, frozen: these bytes must stay readable and be written

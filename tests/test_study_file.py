@@ -48,6 +48,7 @@ max_rtt = 250
 max_loss = 0.05
 if_lost = "go-on"
 drop_after = 20
+may_return = false
 relay = "never"
 spectators = false
 observations = true

@@ -235,6 +235,9 @@ def _sentence(event: dict[str, Any]) -> str:
         return "Partners were found; waiting until all have confirmed."
     if kind == "playing":
         return f"Playing episode {event['episode'] + 1}."
+    if kind == "rejoined":
+        who = "You are back in the match" if event["own"] else "The other player is back in the match"
+        return f"{who}, at frame {event['frame']} of episode {event['episode'] + 1}."
     if kind == "silence":
         return _SILENCE[event["level"]]
     if kind == "said":

@@ -65,13 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--observations", action=argparse.BooleanOptionalAction, default=False, help="record observations too"
     )
-    parser.add_argument(
-        "--if-lost",
-        metavar="POLICY",
-        help="what follows when a player left or was waited for in vain; must be given: end (the match ends), go-on "
-        "(its seat stays, and does nothing), bot:NAME:disclosed or bot:NAME:hidden (a bot takes its seat, and the "
-        "others are told so or not); for single seats: 'go-on 1=end@30', with other seconds to wait behind @",
-    )
+    _add_losses(parser)
     parser.add_argument(
         "--spectators",
         action=argparse.BooleanOptionalAction,
@@ -95,6 +89,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_log_format_flag(parser)
 
 
+def _add_losses(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--may-return",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="a player whose program is gone has --drop-after seconds to start it again and play on (default: yes)",
+    )
+    parser.add_argument(
+        "--if-lost",
+        metavar="POLICY",
+        help="what follows when a player left or was waited for in vain; must be given: end (the match ends), go-on "
+        "(its seat stays, and does nothing), bot:NAME:disclosed or bot:NAME:hidden (a bot takes its seat, and the "
+        "others are told so or not); for single seats: 'go-on 1=end@30', with other seconds to wait behind @",
+    )
+
+
 def settings_of(arguments: argparse.Namespace) -> MatchSettings:
     """Return the settings of the matches to come. Raises ConfigurationError for a value out of range."""
     episodes, frames = match_length(arguments)
@@ -108,6 +118,7 @@ def settings_of(arguments: argparse.Namespace) -> MatchSettings:
         input_delay=arguments.input_delay.frames,
         delay_range=arguments.input_delay.range,
         on_desync=arguments.on_desync,
+        may_return=arguments.may_return,
         relay=arguments.relay,
         on_drop=arguments.if_lost or "end",
         prediction=tuple(arguments.prediction.split(",")),

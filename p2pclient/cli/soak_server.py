@@ -108,7 +108,15 @@ class SoakServer:
         arguments += ["--rate", str(plan.rate), "--seconds", repr(plan.match_seconds)]
         arguments += ["--window", str(plan.window), "--input-delay", plan.input_delay]
         arguments += ["--prediction", plan.prediction, "--on-desync", plan.on_desync]
-        arguments += ["--if-lost", "end", "--drop-after", repr(plan.drop_after), "--log-level", "info"]
+        arguments += [
+            "--if-lost",
+            "end",
+            "--no-may-return",
+            "--drop-after",
+            repr(plan.drop_after),
+            "--log-level",
+            "info",
+        ]
         for name, value in plan.env_args.items():
             arguments += ["--env-arg", f"{name}={json.dumps(value)}"]
         return arguments

@@ -78,6 +78,9 @@ class Join(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="jo
     """From an earlier :class:`Welcome`: gives back the place in the waiting room, or with ``match_id`` the seat."""
     match_id: Name | None = None
     """The match that goes on in this client meanwhile: it wants to be known in it again, and no place."""
+    returns: bool = False
+    """With a token: this program was started again, and takes its seat, if it has one in a match that it may come back
+    to; the answer is followed by :class:`Matched`."""
     ready: bool = True
     """False while the environment is being loaded: it keeps its place, and is proposed after :class:`Ready`."""
     station: Short = ""
@@ -191,6 +194,8 @@ class Matched(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag=
     settings: MatchSettings
     condition: Short = ""
     """Of the study, if the matches are balanced over conditions."""
+    returns: bool = False
+    """The match goes on, and the receiver comes back to it."""
     ice: IceServers | None = None
     """What helps to find paths to the others; None: nothing does."""
 

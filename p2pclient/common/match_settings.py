@@ -68,6 +68,8 @@ class MatchSettings(msgspec.Struct, frozen=True, kw_only=True):
     prediction: tuple[str, ...] = ("auto",)
     """How missing inputs are assumed, one name for all seats or one for each: ``auto``, ``repeat``, ``neutral``, or one
     of the environment's own predictors."""
+    may_return: bool = False
+    """May a player whose program is gone be started again and play on; until ``drop_after_s`` it is waited for."""
     on_desync: str = "end"
     """What follows when states differ: ``end`` the match, or ``resimulate`` and play on if all agree then."""
     on_drop: str = "end"

@@ -153,6 +153,7 @@ class Agreement:
         self._is_valid = is_valid
         self._patience = patience
         self._finished: set[int] = set()
+        self._excused: set[int] = set()
         self._episode = 0
         self._lost: frozenset[int] = frozenset()
         self._grants: set[frozenset[int]] = set()
@@ -243,6 +244,30 @@ class Agreement:
         if peer in self.living and peer not in self._finished:
             self._finished.add(peer)
             self._review()
+
+    def excuse(self, peer: int, *, is_excused: bool) -> None:
+        """A living peer was started again and knows nothing yet, or does again: what it says is not waited for then.
+
+        It goes on from what another living peer tells it once this one's round has committed, so that it differs from
+        nobody on any side that it is on.
+        """
+        if is_excused:
+            self._excused.add(peer)
+        else:
+            self._excused.discard(peer)
+        self._review()
+
+    def resume(self, episode: int, cuts: Mapping[int, int], left: Iterable[int]) -> None:
+        """Begin where the others stand who went on without the peers in ``cuts``: last frame in ``episode`` of each."""
+        self._episode, self._lost = episode, frozenset(cuts)
+        self._cuts, self._last = dict(cuts), dict(cuts)
+        self._left = frozenset(left)
+        self._settled = {peer: peer in self._left for peer in cuts}
+        for peer, last in cuts.items():
+            self._kept[peer] = last + 1, last
+            self._known[peer] = {}
+        self._is_news = bool(cuts)
+        self.verdict = Agreed(self._lost, dict(cuts), {peer: {} for peer in cuts}, self._left)
 
     def forgive(self, seconds: float) -> None:
         """Our own program stood still for so long; that counts for nobody's patience."""
@@ -415,7 +440,7 @@ class Agreement:
         return Agreed(self._lost, dict(self._last), inputs, self._leavers)
 
     def _says_the_same(self, peer: int) -> bool:
-        if peer in self._finished:
+        if peer in self._finished or peer in self._excused:
             return True
         if self._said.get(peer, frozenset()) != self._lost:
             return False

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from p2pclient.common.frames import NULL_FRAME
 from p2pclient.match.changes import ChangeCourse
 from p2pclient.match.core import MatchCore
 from p2pclient.match.delays import DelayCourse
 from p2pclient.match.desync import DesyncCourse
 from p2pclient.match.drops import DropCourse
 from p2pclient.match.episode import EpisodePlay
+from p2pclient.match.head import Head, Takeover
 from p2pclient.match.peers import Peer
 from p2pclient.match.plan import ENDED_EARLY, Phase
 from p2pclient.match.readiness import Readiness
 from p2pclient.match.reset import ResetBatch, plan_reset
-from p2pclient.protocol.control import EpisodeOver, EpisodeReady, LinkCheck, LinkSound
+from p2pclient.protocol.control import ClosedEpisode, EpisodeOver, EpisodeReady, LinkCheck, LinkSound
 from p2pclient.recorder.records import EpisodeEnded, EpisodeStarted
 from p2pclient.rollback.chain import ChainMismatch
 
@@ -45,6 +47,10 @@ class Barriers:
         self._drops = drops
         self._first_checksum = b""
         self.reset_commands: list[list[Any]] = []
+        self.head: Head | None = None
+        """What is known already of the episode that is about to be reset, if anything."""
+        self.started = NULL_FRAME
+        """The newest episode that is recorded as begun."""
         self.totals: list[tuple[float, ...]] = []
         """Total rewards by seat of each finished episode."""
         self.leave_at = float("inf")
@@ -75,10 +81,31 @@ class Barriers:
             frame_limit=self._changes.frame_limit(),
             counters=core.counters,
             delays=self._delays.by_seat,
+            head=self.head,
         )
+        self.head = None
         self._changes.apply()
         core.change_phase(Phase.BARRIER)
         self._drops.begin_play(now=now)
+
+    def take_up(self, takeover: Takeover) -> None:
+        """We were started again, and stand in the midst of an episode."""
+        core, start = self._core, takeover.start
+        self._first_checksum = start.first_checksum
+        core.finished_frames = start.finished_frames
+        core.episode = EpisodePlay(
+            core.plan,
+            core.number,
+            first_checksum=start.first_checksum,
+            frame_limit=self._changes.frame_limit(),
+            counters=core.counters,
+            delays=self._delays.by_seat,
+            head=takeover.head,
+        )
+        core.episode.skip_inputs(takeover.inputs_until)
+        self._changes.apply()
+        core.peers.take_inputs()
+        core.change_phase(Phase.PLAYING)
 
     def receive(self, peer: Peer, message: BarrierMessage) -> None:
         """A peer stands at a barrier, ours or the next one; asks for an answer, which the acknowledgement is; finds all
@@ -127,7 +154,8 @@ class Barriers:
         for peer in core.peers:
             del peer.ready[core.number]
         seed = core.plan.episode_seed(core.number)
-        core.out.records.append(EpisodeStarted(core.number, seed, self._first_checksum))
+        if core.number != self.started:  # else an earlier run of this program has recorded it
+            core.out.records.append(EpisodeStarted(core.number, seed, self._first_checksum))
         core.change_phase(Phase.PLAYING)
 
     def look_at_named_ends(self, episode: EpisodePlay, now: float) -> None:
@@ -161,6 +189,7 @@ class Barriers:
         core.mark_verified(episode)
         core.out.records.extend(episode.clock.take_complete(now, all_of_them=True))
         core.out.records.append(EpisodeEnded(core.number, episode.last_frame, episode.totals, episode.end_reason))
+        core.closed = ClosedEpisode(core.number, episode.last_frame, episode.chain.value, episode.end_reason)
         self.totals.append(episode.totals)
         core.finished_frames += episode.last_frame + 1
         core.sittings.end_episode(core.number, episode.last_frame)

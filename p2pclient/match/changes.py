@@ -30,7 +30,16 @@ from p2pclient.match.drops import DropCourse
 from p2pclient.match.episode import EpisodePlay
 from p2pclient.match.peers import Peer
 from p2pclient.match.plan import ENDED_EARLY, MatchChanged, Phase
-from p2pclient.protocol.control import MAX_EXTENSION, MAX_REASON, ChangeKind, ChangeWish, MatchChange
+from p2pclient.protocol.control import (
+    MAX_DONE,
+    MAX_EXTENSION,
+    MAX_REASON,
+    ChangeKind,
+    ChangeWish,
+    DoneChange,
+    MatchChange,
+    MatchCourse,
+)
 
 _LEAD_TIME = 0.5
 """Seconds ahead at which a change is to take effect, at least; the longest round trip is added."""
@@ -66,6 +75,8 @@ class ChangeCourse:
         self._drops = drops
         self._newest = 0
         """Number of the change that was taken last."""
+        self._last: MatchChange | None = None
+        """That change."""
         self._wishes: list[ChangeWish] = []
         """Our own, as long as no change has answered them."""
         self._wished = 0
@@ -318,7 +329,7 @@ class ChangeCourse:
 
     def _take(self, change: MatchChange, now: float) -> None:
         core, kind = self._core, change.kind
-        self._newest = change.number
+        self._newest, self._last = change.number, change
         self._wishes = [wish for wish in self._wishes if not self._is_answered(wish, change)]
         core.peers.tell(change)
         if kind == "pause":
@@ -373,6 +384,44 @@ class ChangeCourse:
             pause.episode, pause.frame = core.number, 0
         self._gate, self._gate_until = None, float("inf")  # nobody closes an episode without what was named in it
 
+    # -- who was started again --------------------------------------------------------------------------------------
+
+    def course(self) -> MatchCourse:
+        """Return what is agreed on, for a peer that was started again."""
+        pause = self._pause
+        return MatchCourse(
+            number=self._newest,
+            extended=self.extended,
+            newest=self._last,
+            pause=pause.change if pause is not None else None,
+            pause_at=(pause.episode, pause.frame) if pause is not None else (0, 0),
+            stands=self.stands,
+            end=self._end,
+            done=[DoneChange(**each) for each in self.done[-MAX_DONE:]],
+        )
+
+    def resume(self, course: MatchCourse, frame: int, now: float) -> None:
+        """We were started again, and play on from ``frame``: take over what was agreed on meanwhile."""
+        self._newest, self._last, self.extended, self._end = course.number, course.newest, course.extended, course.end
+        self.done = [_as_done(each) for each in course.done]
+        if course.pause is not None:
+            self._pause = _Pause(course.pause, *course.pause_at, since=now if course.stands else None)
+        last = course.newest
+        if last is not None and (last.episode, last.frame) >= (self._core.number, frame):
+            self._gate = last.episode, last.frame  # nobody may have heard of it yet but who told us
+
+    def renew(self, peer: Peer) -> None:
+        """A peer was started again: what it wished for, confirmed and was told before counts no more."""
+        peer.changed = 0
+        self._asked = deque(each for each in self._asked if each[0] != peer.id)
+        if self._told[0] == peer.id:
+            self._told = self._core.plan.own_id, 0
+
+    def confirm_again(self, peer: Peer) -> None:
+        """Tell a peer the newest change that was taken here."""
+        if self._last is not None:
+            peer.endpoint.queue_control(self._last)
+
     # -- what is in effect --------------------------------------------------------------------------------------
 
     def _look_at_pause(self, pause: _Pause, now: float) -> None:
@@ -399,6 +448,13 @@ class ChangeCourse:
         self._core.note(change.kind, details, at=(episode, frame))
         self._core.out.events.append(MatchChanged(change.kind, episode, frame, change.reason))
         self.done.append({"kind": change.kind, "episode": episode, "frame": frame, **details})
+
+
+def _as_done(change: DoneChange) -> dict[str, Any]:
+    done: dict[str, Any] = {name: getattr(change, name) for name in ("kind", "episode", "frame", "reason", "seat")}
+    if change.kind == "extend":
+        done["frames"] = change.frames
+    return done
 
 
 def one_line(reason: str) -> str:

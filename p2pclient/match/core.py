@@ -13,7 +13,7 @@ from p2pclient.match.episode import EpisodePlay
 from p2pclient.match.peers import Peers
 from p2pclient.match.plan import Ended, MatchPlan, Outbox, Phase, PhaseChanged
 from p2pclient.match.sittings import Sittings
-from p2pclient.protocol.control import Leave
+from p2pclient.protocol.control import ClosedEpisode, Leave
 from p2pclient.recorder.records import EventRecorded, FramesVerified
 from p2pclient.telemetry.match import MatchTelemetry
 
@@ -38,6 +38,8 @@ class MatchCore:
         """Number of the episode at hand, from 0."""
         self.finished_frames = 0
         """Frames of all episodes before it."""
+        self.closed: ClosedEpisode | None = None
+        """The episode before, if one was closed here."""
         self.sittings = Sittings()
         """Who sits in the seats of those who are gone."""
         self.out = Outbox()

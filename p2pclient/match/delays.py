@@ -8,6 +8,7 @@ peer that holds the lowest seat names the largest wish, and a frame far enough a
 from __future__ import annotations
 
 from p2pclient.match.core import MatchCore
+from p2pclient.match.peers import Peer
 from p2pclient.protocol.control import DelayChange, DelayWish
 from p2pclient.rollback.delay import DelayChooser
 
@@ -89,6 +90,25 @@ class DelayCourse:
         if self._wishes.get(core.plan.own_id) != wish:
             self._wishes[core.plan.own_id] = wish
             core.peers.tell(DelayWish(wish))
+
+    @property
+    def agreed(self) -> int:
+        """What was named last."""
+        return self._agreed
+
+    def resume(self, delay: int) -> None:
+        """We were started again: take over what was named meanwhile. Without bounds, each side has its own."""
+        if self._core.plan.delay_range is not None:
+            lowest, highest = self._core.plan.delay_range
+            self._agreed = self.longest = max(lowest, min(delay, highest))
+            self.by_seat = dict.fromkeys(self.by_seat, self._agreed)
+
+    def tell_again(self, peer: Peer) -> None:
+        """A peer was started again: it has not heard what we wish."""
+        self._wishes.pop(peer.id, None)
+        wish = self._wishes.get(self._core.plan.own_id)
+        if wish is not None:
+            peer.endpoint.queue_control(DelayWish(wish))
 
     def receive_wish(self, peer: int, message: DelayWish) -> None:
         """A peer tells what it wishes."""

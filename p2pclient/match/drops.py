@@ -15,7 +15,7 @@ answer is no.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from p2pclient.match.agreement import PATIENCE, Agreed, Agreement, Contradiction, Partition, Undecided
 from p2pclient.match.core import MatchCore
@@ -23,7 +23,7 @@ from p2pclient.match.episode import EpisodePlay
 from p2pclient.match.peers import Peer
 from p2pclient.match.plan import GrantWanted, Phase
 from p2pclient.match.sittings import BY_NOBODY, BY_SUBSTITUTE
-from p2pclient.protocol.control import PeersLost
+from p2pclient.protocol.control import LastFrame, PeersLost
 from p2pclient.protocol.endpoint import LOST_AFTER
 
 _NOTICING = 1.3
@@ -92,6 +92,48 @@ class DropCourse:
         core.note("lost", {"peer": peer.id, "reason": reason, "inputs_until": first + len(inputs) - 1})
         agreement.lose(peer.id, first, inputs, now=now, has_left=peer.left is not None)
         self._carry_out(now)
+
+    @property
+    def cuts(self) -> list[LastFrame]:
+        """Last frame in the episode at hand of each peer without whom it is agreed to go on, in order."""
+        verdict = self._agreement.verdict if self._agreement is not None else None
+        if not isinstance(verdict, Agreed):
+            return []
+        return [LastFrame(peer, cut, peer in verdict.left) for peer, cut in sorted(verdict.cuts.items())]
+
+    def holders(self, lost: Iterable[LastFrame]) -> dict[int, tuple[int, str]]:
+        """Return by seat of each lost peer its last frame, and who has it since."""
+        plan = self._core.plan
+        return {seat: (each.frame, self._holder(seat)) for each in lost for seat in plan.peers[each.peer]}
+
+    def _holder(self, seat: int) -> str:
+        return BY_SUBSTITUTE if self._losses.of(seat).then == "bot" else BY_NOBODY
+
+    def excuse(self, peer: Peer, *, is_excused: bool, now: float) -> None:
+        """A peer was started again, and cannot say whom it lost before it knows how the match stands."""
+        if self._agreement is not None:
+            self._agreement.excuse(peer.id, is_excused=is_excused)
+            self._carry_out(now)
+
+    def resume(self, lost: Sequence[LastFrame], *, is_applied: bool) -> None:
+        """We were started again, and take the episode up without these peers.
+
+        Args:
+            is_applied: the episode that is taken up knows of it.
+        """
+        core = self._core
+        for each in lost:
+            core.peers.remove(each.peer)
+            core.telemetry.lose_peer(each.peer)
+            for seat in core.plan.peers[each.peer] if is_applied else ():
+                why = "left" if each.left else "lost"
+                core.sittings.begin(seat, core.number, each.frame + 1, by=self._holder(seat), why=why)
+        self._applied = {each.peer for each in lost} if is_applied else set()
+        if self._agreement is not None:
+            cuts = {each.peer: each.frame for each in lost}
+            self._agreement.resume(core.number, cuts, [each.peer for each in lost if each.left])
+            self._told_side = self._agreement.living
+            self._take_messages(self._agreement)
 
     def forgive(self, seconds: float) -> None:
         """Our own program stood still for so long: the others had no chance to be heard."""
@@ -223,7 +265,7 @@ class DropCourse:
         for peer_id in sorted(verdict.lost - self._applied):
             self._applied.add(peer_id)
             seats, cut = core.plan.peers[peer_id], verdict.cuts[peer_id]
-            holders = {seat: BY_SUBSTITUTE if self._losses.of(seat).then == "bot" else BY_NOBODY for seat in seats}
+            holders = {seat: self._holder(seat) for seat in seats}
             episode.disconnect(peer_id, holders, after=cut, inputs=verdict.inputs[peer_id])
             core.note("dropped", {"peer": peer_id, "seats": list(seats), "last_frame": cut})
             why = "left" if peer_id in verdict.left else "lost"

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from p2pclient.common.frames import NULL_FRAME, pack_seat_input, unpack_seat_input
 from p2pclient.common.spaces import Space, decode_action
+from p2pclient.match.head import Head
 from p2pclient.match.journal import Journal
 from p2pclient.match.plan import MatchPlan
 from p2pclient.match.sittings import BY_SUBSTITUTE
@@ -89,6 +90,7 @@ class EpisodePlay:
 
     Args:
         delays: input delay of each local seat, as it stands.
+        head: where to begin, if not before frame 0.
     """
 
     def __init__(
@@ -100,11 +102,13 @@ class EpisodePlay:
         frame_limit: int | None,
         counters: MatchCounters,
         delays: Mapping[int, int],
+        head: Head | None = None,
     ) -> None:
         self.number = number
         self.first_checksum = first_checksum
         self._plan = plan
         self._counters = counters
+        held = dict(head.holders) if head is not None else {}
         self.session = RollbackSession(
             [
                 SeatConfig(
@@ -113,10 +117,14 @@ class EpisodePlay:
                     local=seat in plan.local_seats,
                     delay=delays.get(seat, 0),
                     fill=plan.fill(seat),
+                    known=head.known.get(seat, ()) if head is not None else (),
+                    cut=held[seat][0] if seat in held else None,
+                    substitute=seat in held and held[seat][1] == BY_SUBSTITUTE,
                 )
                 for seat in range(plan.seats)
             ],
             window=plan.own_window,
+            first_frame=head.frame if head is not None else 0,
         )
         self.frame_limit = self.session.frame_limit = frame_limit
         """Frames that the episode has at most; None without a limit. See :meth:`set_bounds`."""
@@ -142,9 +150,26 @@ class EpisodePlay:
         self._results: dict[int, list[Any]] = {}
         self._samples: list[Sample] = []
         self._sent_inputs = 0
-        self._held_by: dict[int, tuple[int, str]] = {}
+        self._held_by: dict[int, tuple[int, str]] = held
         """By seat of who is gone: after which frame, and who has it since."""
         self._actions = [_Actions(space) for space in plan.env["action_spaces"]]
+        if head is not None:
+            self._take_up(head)
+
+    def _take_up(self, head: Head) -> None:
+        """Take in what was played before this side came back."""
+        for frame, row in enumerate(head.rows):
+            self.journal.append(row.inputs, row.checksum)
+            self.chain.append(frame, row.checksum)
+            self._add_rewards(frame, row.rewards)
+            if frame <= head.verified:
+                del self._totals_after[frame - 1]
+        self.chain.trust(head.verified)
+        self.recorded = head.frame - 1
+        self.verified = self._discarded = head.verified
+        self._sent_inputs = head.frame
+        if head.has_ended:
+            self.last_frame, self.end_reason = self.recorded, "ended"
 
     # -- before the batch ---------------------------------------------------------------------------------------
 
@@ -217,12 +242,24 @@ class EpisodePlay:
                 self.clock.sent(frame, now)
         return fresh
 
+    def skip_inputs(self, until: int) -> None:
+        """All of our inputs before ``until`` have been given to the peers."""
+        self._sent_inputs = max(self._sent_inputs, until)
+
+    def own_input(self, frame: int) -> bytes:
+        """Return the joined input of the local seats for a frame that was recorded, or has one."""
+        return self._joined(self._plan.local_seats, frame)
+
+    def _joined(self, seats: Sequence[int], frame: int) -> bytes:
+        if frame <= self.recorded:
+            return self.journal.inputs(frame, seats)
+        return b"".join([self.session.confirmed_input(seat, frame) for seat in seats])
+
     def inputs_of(self, seats: Sequence[int]) -> tuple[int, list[bytes]]:
         """Return ``(first frame, joined inputs)`` of one peer's seats: those that not all have verified."""
         session, first = self.session, self.verified + 1
         newest = min([session.last_input_frame(seat) for seat in seats])
-        frames = range(first, newest + 1)
-        return first, [b"".join([session.confirmed_input(seat, frame) for seat in seats]) for frame in frames]
+        return first, [self._joined(seats, frame) for frame in range(first, newest + 1)]
 
     def disconnect(self, peer: int, holders: Mapping[int, str], *, after: int, inputs: Mapping[int, bytes]) -> None:
         """A peer is gone after frame ``after``: take what others had of it, and wait for it no more.
@@ -319,10 +356,7 @@ class EpisodePlay:
     def _newest_payloads(self) -> list[bytes | None]:
         """By seat: the newest input that is here, for predictors in the host; None if there is none yet."""
         newest = [self.session.last_input_frame(seat) for seat in range(self._plan.seats)]
-        return [
-            self.session.confirmed_input(seat, frame)[1:] if frame != NULL_FRAME else None
-            for seat, frame in enumerate(newest)
-        ]
+        return [self._joined([seat], frame)[1:] if frame != NULL_FRAME else None for seat, frame in enumerate(newest)]
 
     def _add_decisions(self, batch: PlayBatch) -> None:
         """What follows the frames: the bots' next decisions, and the view."""

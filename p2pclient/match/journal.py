@@ -6,7 +6,7 @@ with the state few frames have to be simulated again, without it all of them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from p2pclient.common.frames import NULL_FRAME
@@ -53,6 +53,20 @@ class Journal:
             payloads.append(bytes(self._rows[at + 1 : at + width]))
             at += width
         return payloads
+
+    def rows(self, first: int, until: int) -> Iterator[tuple[int, bytes]]:
+        """Yield ``(frame, joined inputs of all seats)`` of the frames from ``first`` up to the one before ``until``."""
+        for frame in range(first, until):
+            yield frame, bytes(self._rows[frame * self._row : (frame + 1) * self._row - _CHECKSUM_BYTES])
+
+    def inputs(self, frame: int, seats: Sequence[int]) -> bytes:
+        """Return the joined inputs of some seats."""
+        at, joined = frame * self._row, b""
+        for seat, width in enumerate(self._widths):
+            if seat in seats:
+                joined += self._rows[at : at + width]
+            at += width
+        return joined
 
     def checksum(self, frame: int) -> bytes:
         """Return the checksum of the state after ``frame``; of snapshot 0 for ``NULL_FRAME``."""

@@ -22,7 +22,7 @@ from typing import Any
 from p2pclient.common.errors import LocalMisuseError
 from p2pclient.common.frames import NULL_FRAME
 from p2pclient.match.absences import AbsenceCourse
-from p2pclient.match.barriers import WAITING, BarrierMessage, Barriers
+from p2pclient.match.barriers import WAITING, Barriers
 from p2pclient.match.changes import ChangeCourse
 from p2pclient.match.core import MatchCore
 from p2pclient.match.costs import learn_costs
@@ -31,44 +31,31 @@ from p2pclient.match.desync import DesyncCourse
 from p2pclient.match.drops import DropCourse
 from p2pclient.match.episode import EpisodePlay, EvidenceBatch, PlayBatch
 from p2pclient.match.feed import Feeds
-from p2pclient.match.greeting import greet
+from p2pclient.match.past import Past
 from p2pclient.match.patience import MOST_UNVERIFIED as MOST_UNVERIFIED
 from p2pclient.match.patience import Patience
-from p2pclient.match.peers import Peer, Peers
+from p2pclient.match.peers import Peers
 from p2pclient.match.plan import Ended, MatchPlan, Outbox, PeerSilence, Phase, ViewReady
 from p2pclient.match.readiness import Standing
 from p2pclient.match.recovery import RecoveryBatch, RecoveryCourse
+from p2pclient.match.replaying import ReplayBatch
 from p2pclient.match.reset import ResetBatch
+from p2pclient.match.returns import Courses, Returns
 from p2pclient.match.sources import BotSource, InputSource
-from p2pclient.protocol.control import (
-    AnyMessage,
-    ChangeWish,
-    Checksums,
-    DelayChange,
-    DelayWish,
-    Hello,
-    Leave,
-    MatchChange,
-    PeersLost,
-    Recovered,
-    Recovering,
-    Refuse,
-    StatePart,
-)
 from p2pclient.protocol.endpoint import MAX_AHEAD, ChainReceived, ControlReceived, InputReceived, SilenceChanged
 from p2pclient.protocol.handshake import PROTOCOL_VERSION
 from p2pclient.rollback.budget import Budget
 from p2pclient.telemetry.counters import MatchCounters
 from p2pclient.telemetry.match import MatchTelemetry
 
-_PLAYING, _DIVERGED, _FINISHING = Phase.PLAYING, Phase.DIVERGED, Phase.FINISHING
+_PLAYING, _DIVERGED, _FINISHING, _REJOINING = Phase.PLAYING, Phase.DIVERGED, Phase.FINISHING, Phase.REJOINING
 """What is asked for in every tick: in Python 3.11 a member of an enum takes twenty times as long as a name."""
 _IN_TOUCH = (Phase.BARRIER, Phase.PLAYING, Phase.EPISODE_OVER, Phase.DIVERGED)
 """Phases in which a datagram leaves in every tick; in all others only to keep alive."""
 _LATE_TICK = 0.5
 """After a pause of our own this long, what the others sent meanwhile is read before their silence is judged."""
 
-AnyBatch = ResetBatch | PlayBatch | EvidenceBatch | RecoveryBatch
+AnyBatch = ResetBatch | PlayBatch | EvidenceBatch | RecoveryBatch | ReplayBatch
 
 
 class Match:
@@ -78,9 +65,12 @@ class Match:
         plan: what is fixed beforehand.
         sources: where the inputs of the local seats come from, by seat.
         now: seconds.
+        past: what is recorded of the match, if this program was started again in its midst; empty if nothing is.
     """
 
-    def __init__(self, plan: MatchPlan, sources: Mapping[int, InputSource], *, now: float) -> None:
+    def __init__(
+        self, plan: MatchPlan, sources: Mapping[int, InputSource], *, now: float, past: Past | None = None
+    ) -> None:
         self.plan = plan
         self.tracing = False
         """True to fill ``Outbox.trace`` with a line for every simulated frame."""
@@ -89,7 +79,7 @@ class Match:
         self.last_depth = 0
         """Depth of the newest rollback."""
         self._sources = sources
-        self._core = MatchCore(plan, now=now)
+        self._core = core = MatchCore(plan, now=now)
         self.peers: Peers = self._core.peers
         """All other sides."""
         self.telemetry: MatchTelemetry = self._core.telemetry
@@ -106,13 +96,22 @@ class Match:
         self._patience = Patience(self._core, self.drops, self._barriers.readiness, now=now)
         self.absences = AbsenceCourse(self._core, self.changes)
         self._recovery = RecoveryCourse(self._core)
+        self.returns = Returns(
+            core,
+            Courses(self._barriers, self.changes, self.delays, self._desync, self.drops),
+            past,
+            facts=self._facts(),
+            compare=self._compare,
+            on_greeted=lambda: self._submit(self._barriers.reset()),
+            now=now,
+        )
         self.feeds = Feeds(self._core, self._facts())
         """The spectators; :meth:`~p2pclient.match.feed.Feeds.add` lets one in."""
         self._budget = Budget(frame=1.0 / plan.rate_hz, window=plan.own_window, spacing=plan.first_spacing)
         self._batch: AnyBatch | None = None
         self._owed = 0
         self._ticked_at = now
-        self.peers.tell(Hello(self._facts()))
+        self.returns.say_hello()
         if not self.peers:
             self._submit(self._barriers.reset())
 
@@ -226,6 +225,9 @@ class Match:
             self._resume_after_desync(now)
         elif phase is _FINISHING:
             self._wait_for_goodbye(now)
+        elif phase is _REJOINING:
+            self._rejoin(now)
+        self.returns.tick(now=now)
         self.absences.tick(now)
         self.drops.tell()
         self.peers.send(core.out, self.telemetry, now=now, idle=phase not in _IN_TOUCH)
@@ -250,6 +252,10 @@ class Match:
             self._desync.take_evidence(batch, results, now)
         elif isinstance(batch, RecoveryBatch):
             self._submit(self._recovery.take_results(batch, results, costs_us, now))
+        elif isinstance(batch, ReplayBatch):
+            if self.returns.take_results(batch, results, costs_us, now):
+                self._use_results(batch, results)
+            self._rejoin(now)
         elif self.phase is Phase.RESETTING:
             self._owed = 0
             self._use_results(batch, results)
@@ -268,13 +274,15 @@ class Match:
         """
         self.telemetry.batch_back(now=now)
         batch, self._batch = self._batch, None
-        self._submit(self._recovery.begin(batch, cause, is_gone=is_gone, now=now))
+        if not self.returns.host_lost(cause, now):
+            self._submit(self._recovery.begin(batch, cause, is_gone=is_gone, now=now))
         return self._answer(now)
 
     def host_ready(self, ready: Mapping[str, Any], *, now: float) -> Outbox:
         """The host that ``Outbox.wants_host`` asked for is there; all batches go to it from here on."""
         self.telemetry.now = now
-        self._submit(self._recovery.take_host(ready, now))
+        if not self.returns.take_host(ready, now):
+            self._submit(self._recovery.take_host(ready, now))
         return self._answer(now)
 
     def _answer(self, now: float) -> Outbox:
@@ -294,6 +302,16 @@ class Match:
         """The server confirmed that a peer's process is gone; or, not ``gone``, that it is connected to it again."""
         if peer_id in self.peers:
             self.peers[peer_id].gone = gone
+
+    def readmit(self, peer_id: int, *, now: float) -> bool:
+        """Another program of a peer's is connected in place of the one that was: what arrives from now on is its.
+
+        Returns:
+            False if its seat is not to be had any more, and nothing was done.
+        """
+        self.telemetry.now = now
+        self._take_events(now)  # what the earlier one said last
+        return self.returns.readmit(peer_id, now=now)
 
     def leave(self, *, now: float) -> Outbox:
         """The local person wants to go: say so, and end."""
@@ -339,7 +357,8 @@ class Match:
                     if episode is not None and core.phase is not _DIVERGED:
                         self._compare(episode.chain.receive(peer.id, event.frame, event.value), now)
                 elif isinstance(event, ControlReceived):
-                    self._take_message(peer, event.message, now)
+                    self.returns.reception.take(peer, event.message, now)
+                    self._submit(self._barriers.look(now))
                 else:
                     assert isinstance(event, SilenceChanged)
                     self.telemetry.silence(peer.id, event.level)
@@ -349,37 +368,6 @@ class Match:
     def _compare(self, mismatches: Sequence[object], now: float) -> None:
         if mismatches:
             self._desync.begin(now)
-
-    def _take_message(self, peer: Peer, message: AnyMessage, now: float) -> None:
-        core = self._core
-        if isinstance(message, Hello):
-            if greet(core, self._facts(), peer, message, now):
-                self._submit(self._barriers.reset())
-        elif isinstance(message, Refuse):
-            text = "The other machine does not fit together with this one. " + "; ".join(message.differences)
-            core.end("refused", text, leave="error", now=now)
-        elif isinstance(message, BarrierMessage):
-            self._barriers.receive(peer, message)
-        elif isinstance(message, Checksums) and message.episode == core.number:
-            self._desync.receive_checksums(peer, message, now)
-        elif isinstance(message, StatePart) and message.episode == core.number:
-            self._desync.receive_state(peer, message, now)
-        elif isinstance(message, DelayWish):
-            self.delays.receive_wish(peer.id, message)
-        elif isinstance(message, DelayChange):
-            self.delays.receive_change(peer.id, message)
-        elif isinstance(message, ChangeWish | MatchChange):
-            self.changes.receive(peer, message, now)
-        elif isinstance(message, PeersLost):
-            self.drops.receive(peer, message, now=now)
-        elif isinstance(message, Recovering | Recovered):
-            if peer.take_recovery(message):
-                core.note("peer-recovered" if peer.recovering is None else "peer-recovering", {"peer": peer.id})
-        elif isinstance(message, Leave):
-            # Nobody has finished before all have named the last frame; whoever says so earlier just leaves.
-            early = message.reason == "finished" and not self._barriers.has_named_the_end(peer)
-            peer.left = "left" if early else message.reason
-        self._submit(self._barriers.look(now))
 
     # -- play ---------------------------------------------------------------------------------------------------
 
@@ -406,7 +394,7 @@ class Match:
         self.last_depth = batch.depth or self.last_depth
         fresh = episode.take_inputs_to_send(now=now)
         current = session.current_frame
-        for peer in self.peers.all:
+        for peer in self.peers.playing:
             endpoint = peer.endpoint
             for frame, value in fresh:
                 endpoint.queue_input(frame, value)
@@ -457,7 +445,7 @@ class Match:
         if batch.withdraws:
             self._desync.take_resimulation(now)
 
-    def _use_results(self, batch: ResetBatch | PlayBatch, results: Sequence[Any]) -> None:
+    def _use_results(self, batch: ResetBatch | PlayBatch | ReplayBatch, results: Sequence[Any]) -> None:
         """Give the bots' decisions to their seats, and the view to the window."""
         for index, seat in batch.decides.items():
             source = self._sources[seat]
@@ -486,6 +474,15 @@ class Match:
         elif self.changes.step_back() is None:
             self._barriers.say_over(episode, now)
             self._submit(self._barriers.look(now))
+
+    # -- who was started again ----------------------------------------------------------------------------------
+
+    def _rejoin(self, now: float) -> None:
+        """Take the next step of our own return, and play on when it is done."""
+        self._submit(self.returns.step(is_batch_out=self.is_batch_out, now=now))
+        if self.phase is _PLAYING and self.episode is not None:
+            self._owed = self.returns.owed
+            self._settle(self.episode, self.episode.recorded, self.peers.rtt, now)
 
     # -- ends ---------------------------------------------------------------------------------------------------
 

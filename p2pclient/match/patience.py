@@ -38,12 +38,14 @@ class Patience:
         Args:
             is_stalled: play stands still because inputs are missing, and for no reason of ours.
         """
+        if self._core.phase is Phase.REJOINING:
+            return False  # who is still here is not known yet; see ``match/rejoining.py``
         core, goes_on = self._core, self._drops.take_answer()
         for peer in core.peers.all:
             # Whoever has named the last frame of the last episode owes nothing any more.
             if core.ended is not None or core.phase is Phase.FINISHING or peer.left == "finished":
                 continue
-            lost = peer.why_lost(now=now, drop_after=core.plan.wait_for(peer.id))
+            lost = peer.why_lost(now=now, drop_after=core.plan.wait_for(peer.id), may_return=core.plan.may_return)
             if lost is None and self._drops.is_accused(peer, now=now):
                 lost = "partner-gone", "The connection to the other player was lost."
             if lost is None and self._leaves_unverified(peer):

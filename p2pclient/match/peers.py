@@ -50,6 +50,10 @@ class Peer:
     """How often it began or ended to say so."""
     left: str | None = None
     """Reason with which it said goodbye."""
+    is_away: bool = False
+    """Its program was started again, and it is not known yet where it goes on: it is sent no inputs."""
+    is_returning: bool = False
+    """Likewise, until it has said that it stands where we do."""
 
     def take_recovery(self, message: Recovering | Recovered) -> bool:
         """It says how it stands with its environment; True if that is worth a record."""
@@ -59,8 +63,12 @@ class Peer:
         self.told_recoveries += 1
         return self.told_recoveries <= _MOST_TOLD
 
-    def why_lost(self, *, now: float, drop_after: float) -> tuple[str, str] | None:
-        """Return ``(reason, text)`` if the match cannot go on with this peer, None while it can."""
+    def why_lost(self, *, now: float, drop_after: float, may_return: bool = False) -> tuple[str, str] | None:
+        """Return ``(reason, text)`` if the match cannot go on with this peer, None while it can.
+
+        Args:
+            may_return: a program that is gone may be started again, and is waited for like a silent one.
+        """
         if self.left == "error":
             return "partner-left", "The other player's program had to stop."
         if self.left == "desync":
@@ -71,7 +79,8 @@ class Peer:
             return "partner-left", "The other player left the match."
         silent = now - self.endpoint.heard_at
         deaf = self.endpoint.open_control > MAX_OPEN_CONTROL // 2
-        if (self.gone and silent >= NOTICE_AFTER) or silent >= drop_after or deaf:
+        is_gone = self.gone and not may_return and silent >= NOTICE_AFTER
+        if is_gone or silent >= drop_after or deaf:
             return "partner-gone", "The connection to the other player was lost."
         return None
 
@@ -83,6 +92,8 @@ class Peers:
         self._by_id = {i: _make_peer(plan, i, now=now) for i in plan.peers}
         self.all = tuple(self._by_id.values())
         """Those who are still here."""
+        self.playing = self.all
+        """Those of them to whom inputs are sent: not who is away."""
         self._lost: dict[int, Peer] = {}
         self._plan = plan
 
@@ -106,6 +117,26 @@ class Peers:
         """Take a peer out for good; what is said to it last still leaves."""
         self._lost[peer_id] = self._by_id.pop(peer_id)
         self.all = tuple(self._by_id.values())
+        self.look()
+
+    def look(self) -> None:
+        """Somebody is away, or no longer."""
+        self.playing = tuple([peer for peer in self.all if not peer.is_away])
+
+    def renew(self, peer_id: int, *, now: float) -> Peer:
+        """Another program of a peer's takes the place of the one that was here: a conversation from the beginning."""
+        peer = self._by_id[peer_id]
+        fresh = _make_peer(self._plan, peer_id, now=now)
+        peer.endpoint, peer.pacer = fresh.endpoint, fresh.pacer
+        peer.greeted = peer.gone = False
+        peer.recovering = peer.left = None
+        peer.wished = 0
+        peer.ready.clear()
+        peer.sound.clear()
+        peer.over.clear()
+        peer.is_away = peer.is_returning = True
+        self.look()
+        return peer
 
     def even_lost(self, peer_id: int) -> Peer:
         """Return a peer, lost or not."""
@@ -148,8 +179,8 @@ class Peers:
             peer.endpoint.limit = MAX_AHEAD
 
     def set_chain(self, frame: int, value: bytes) -> None:
-        """Tell everyone the newest chain value of ours, from the next datagram on."""
-        for peer in self.all:
+        """Tell all who play the newest chain value of ours, from the next datagram on."""
+        for peer in self.playing:
             peer.endpoint.set_chain(frame, value)
 
     def time_frames(self, clock: FrameClock, *, now: float) -> None:
@@ -194,7 +225,7 @@ class Peers:
     def stretch(self) -> float:
         """Return the factor for the next frame's duration: the median over the peers that are heard."""
         factors = []
-        for peer in self.all:
+        for peer in self.playing:
             endpoint = peer.endpoint
             if endpoint.silence == "heard":
                 factors.append(peer.pacer.stretch(endpoint.lead, endpoint.peer_lead))

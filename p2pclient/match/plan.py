@@ -71,6 +71,8 @@ class MatchPlan:
     """Is there a server that can let a part of the players go on which has no majority."""
     bot_seats: tuple[int, ...] = ()
     """Seats of all sides in which a bot sits from the beginning, as far as known."""
+    may_return: bool = False
+    """Is a peer whose program is gone waited for like a silent one, because it may be started again."""
     on_away: str = "go-on"
     """What it means that a player's window is not in front: ``go-on``, or ``pause`` (see ``match/absences.py``)."""
     away_limit: float = 60.0
@@ -208,6 +210,7 @@ class MatchPlan:
             "on a desync": self.on_desync,
             "if a player is lost": str(self.losses),
             "waiting for a lost player": float(self.drop_after),
+            "a player may return": self.may_return,
             "on an absence": [self.on_away, float(self.away_limit), self.tell_away],
             "check of the links": [self.check_tries, self.most_rtt, self.most_loss],
             "actions": blake2b(repr(self.env["action_spaces"]).encode(), digest_size=8).hexdigest(),
@@ -224,6 +227,7 @@ class Phase(Enum):
     """Where a match stands."""
 
     HANDSHAKING = "handshaking"
+    REJOINING = "rejoining"
     RESETTING = "resetting"
     BARRIER = "barrier"
     PLAYING = "playing"
@@ -301,6 +305,20 @@ class ViewReady:
 
 
 @dataclass(frozen=True, slots=True)
+class PeerRejoined:
+    """A peer whose program was started again stands where we do, and plays on; or we ourselves do."""
+
+    peer: int
+    episode: int
+    frame: int
+    """The first one that it plays now."""
+    is_own: bool = False
+    """Is it our side that came back."""
+    known: int = 0
+    """If so: the first frame of which nobody has our input yet."""
+
+
+@dataclass(frozen=True, slots=True)
 class SpectatorGone:
     """A spectator is fed no more, and its connection may be closed. ``reason`` is a short stable word."""
 
@@ -337,6 +355,7 @@ MatchEvent = (
     | ViewReady
     | SpectatorGone
     | MatchChanged
+    | PeerRejoined
     | ConnectionChanged
 )
 

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from p2pclient.common.frames import NULL_FRAME, unpack_seat_input
-from p2pclient.common.spaces import decode_action
+from p2pclient.common.frames import NULL_FRAME
 from p2pclient.envhost.values import MalformedValueError, decode
 from p2pclient.match.plan import MatchPlan, Phase
+from p2pclient.match.replaying import recorded
 from p2pclient.match.stretch import Stretch
 from p2pclient.protocol.control import EpisodeOver
-from p2pclient.recorder.records import EpisodeEnded, FrameRecorded, Record
+from p2pclient.recorder.records import EpisodeEnded, Record
 from p2pclient.rollback.chain import extend_chain
 
 CATCH_UP_AFTER = 4
@@ -217,7 +217,7 @@ class Playback:
         records: list[Record] = []
         for index, (frame, inputs) in batch.steps.items():
             if self._take_step(frame, results[index]):
-                records.append(self._record(frame, inputs, results[index]))
+                records.append(recorded(self._plan, self.number, frame, inputs, results[index]))
         return records
 
     def _enter(self, checksum: bytes) -> None:
@@ -247,22 +247,6 @@ class Playback:
             self._differ(frame, self._chain, expected)
             return False
         return True
-
-    def _record(self, frame: int, inputs: tuple[bytes, ...], result: Sequence[Any]) -> FrameRecorded:
-        split = [unpack_seat_input(value) for value in inputs]
-        spaces = self._plan.env["action_spaces"]
-        return FrameRecorded(
-            episode=self.number,
-            frame=frame,
-            inputs=inputs,
-            actions=tuple(decode_action(space, payload) for space, (payload, _) in zip(spaces, split, strict=True)),
-            rewards=tuple(result[1]),
-            terminations=tuple(result[2]),
-            truncations=tuple(result[3]),
-            infos=tuple(result[4]),
-            focus=tuple(focused for _, focused in split),
-            checksum=bytes(result[0]),
-        )
 
     def _differ(self, frame: int, ours: bytes, theirs: bytes) -> None:
         self.difference = self.difference or Difference(frame, ours, theirs)

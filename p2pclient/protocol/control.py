@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from p2pclient.common.errors import LocalMisuseError, RemoteProtocolError
-from p2pclient.common.frames import MAX_JOINED_BYTES
+from p2pclient.common.frames import MAX_JOINED_BYTES, NULL_FRAME
 
 CONTROL_VERSION = 1
 MAX_CONTROL_BYTES = 64 * 1024
@@ -33,8 +33,13 @@ MAX_LOST_PEERS = 8
 MAX_LOST_FRAMES = 600
 """Frames of a lost peer's inputs in one message: more than a peer can be behind with what is verified."""
 
+MAX_DONE = 16
+"""Changes of a match that a peer which rejoins is told, at most."""
+
 Digest = Annotated[bytes, msgspec.Meta(min_length=8, max_length=8)]
 Number = Annotated[int, msgspec.Meta(ge=0, le=1 << 30)]
+Frame = Annotated[int, msgspec.Meta(ge=NULL_FRAME, le=1 << 30)]
+"""Of an episode, or none yet."""
 Sentence = Annotated[str, msgspec.Meta(max_length=600)]
 Delay = Annotated[int, msgspec.Meta(ge=0, le=MAX_DELAY)]
 Reason = Annotated[str, msgspec.Meta(max_length=MAX_REASON)]
@@ -233,6 +238,140 @@ class FeedEnd(Message, frozen=True, tag="feed-end"):
 FEED_END_REASONS = ("behind", "too-large", "not-allowed")
 
 
+class Rejoin(Message, frozen=True, tag="rejoin"):
+    """Behind the Hello of a program that was started again in mid-match: it knows nothing, and asks how it stands."""
+
+
+class Standing(Message, frozen=True, tag="standing"):
+    """To a peer that rejoins: where the sender stands, and what it has of its inputs. Said again when that changes.
+
+    Inputs that are too many for one message follow in further ones, which are the same otherwise.
+    """
+
+    episode: Number
+    stage: Literal["barrier", "playing", "finishing"]
+    """Before the episode; in it, or at its end; behind the last one, whose number is one less."""
+    recorded: Frame
+    """Newest frame of the episode that the sender has recorded."""
+    first_frame: Number
+    inputs: Annotated[list[JoinedInput], msgspec.Meta(max_length=MAX_LOST_FRAMES)]
+    """Joined inputs of the receiver's seats that the sender has, from ``first_frame`` on."""
+    is_all: bool
+    """No further ones follow."""
+    previous: ClosedEpisode | None
+    """How the episode before ended, as all agreed, the receiver too."""
+    lost: Annotated[list[LastFrame], msgspec.Meta(max_length=MAX_LOST_PEERS)]
+    """Peers without whom the match goes on."""
+
+
+class ClosedEpisode(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An episode that is over on all sides."""
+
+    episode: Number
+    last_frame: Number
+    chain: Digest
+    reason: Annotated[str, msgspec.Meta(max_length=40)]
+
+
+class LastFrame(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The last frame of the episode in which a lost peer's own inputs count."""
+
+    peer: Number
+    frame: Frame
+    left: bool
+    """It said goodbye, and did not just fall silent."""
+
+
+class HistoryWish(Message, frozen=True, tag="history-wish"):
+    """From a peer that rejoins, to one that plays: tell me the episode up to where you stand."""
+
+    episode: Number
+    frames: Number
+    """Frames of it, from the first on, which the sender has recorded: a state behind them is of no use to it."""
+
+
+class HistoryStart(Message, frozen=True, tag="history"):
+    """The answer: :class:`StatePart` messages follow if ``has_state``, then :class:`HistoryRows` up to ``until``."""
+
+    episode: Number
+    first_frame: Number
+    """The first frame whose inputs follow; 0, or that of the state."""
+    until: Number
+    """The first frame that the sender has not recorded: there the receiver begins to play."""
+    first_checksum: Digest
+    """Of the state with which the episode began."""
+    checksum: Digest
+    """Of the state at the beginning of ``first_frame``."""
+    chain: Digest
+    """Value of the chain before ``until``."""
+    verified: Frame
+    """Newest frame that all sides have verified, the receiver before it was started again included."""
+    has_state: bool
+    finished_frames: Number
+    """Frames of all episodes before."""
+    delay: Delay
+    """Input delay that all have agreed on."""
+    course: MatchCourse
+    ahead: Annotated[list[LostInputs], msgspec.Meta(max_length=MAX_LOST_PEERS)]
+    """Inputs of lost peers from ``until`` on."""
+
+
+class MatchCourse(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What all have agreed on about the match's course: pauses, a longer match, its end."""
+
+    number: Number
+    """Of the newest change; 0 without any."""
+    extended: Annotated[int, msgspec.Meta(ge=0, le=1 << 31)]
+    """Frames by which the match is longer than planned."""
+    newest: MatchChange | None
+    pause: MatchChange | None
+    """The one that is not lifted."""
+    pause_at: tuple[Number, Number]
+    """Episode and frame at which it stands."""
+    stands: bool
+    """Is it in effect."""
+    end: MatchChange | None
+    done: Annotated[list[DoneChange], msgspec.Meta(max_length=MAX_DONE)]
+    """What took effect, the newest ones."""
+
+
+class DoneChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A change that took effect."""
+
+    kind: ChangeKind
+    episode: Number
+    frame: Number
+    reason: Reason
+    seat: Number
+    """Of whoever asked for it."""
+    frames: Extension = 0
+
+
+class HistoryRows(Message, frozen=True, tag="history-rows"):
+    """Inputs of all seats by frame, one frame's after the other's."""
+
+    episode: Number
+    first_frame: Number
+    rows: Annotated[bytes, msgspec.Meta(max_length=MAX_PART_BYTES)]
+
+
+class TakeUp(Message, frozen=True, tag="take-up"):
+    """From a peer that rejoins: from ``first_frame`` on it needs the receiver's inputs; its own come where they end."""
+
+    episode: Number
+    first_frame: Number
+
+
+class Resumed(Message, frozen=True, tag="resumed"):
+    """The sender has rejoined: it stands before ``frame``, and has come to this."""
+
+    episode: Number
+    frame: Number
+    first_checksum: Digest
+    chain: Digest
+    """Value of the chain before ``frame``."""
+
+
 class Leave(Message, frozen=True, tag="leave"):
     """The sender goes, for a reason from :data:`LEAVE_REASONS`."""
 
@@ -262,6 +401,13 @@ AnyMessage = (
     | FeedStart
     | FeedPause
     | FeedEnd
+    | Rejoin
+    | Standing
+    | HistoryWish
+    | HistoryStart
+    | HistoryRows
+    | TakeUp
+    | Resumed
     | Leave
 )
 

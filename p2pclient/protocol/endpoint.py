@@ -118,26 +118,28 @@ class Endpoint:
         self._events: list[Event] = []
         self.begin_episode(0)
 
-    def begin_episode(self, episode: int, *, first_frame: int = 0) -> None:
+    def begin_episode(self, episode: int, *, first_frame: int = 0, expected: int | None = None) -> None:
         """Start frames anew at ``first_frame``, in both directions; datagrams of other episodes are dropped then.
 
         Args:
             episode: what datagrams say; of the conversation with a spectator, the number of the stretch that is fed.
-            first_frame: where the other side begins too.
+            first_frame: where our inputs begin.
+            expected: where those of the other side begin; None: there as well.
         """
+        heard = (first_frame if expected is None else expected) - 1
         self._episode = episode
         self._events = [e for e in self._events if not isinstance(e, InputReceived | ChainReceived)]
         self.arrivals.clear()
         self._unacknowledged: deque[bytes] = deque()
         self._first_unacknowledged = first_frame
         self._chain: tuple[int, bytes] | None = None
-        self._chain_heard = first_frame - 1
-        self.newest_heard = first_frame - 1
+        self._chain_heard = heard
+        self.newest_heard = heard
         """Newest frame for which the peer's input is here."""
         self.peer_lead = None
         self.lead: float | None = None
         """Our frame minus the newest frame heard; goes out with every datagram."""
-        self.limit = first_frame + MAX_AHEAD
+        self.limit = heard + 1 + MAX_AHEAD
         """Frames at or past it are not taken from the peer yet."""
 
     @property

@@ -236,3 +236,9 @@ def _read_agents(folder: Path, manifest: dict[str, Any]) -> tuple[Any, ...]:
 
 def _is_agent(agent: Any) -> bool:
     return type(agent) in (int, str)
+
+
+def why_withdrawn(run: RunReader) -> str:
+    """Return, for a sentence, why a run has frames that were withdrawn."""
+    came_back = run.manifest.get("earlier_processes") and not run.desyncs
+    return "when its player came back, and recorded again" if came_back else "after a desync"

@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,11 @@ from p2pclient.recorder.records import (
     FrameRecorded,
     FramesVerified,
     FramesWithdrawn,
+    FrameTimed,
     LogRecord,
     Record,
 )
+from p2pclient.recorder.resuming import ResumedRun, shift_times
 from p2pclient.recorder.writing import LogWriter, describe_failure, describe_low_space
 
 
@@ -87,10 +90,18 @@ class RunWriter:
     by several threads; waits for no disk except in :meth:`finish` and :meth:`close`.
     """
 
-    def __init__(self, folder: Path, header: RunHeader, *, on_problem: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        header: RunHeader,
+        *,
+        resumed: ResumedRun | None = None,
+        on_problem: Callable[[str], None] | None = None,
+    ) -> None:
         """Write the manifest and start the log.
 
         Args:
+            resumed: what an earlier process has recorded in the folder, which is gone on with.
             on_problem: called once per problem (disk nearly full, a failed write or flush) with a sentence for a
                 person, possibly from a thread of the recorder's own.
 
@@ -106,10 +117,18 @@ class RunWriter:
         self._reports: list[tuple[str, Future[bool]]] = []
         # A state may take seconds to write down, and the match must not wait for it.
         self._reporting = ThreadPoolExecutor(1, thread_name_prefix="desync-report")
-        self._log = LogWriter(folder / LOG_NAME, on_problem=on_problem)
+        append_at = resumed.log_bytes if resumed is not None else None
+        self._log = LogWriter(folder / LOG_NAME, on_problem=on_problem, append_at=append_at)
         self._finished = False
+        self._earlier = resumed.processes if resumed is not None else []
+        self._shift = resumed.shift(header.clock) if resumed is not None else 0.0
+        if resumed is not None:
+            self.header = header = replace(header, clock=resumed.clock)
+            for record in resumed.records:
+                self._count(record)
+            self._reports = [(name, _written()) for name in resumed.reports]
         try:
-            write_manifest(folder, header.to_manifest())
+            write_manifest(folder, self._manifest())
         except RecordingError:
             self._log.close()
             raise
@@ -125,6 +144,8 @@ class RunWriter:
         if isinstance(record, DesyncEvidence | DesyncReported):
             self.write_desync(record)
             return
+        if self._shift and isinstance(record, FrameTimed):
+            record = shift_times(record, self._shift)
         self._log.append(encode_record(record))
         self._count(record)
 
@@ -234,12 +255,17 @@ class RunWriter:
         new = {"episode": number, "recorded": 0, "withdrawn": 0, "verified_frame": NULL_FRAME}
         return self._episodes.setdefault(number, new)
 
+    def _manifest(self) -> dict[str, Any]:
+        """Return what is known from the start; of a run that was gone on with, the earlier processes too."""
+        known = self.header.to_manifest()
+        return {**known, "earlier_processes": self._earlier} if self._earlier else known
+
     def _final_manifest(self, outcome: dict[str, Any]) -> dict[str, Any]:
         clock = self.header.clock
         return {
-            **self.header.to_manifest(),
+            **self._manifest(),
             "status": "finished",
-            "ended_utc": utc_text(clock.to_utc(time.perf_counter())),
+            "ended_utc": utc_text(clock.to_utc(time.perf_counter() + self._shift)),
             "outcome": outcome,
             "counts": self.counts(),
             "events": self._events,
@@ -248,6 +274,12 @@ class RunWriter:
             "desync_reports": [name for name, written in self._reports if written.result()],
             "log_bytes": self._log.written_bytes,
         }
+
+
+def _written() -> Future[bool]:
+    done: Future[bool] = Future()
+    done.set_result(True)
+    return done
 
 
 def _verified(episode: dict[str, Any]) -> int:

@@ -60,7 +60,7 @@ def describe_low_space(folder: Path) -> str | None:
 
 
 class LogWriter:
-    """Appends payloads to a new log.
+    """Appends payloads to a new log, or to that of a process that was killed.
 
     The first failure ends the recording for good: the file is cut back to its last whole record, so that what was
     written stays readable, and every later call raises the same sentence. Going on after a failure would leave a hole.
@@ -75,17 +75,19 @@ class LogWriter:
         on_problem: Callable[[str], None] | None = None,
         sync: Callable[[int], None] = os.fsync,
         sync_interval: float = SYNC_INTERVAL,
+        append_at: int | None = None,
     ) -> None:
-        """Create the file.
+        """Create the file, or open it.
 
         Args:
             path: must not exist.
             on_problem: called once per problem with a sentence for a person, in the thread in which it was noticed.
             sync: what brings a file descriptor's data to the disk.
             sync_interval: seconds between two calls of it.
+            append_at: go on with a log that has so many bytes of whole records; what is behind them is cut off.
 
         Raises:
-            RecordingError: the file exists or cannot be created.
+            RecordingError: the file exists or cannot be created; or it cannot be gone on with.
         """
         self.path = path
         self.written_bytes = 0
@@ -95,14 +97,23 @@ class LogWriter:
         self._problems: list[str] = []
         self._dirty = False
         self._stop = threading.Event()
+        binary = getattr(os, "O_BINARY", 0)
         try:
-            self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o644)
+            if append_at is None:
+                self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | binary, 0o644)
+            else:
+                self._fd = os.open(path, os.O_WRONLY | binary)
+                os.ftruncate(self._fd, append_at)
+                os.lseek(self._fd, append_at, os.SEEK_SET)
+                self.written_bytes = append_at
         except FileExistsError as error:
             raise RecordingError(f"{path} exists already; a recording is never overwritten") from error
         except OSError as error:
             raise RecordingError(describe_failure(path, error)) from error
         self._thread = threading.Thread(target=self._flush, args=(sync_interval,), name="log-sync", daemon=True)
         self._thread.start()
+        if self.written_bytes:
+            return
         try:
             self._write(file_header())
         except RecordingError:

@@ -67,6 +67,13 @@ class ChecksumChain:
         """Newest frame on which we and ``peer`` agree, or ``NULL_FRAME``."""
         return self._agreed[peer]
 
+    def trust(self, frame: int) -> None:
+        """All peers are known to agree up to ``frame``, which is in the chain: they said so to who was here before."""
+        self._agreed = dict.fromkeys(self._agreed, frame)
+        if self._agreed:
+            self.verified_frame = frame
+        self._forget()
+
     def remove(self, peer: int) -> None:
         """A peer is gone: nothing waits for its agreement any more."""
         del self._agreed[peer], self._waiting[peer]

@@ -15,6 +15,8 @@ samples for one frame: a raised delay opens frames, which are filled; a lowered 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from p2pclient.common.errors import LocalMisuseError
 from p2pclient.common.frames import NULL_FRAME, unpack_seat_input
 from p2pclient.rollback.prediction import PREDICT, SUBSTITUTE, Predictor, repeat_last
@@ -60,6 +62,30 @@ class InputQueue:
     def oldest_kept(self) -> int:
         """Oldest frame whose input can still be read."""
         return self._base
+
+    def begin_at(
+        self, frame: int, known: Sequence[bytes], *, cut: int | None, local: bool, substitute: bool = False
+    ) -> None:
+        """Begin in mid-episode, before anything is added.
+
+        Args:
+            frame: that is simulated next.
+            known: inputs from the frame before it on (from 0 on, if it is 0), without a gap; of a local seat, nothing
+                is pressed in the frames behind them for which an input delay leaves no sample.
+            cut: last frame that counts, if the seat is gone; ``known`` then ends there at the latest.
+            substitute: the host decides the inputs behind it.
+        """
+        self._base = max(0, frame - 1)
+        self._values = list(known)
+        if cut is not None and cut < self._base:
+            self._base, self._values = cut + 1, []
+        self.last_added = self._base + len(self._values) - 1
+        self.next_read = frame
+        self.cut = cut
+        self._decided = {} if substitute else None
+        while local and self.last_added < frame + self.delay - 1:
+            self.last_added += 1
+            self._values.append(self._neutral)
 
     # -- samples and arrivals -----------------------------------------------------------------------------------
 

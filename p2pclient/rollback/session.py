@@ -24,11 +24,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from msgspec import Struct
-
 from p2pclient.common.errors import ConfigurationError, LocalMisuseError
 from p2pclient.common.frames import MAX_SEATS, NULL_FRAME
-from p2pclient.rollback.commands import Command as Command  # these five are part of what a session says
+from p2pclient.rollback.commands import Advance as Advance  # these six are part of what a session says
+from p2pclient.rollback.commands import Command as Command
 from p2pclient.rollback.commands import Drop as Drop
 from p2pclient.rollback.commands import Load as Load
 from p2pclient.rollback.commands import Save as Save
@@ -57,25 +56,12 @@ class SeatConfig:
     """Input delay in frames; of a remote seat it is 0 here, since its inputs arrive by the frame they count for."""
     fill: Predictor = repeat_last
     """What stands in the frames that a raised delay opens. Where a press acts once, repeating it would act again."""
-
-
-class Advance(Struct, frozen=True, gc=False):
-    """What one call of :meth:`RollbackSession.advance` decided."""
-
-    commands: tuple[Command, ...]
-    """Carry these out in order, in one batch. May be empty."""
-    advanced: int
-    """New frames simulated."""
-    stalled: bool
-    """True if the prediction window is full and the frame did not move."""
-    depth: int
-    """Frames from the first one that was wrong up to now; 0 when no prediction was wrong."""
-    cause: tuple[int, ...]
-    """Seats whose input was assumed wrongly."""
-    settled: int
-    """Newest frame that is settled once the batch is done, or ``NULL_FRAME``."""
-    resimulated: int = 0
-    """Frames simulated again: ``depth``, and those from the loaded snapshot up to the first wrong frame."""
+    known: Sequence[bytes] = ()
+    """Of a session that begins in mid-episode: the inputs from the frame before its first one on."""
+    cut: int | None = None
+    """Likewise: the last frame of a seat that is gone, see :meth:`RollbackSession.disconnect`."""
+    substitute: bool = False
+    """Has such a seat a substitute."""
 
 
 class RollbackSession:
@@ -84,9 +70,11 @@ class RollbackSession:
     Args:
         seats: every seat of the match, in order.
         window: unconfirmed frames that may be simulated; 0 is lockstep.
+        first_frame: where it begins; of all frames before it, everything is settled. The host stands there, and has
+            a snapshot of it.
     """
 
-    def __init__(self, seats: Sequence[SeatConfig], *, window: int) -> None:
+    def __init__(self, seats: Sequence[SeatConfig], *, window: int, first_frame: int = 0) -> None:
         if not 1 <= len(seats) <= MAX_SEATS:
             raise ConfigurationError("seats", len(seats), f"1 to {MAX_SEATS}")
         for seat in seats:
@@ -94,6 +82,9 @@ class RollbackSession:
                 raise ConfigurationError("neutral input", seat.neutral, "at least the byte of the flags")
             _check_delay(seat.delay, most=MAX_DELAY if seat.local else 0)
         self._queues = [InputQueue(neutral=s.neutral, predict=s.predict, delay=s.delay, fill=s.fill) for s in seats]
+        for queue, seat in zip(self._queues, seats, strict=True):
+            if first_frame or seat.known or seat.cut is not None:
+                queue.begin_at(first_frame, seat.known, cut=seat.cut, local=seat.local, substitute=seat.substitute)
         self._is_local = tuple(seat.local for seat in seats)
         self._local_by_seat = LocalQueues((n, queue) for n, queue in enumerate(self._queues) if seats[n].local)
         self._local = tuple(self._local_by_seat.values())
@@ -101,12 +92,12 @@ class RollbackSession:
         self._by_host = tuple(q for q, seat in zip(self._queues, seats, strict=True) if seat.predict is None)
         self.window = window
         self.spacing = 1
-        self.current_frame = 0
+        self.current_frame = first_frame
         """Next frame to be simulated for the first time."""
         self.frame_limit: int | None = None
         """Frames at or past it are never simulated; None without a limit."""
-        self._saved = [0]  # frames of the snapshots that are kept and not stale, in order
-        self._settled = NULL_FRAME
+        self._saved = [first_frame]  # frames of the snapshots that are kept and not stale, in order
+        self._settled = first_frame - 1
         # Of all queues, looked up once after they changed and not at every question:
         self._changed = True
         self._newest_remote = NULL_FRAME

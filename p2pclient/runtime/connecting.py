@@ -255,6 +255,36 @@ class Connector:
             gone.cancel()
         return dict(self.links)
 
+    async def connect_again(self) -> dict[int, PeerLink]:
+        """Connect to those who play on, or wait, in a match that this program was started again to come back to.
+
+        Who is not reached by then may be reached later: its link goes on trying.
+
+        Raises:
+            TransportError: none of them can be reached.
+            ConfigurationError: the only kind of path that is to be used cannot be had.
+        """
+        if self._unusable:
+            raise ConfigurationError("--path", self._unusable, _USABLE_IF[self._unusable])
+        self._addresses = AddressWatch(self._addresses_are)
+        something = asyncio.Event()
+        for link in self.links.values():
+            link.wakeup = something.set
+            link.start()
+            if not link.is_open:  # the other side may have been quicker
+                link.begin("returned")
+        try:
+            async with asyncio.timeout(OPEN_TIMEOUT):
+                while not any(link.is_open for link in self.links.values()):
+                    await something.wait()
+                    something.clear()
+        except TimeoutError:
+            raise TransportError("None of the other players of the match can be reached any more.") from None
+        finally:
+            for link in self.links.values():
+                link.wakeup = None
+        return dict(self.links)
+
     async def connect_some(self) -> dict[int, RtcTransport]:
         """Connect to as many as can be reached: whoever only watches needs one, and has the others in reserve.
 

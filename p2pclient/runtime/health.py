@@ -87,7 +87,9 @@ class HealthMeter:
         phase = match.phase
         if phase is Phase.ENDED:
             return "ended"
-        if phase is Phase.HANDSHAKING or (phase in (Phase.RESETTING, Phase.BARRIER) and match.number == 0):
+        if phase in (Phase.HANDSHAKING, Phase.REJOINING) or (
+            phase in (Phase.RESETTING, Phase.BARRIER) and match.number == 0
+        ):
             return "connecting"
         if phase in _BETWEEN:
             return "between"

@@ -42,7 +42,7 @@ async def join_patiently(
 
 
 def _noted(join: Join, welcome: Welcome) -> Welcome:
-    if join.last_match is not None and welcome.watch is None:
+    if join.last_match is not None and welcome.watch is None and welcome.match is None:
         why = REFUSALS.get(welcome.not_watched, welcome.not_watched)
         log.warning("match %s, in which this client was, is not watched: %s", join.last_match.match_id, why)
     return welcome

@@ -24,7 +24,7 @@ from p2pclient.runtime.path_log import PathLog
 from p2pclient.runtime.peer_link import PeerLink
 from p2pclient.runtime.ticker import Ticker
 from p2pclient.telemetry.clocks import Suspended
-from p2pclient.transport.base import Opened, PathChanged, PeerTransport, TransportStats
+from p2pclient.transport.base import Opened, PathChanged, PeerTransport, Returned, TransportStats
 
 log = logging.getLogger("tandem.match")
 frames_log = logging.getLogger("tandem.frames")
@@ -253,6 +253,8 @@ class MatchRunner:
     def _pump(self, peer: int) -> None:
         now = self._loop.time()
         transport = self._transport(peer)
+        if isinstance(transport, PeerLink):
+            self._look_at_transport(peer, transport)  # whose words these are has to be known first
         for channel, data in transport.take_received() if transport is not None else ():
             self.match.receive(peer, channel, data, now=now)
 
@@ -262,12 +264,18 @@ class MatchRunner:
 
     def _look_at_transports(self) -> None:
         for peer, transport in self._transports.items():
-            for event in transport.take_events():
-                if isinstance(event, PathChanged | Opened):
-                    self._path_changed(peer, event)
-                else:
-                    # No proof that the process is gone: silence and the server decide that.
-                    log.info("connection to peer %d: %s", peer, event)
+            self._look_at_transport(peer, transport)
+
+    def _look_at_transport(self, peer: int, transport: PeerTransport) -> None:
+        for event in transport.take_events():
+            if isinstance(event, PathChanged | Opened):
+                self._path_changed(peer, event)
+            elif isinstance(event, Returned) and isinstance(self.match, Match):
+                is_in = self.match.readmit(peer, now=self._loop.time())
+                log.info("peer %d was started again: %s", peer, "it comes back" if is_in else "too late")
+            else:
+                # No proof that the process is gone: silence and the server decide that.
+                log.info("connection to peer %d: %s", peer, event)
 
     def _look_at_clocks(self) -> None:
         """Have it recorded that this machine slept, this program stood still, or the date was set."""
@@ -305,6 +313,8 @@ class MatchRunner:
             self._reply.add_done_callback(self._batch_returned)
         if out.wants_host:
             self._renewal = self._loop.create_task(self._take_host())
+        for record in out.records:  # before anything is said of them that cannot be lost
+            self._write(record)
         self._send_control(out)
         for line in out.trace:
             frames_log.debug(line)
@@ -316,8 +326,6 @@ class MatchRunner:
             else:
                 log.info("%s", event)
             self._on_event(event)
-        for record in out.records:
-            self._write(record)
 
     def _write(self, record: Record) -> None:
         try:

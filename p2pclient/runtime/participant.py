@@ -3,8 +3,8 @@
 It joins while its environment is still being loaded, and says when it is ready; only then is it proposed to others.
 
 Where it waits or plays is noted in its folder (:mod:`~p2pclient.runtime.bookmark`). Killed and started again, it shows
-the token that it had. One that waited has its place again; one that played is brought to its match as a spectator, if
-it goes on without it, and then waits like anyone.
+the token that it had. One that waited has its place again; one that played has its seat again, and plays on; or, where
+the match goes on without it, watches that, and then waits like anyone.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
-
-import msgspec
 
 from p2pclient import __version__
 from p2pclient.common.errors import EnvHostError, SignalingError, TransportError
@@ -55,19 +53,12 @@ from p2pclient.runtime.obeying import Obedience
 from p2pclient.runtime.onlooker import GOES_ON, Onlooker
 from p2pclient.runtime.participant_settings import ParticipantSettings
 from p2pclient.runtime.partings import Partings, no_match_screen
-from p2pclient.runtime.planning import (
-    check_bot,
-    event_report,
-    intent_report,
-    make_plan,
-    match_result,
-    played_report,
-    players,
-)
-from p2pclient.runtime.playing import Played, Table, play
+from p2pclient.runtime.planning import check_bot, event_report, intent_report, match_result, played_report
+from p2pclient.runtime.playing import Played, play
 from p2pclient.runtime.presenter import WindowLink
 from p2pclient.runtime.probing import Prober
 from p2pclient.runtime.results import results_screen
+from p2pclient.runtime.seating import make_table
 from p2pclient.runtime.signaling_client import SignalingClient
 from p2pclient.runtime.spectator_door import SpectatorDoor
 
@@ -117,6 +108,8 @@ class Participant(PlayingClient):
         self._bookmark = Bookmark(settings.out, command)
         self._last_match: LastMatch | None = None
         """Where an earlier run of this program ended without a word, until the server was asked about it."""
+        self._was_here = False
+        """Is the next thing that the server hears that an earlier program of this participant's is gone."""
         self._client_id = ""
         self._label = settings.label
         self._loaded: tuple[EnvHost, Mapping[str, Any]]
@@ -150,6 +143,7 @@ class Participant(PlayingClient):
         await self._signaling.connect(self._settings.url)
         self._last_match = await asyncio.to_thread(self._bookmark.take)
         self._signaling.token = self._signaling.token or self._bookmark.token
+        self._was_here = self._signaling.token is not None
         reporting = asyncio.create_task(self._obedience.report())
         try:
             await self._play_matches()
@@ -260,11 +254,13 @@ class Participant(PlayingClient):
             label=self._settings.label,
             bot=self._settings.bot is not None,
             last_match=last,
+            returns=self._was_here,
             ready=False,
             station=self._settings.station,
             attributes=dict(self._settings.attributes),
             link=self._settings.link,
         )
+        self._was_here = False
         welcome = await join_patiently(
             self._signaling, join, self._news, lambda why: self._show(Screen.LOADING, "Waiting for the server", why)
         )
@@ -304,32 +300,20 @@ class Participant(PlayingClient):
             await self._person.wait_for_continue(settings.linger_s)
 
     async def _play_match(self, matched: Matched, host: EnvHost, ready: Mapping[str, Any]) -> Played:
-        settings = self._settings
         connector = self._connector
         assert connector is not None
         try:
-            transports = await connector.connect()
-            table = Table(
-                plan=make_plan(matched, ready, bot=settings.bot, seed=settings.seed, render=not settings.headless),
+            transports = await (connector.connect_again() if matched.returns else connector.connect())
+            table = make_table(
+                matched,
+                ready,
+                transports,
+                self._settings,
+                label=self._label,
                 host=host,
                 renew=self._hosts.renew,
                 person=self._person,
                 window=self._window,
-                trace=self._settings.trace,
-                out=settings.out,
-                title=str(ready["title"]),
-                transports=transports,
-                players=players(matched, label=self._label, bot=settings.bot),
-                settings={
-                    **msgspec.to_builtins(matched.settings),
-                    "label": self._label,
-                    "url": settings.url,
-                    "condition": matched.condition,
-                },
-                # Who plays alone has all seats, and one keyboard: the others stay idle.
-                human_seats=() if settings.bot else matched.own_seats[:1],
-                keys=settings.keys,
-                fault=settings.fault,
                 on_runner=self._runner_starts,
                 on_event=self._report_event,
                 explain=self._partings.explain,

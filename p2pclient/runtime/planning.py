@@ -19,6 +19,7 @@ from p2pclient.match.plan import (
     MatchChanged,
     MatchEvent,
     MatchPlan,
+    PeerRejoined,
     PeerSilence,
     Phase,
     PhaseChanged,
@@ -77,6 +78,7 @@ def _plan(given: Matched | Admitted, ready: Mapping[str, Any], *, render: bool) 
         prediction=settings.prediction,
         on_desync=settings.on_desync,
         on_drop=settings.on_drop,
+        may_return=settings.may_return,
         on_away=settings.on_away,
         away_limit=settings.away_limit_s,
         tell_away=settings.tell_away,
@@ -139,6 +141,8 @@ def event_report(event: MatchEvent) -> dict[str, Any] | None:
             return {"event": "playing", "episode": episode}
         case PeerSilence(peer, level):
             return {"event": "silence", "peer": peer, "level": level}
+        case PeerRejoined(peer, episode, frame, is_own):
+            return {"event": "rejoined", "peer": peer, "own": is_own, "episode": episode, "frame": frame}
         case ConnectionChanged(peer, connection, why):
             return {"event": "connection", "peer": peer, "connection": connection, "why": why}
         case Desync(peer, episode, frame):

@@ -15,10 +15,12 @@ import psutil
 from p2pclient.common.errors import EnvHostError, RecordingError, TandemError
 from p2pclient.envhost.client import EnvHost
 from p2pclient.match.match import Match
+from p2pclient.match.past import Past
 from p2pclient.match.plan import Ended, MatchEvent, MatchPlan
 from p2pclient.match.sources import BotSource, IdleSource, InputSource, KeyboardSource
 from p2pclient.recorder.crash import write_crash_report
 from p2pclient.recorder.manifest import RunHeader, collect_versions
+from p2pclient.recorder.resuming import find_run
 from p2pclient.recorder.run import RunWriter, create_run_folder
 from p2pclient.runtime.logs import log_tail, log_to_folder
 from p2pclient.runtime.match_runner import MatchRunner
@@ -78,6 +80,8 @@ class Table:
     """Write a trace of the match into the run folder."""
     fault: Mapping[str, Any] | None = None
     """For tests: makes this side's environment wrong, see ``envhost``."""
+    returns: bool = False
+    """The match goes on, and this program was started again to come back to it."""
     on_runner: Callable[[MatchRunner], None] = lambda runner: None
     """Called with the runner before the first tick."""
     explain: Callable[[Ended], Ended] = lambda ended: ended
@@ -112,7 +116,13 @@ async def play(table: Table) -> Played:
     """
     loop = asyncio.get_running_loop()
     plan = table.plan
-    folder = create_run_folder(table.out, plan.match_id, plan.local_seats[0])
+    resumed = await asyncio.to_thread(find_run, table.out, plan.match_id, plan.local_seats) if table.returns else None
+    if resumed is None:
+        folder = create_run_folder(table.out, plan.match_id, plan.local_seats[0])
+        past = Past() if table.returns else None
+    else:
+        folder = resumed.folder
+        past = await asyncio.to_thread(Past.of, resumed.records)
     header = RunHeader(
         match_id=plan.match_id,
         seed=plan.seed,
@@ -122,9 +132,9 @@ async def play(table: Table) -> Played:
         settings=dict(table.settings),
     )
     with log_to_folder(folder):
-        writer = RunWriter(folder, header, on_problem=lambda text: log.warning("recording: %s", text))
+        writer = RunWriter(folder, header, resumed=resumed, on_problem=lambda text: log.warning("recording: %s", text))
         try:
-            match = Match(plan, make_sources(table), now=loop.time())
+            match = Match(plan, make_sources(table), now=loop.time(), past=past)
             if table.fault is not None:
                 match.reset_commands.append(["fault", dict(table.fault)])
             if table.trace:

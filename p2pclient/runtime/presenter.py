@@ -19,6 +19,7 @@ _BACK_SECONDS = 3.0
 """Seconds for which it is said that a connection is back."""
 _LONG_COMPARING = 0.8
 """Seconds after which comparing gets a screen of its own; a shorter one would only flash."""
+_REJOINING = "Welcome back. Your place in the game was kept; one moment, please."
 _RESTARTING = "The game is being restarted. Please wait a moment."
 _PAUSED = "The game stands still, and goes on by itself from where it is."
 _COMPARING = "The computers are comparing their games. Please wait a moment."
@@ -103,6 +104,10 @@ class _Words(PresenceWords):
         if seat in own[:1]:
             return "It is your turn."
         return "It is your partner's turn." if self._is_pair and own else f"It is Player {seat + 1}'s turn."
+
+
+def _rejoining(done: float | None) -> str:
+    return _REJOINING if done is None else f"{_REJOINING} ({int(100 * done)} %)"
 
 
 def _paused(reason: str) -> str:
@@ -269,6 +274,8 @@ class MatchPresenter:
             return Presentation(Screen.PAUSED, message=message, **{**common, "title": title})
         if self._standing.paused is not None:
             return Presentation(Screen.PAUSED, message=_paused(self._standing.paused), **{**common, "title": "Paused"})
+        if match.phase is Phase.REJOINING:
+            return Presentation(Screen.CONNECTING, message=_rejoining(match.returns.progress), **common)
         if match.phase in (Phase.HANDSHAKING, Phase.RESETTING, Phase.BARRIER) and match.number == 0:
             return Presentation(Screen.CONNECTING, message="Getting ready.", **common)
         return Presentation(Screen.PLAYING, needs_focus=self._needs_focus, **common)

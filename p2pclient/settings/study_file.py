@@ -152,6 +152,7 @@ KEYS: Mapping[tuple[str, ...], Key] = {
     ("match", "if_lost"): Key("if_lost", _text),
     ("match", "drop_after"): Key("drop_after", _number),
     ("match", "relay"): Key("relay", _text),
+    ("match", "may_return"): Key("may_return", _switch),
     ("match", "on_away"): Key("on_away", _text),
     ("match", "away_limit"): Key("away_limit", _number),
     ("match", "tell_away"): Key("tell_away", _switch),

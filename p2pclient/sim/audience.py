@@ -44,6 +44,8 @@ class SimulatedSpectator:
             delay=spec.delay,
             now=self.local_time(now),
         )
+        self.is_down = False
+        self.starts_at = 0.0
         self.recording = SideRecording(own)
         self.desyncs: list[Desync] = []
         self.too_new: list[str] = []

@@ -29,6 +29,7 @@ COUNTED = (
     "unverified_frames",
     "survived_losses",
     "recovered_hosts",
+    "rejoins",
 )
 
 

@@ -7,13 +7,20 @@ sides that agree could both be wrong; this cannot be wrong together with them.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from p2pclient.common.seeds import derive_seed
 from p2pclient.match.plan import ENDED_EARLY
-from p2pclient.recorder.records import EpisodeEnded, EpisodeStarted, EventRecorded, FrameRecorded
+from p2pclient.recorder.records import (
+    EpisodeEnded,
+    EpisodeStarted,
+    EventRecorded,
+    FrameRecorded,
+    FramesVerified,
+    Record,
+)
 from p2pclient.sim.environment import Corruption, SimulatedHost
 from p2pclient.sim.scenario import Scenario
 
@@ -34,6 +41,20 @@ class SideRecording:
     changes: Sequence[dict[str, Any]] = ()
     """Pauses and the like that it says were agreed on."""
     problems: list[str] = field(default_factory=list)
+    is_partial: bool = False
+    """Was an earlier recording lost, so that it may begin with a later episode than the first."""
+
+    def as_records(self) -> Iterator[Record]:
+        """Yield what a log would hold: of the newest episode everything, of those before it how they ended."""
+        for end in self.ends:
+            yield EpisodeStarted(end.episode, 0, b"")
+            yield end
+        newest = self.starts[-1] if self.starts else None
+        if newest is not None and all(end.episode != newest.episode for end in self.ends):
+            yield newest
+            yield from [frame for frame in self.frames if frame.episode == newest.episode]
+            if newest.episode in self.verified:
+                yield FramesVerified(newest.episode, self.verified[newest.episode])
 
     def note_pause(self, event: EventRecorded, stood_at: tuple[int, int]) -> None:
         """A pause begins or ends: everybody must have recorded all before its frame, and begun nothing from there on.
@@ -242,7 +263,9 @@ class Oracle:
                 found.wrong.append(f"peer {side.peer} episode {start.episode} has another seed")
         if self._corrupted is not None and self._corrupted[0] == side.peer and found.spoilt_from is not None:
             return  # what follows from a wrong state is not compared
-        left = self._scenario.frames + sum(change.get("frames", 0) for change in changes)
+        first = side.starts[0].episode if side.is_partial and side.starts else 0
+        before = sum(len(rows) for episode, rows in self._truth.items() if episode < first)
+        left = self._scenario.frames - before + sum(change.get("frames", 0) for change in changes)
         stops = {change["episode"]: change["frame"] for change in changes if change["kind"] == "end"}
         counts = Counter(frame.episode for frame in side.frames)
         for end in side.ends:

@@ -9,6 +9,7 @@ from random import Random
 from typing import Any
 
 from p2pclient.match.match import Match
+from p2pclient.match.past import Past
 from p2pclient.match.plan import Desync, MatchPlan, Phase
 from p2pclient.sim.environment import Corruption, Costs, SimulatedHost, describe_environment
 from p2pclient.sim.oracle import SideRecording
@@ -106,6 +107,16 @@ class SimulatedPeer:
         self.done_at = FOREVER
         """When it had said everything after its end, or crashed: nothing comes of it any more."""
         self.has_crashed = False
+        self.is_down = False
+        """Its program was killed, and not started again yet."""
+        self.starts_at = 0.0
+        """When the program that was started again has its connections: what arrives before waits."""
+        self.kills = 0
+        """How often its program was killed."""
+        self.rejoins = 0
+        """How often it came back into the match."""
+        self.came_too_late = False
+        """Was the match over for somebody when it was started again, or nobody left who had not been."""
         self.stood_at = 0, 0
         """Episode and frame that came next before its newest tick, in play."""
         self.refused = 0
@@ -137,10 +148,27 @@ class SimulatedPeer:
             episodes=0,
             frames=scenario.frames,
             drop_after=scenario.drop_after,
+            may_return=any(fault.kind == "kill" for fault in scenario.faults),
             render=False,
             has_arbiter=scenario.losses.can_go_on,
             **more,
         )
+
+    def start_again(self, *, now: float, keeps_recording: bool) -> None:
+        """Start its program again after a kill; it knows what it has recorded, if it keeps that."""
+        recording = self.recording
+        if not keeps_recording:
+            recording = self.recording = SideRecording(self.own, is_partial=True)
+        past = Past.of(recording.as_records())
+        self.host = self._make_host()
+        self.host_faults.clear()
+        self.meter.close_episode()
+        self.match = Match(self._make_plan(), dict(self.players), now=self.local_time(now), past=past)
+        for player in self.players.values():
+            player.match = self.match
+        self.due = self.local_time(now)
+        self.moved_at = now
+        self.is_down = False
 
     def local_time(self, now: float) -> float:
         """Return the time on this peer's clock."""

@@ -91,6 +91,20 @@ class Player:
             pressed = self.inputs[episode.number]
             self._fill(pressed, episode.session.current_frame + episode.session.delay(self.seat) - len(pressed))
 
+    def start_again(self, episode: int, *, known: int, frame: int, delay: int) -> None:
+        """The program was started again: only what somebody else had of the presses counts, and nothing is pressed
+        in the frames for which the input delay leaves no sample.
+
+        Args:
+            known: the first frame of which nobody has the input.
+            frame: that is played next.
+        """
+        pressed = self.inputs.setdefault(episode, [])
+        del pressed[known:]
+        pressed.extend([pack_seat_input(self._neutral, focused=True)] * (frame + delay - len(pressed)))
+        for later in [number for number in self.inputs if number > episode]:
+            del self.inputs[later]
+
     def _fill(self, pressed: list[bytes], missing: int) -> None:
         # Before the first input there is nothing to repeat: neutral, with the keyboard at hand.
         filler = pressed[-1] if pressed else pack_seat_input(self._neutral, focused=True)

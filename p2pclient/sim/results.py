@@ -50,6 +50,8 @@ class MatchResult:
     """Matches that went on without a peer, whose seats the survivors filled in from one frame on."""
     recovered_hosts: int = 0
     """Environments that failed and were brought back to where they had been."""
+    rejoins: int = 0
+    """How often a program that was killed came back into the match."""
     changes: dict[str, int] = field(default_factory=dict)
     """Pauses and the like that all agreed on, by kind."""
     unverified_frames: int = 0
@@ -93,6 +95,7 @@ def judge_match(world: World) -> MatchResult:
     survivors = any(_end_of(peer) in _WHOLE for peer in peers)
     result.survived_losses = int(survivors and bool(judgement.cuts))
     result.recovered_hosts = sum(peer.match.counters.recoveries for peer in peers)
+    result.rejoins = sum(peer.rejoins for peer in peers)
     result.recoveries = [round(seconds, 3) for seconds in world.recoveries]
     result.largest_datagram = world.largest_datagram
     result.ends = dict(Counter(_end_of(peer) for peer in peers))
@@ -194,6 +197,7 @@ def _judge_ends(result: MatchResult, world: World) -> None:
             own = any(fault.peer == peer.own for fault in terminal)
             others = any(fault.peer != peer.own for fault in terminal)
             good = (own and end in ("left", "crashed")) or (others and end in _GONE_REASONS)
+            good = good or (peer.came_too_late and end in (*_GONE_REASONS, "crashed"))
         if not good and not (end == "desync" and result.false_desyncs):
             result.bad_ends = 1
             text = peer.match.ended.text if peer.match.ended is not None else ""

@@ -23,7 +23,7 @@ HOST_FAULTS = ("host-dies", "host-hangs", "host-raises")
 ASKS = ("ask-pause", "ask-end", "ask-extend")
 """Kinds that are no faults: somebody asks for a change of the match."""
 FAULTS = (
-    *(*SPELLS, RECONNECT, *HOST_FAULTS, *ASKS, "pause", "slow", "leave", "crash", "return"),
+    *(*SPELLS, RECONNECT, *HOST_FAULTS, *ASKS, "pause", "slow", "leave", "crash", "return", "kill"),
     *("corrupt-step", "corrupt-once", "corrupt-load"),
 )
 TERMINAL = frozenset({"leave", "crash"})
@@ -40,8 +40,10 @@ class Fault:
     over the old one never arrive. ``pause``: the peer's program stands still for ``seconds``. ``slow``: its host
     takes ``amount`` times as long. ``leave``: it says goodbye. ``crash``: it is gone without a word; the server tells
     the others ``amount`` seconds later, never if 0. ``return``: it is back as a spectator, ``amount`` frames behind,
-    if it had crashed and others play. ``corrupt-step``, ``corrupt-once``, ``corrupt-load``: its state goes wrong at
-    frame ``amount`` of the first episode; the second stops when the frame is simulated again after a desync.
+    if it had crashed and others play. ``kill``: its program is gone without a word, and started again ``seconds``
+    later; with ``amount`` 1 its recording is gone, too. ``corrupt-step``, ``corrupt-once``, ``corrupt-load``: its
+    state goes wrong at frame ``amount`` of the first episode; the second stops when the frame is simulated again
+    after a desync.
     ``host-dies``, ``host-hangs``, ``host-raises``: its environment does that at the next batch; another one takes
     ``seconds`` to start. ``ask-pause``: the peer asks for a pause; after ``seconds`` everybody asks for its end.
     ``ask-end``: it asks for the match's end. ``ask-extend``: it asks for ``amount`` more frames.

@@ -18,7 +18,7 @@ from typing import Any
 
 from p2pclient.common.errors import LocalMisuseError
 from p2pclient.common.sides import Sides
-from p2pclient.match.plan import Desync, Ended, GrantWanted, Outbox, Phase, PhaseChanged
+from p2pclient.match.plan import Desync, Ended, GrantWanted, Outbox, PeerRejoined, Phase, PhaseChanged
 from p2pclient.protocol.control import ChangeKind
 from p2pclient.recorder.records import (
     EpisodeEnded,
@@ -33,6 +33,7 @@ from p2pclient.rollback.session import RollbackSession
 from p2pclient.sim.audience import FIRST_SPECTATOR, SimulatedSpectator, begin_watching
 from p2pclient.sim.network import Link, Spell
 from p2pclient.sim.peer import FOREVER, SimulatedPeer
+from p2pclient.sim.restarts import Restarts
 from p2pclient.sim.scenario import ASKS, HOST_FAULTS, RECONNECT, SPELLS, TERMINAL, Fault, Scenario, SpectatorSpec
 from p2pclient.telemetry.chrome import chrome_trace
 
@@ -52,6 +53,7 @@ _FLUSH = 1 << 16
 _PACK_FRAME = Struct("<BII").pack
 _PLAYING, _DIVERGED = Phase.PLAYING, Phase.DIVERGED  # a name is found sooner than a member of an enum
 _TICK, _REPLY, _DATAGRAM, _CONTROL, _CALL, _LOST, _HOST = range(7)
+_ARRIVALS = (_DATAGRAM, _CONTROL)
 _HANG_SECONDS = 1.0
 """What a batch is given at least until its host counts as hung."""
 
@@ -82,6 +84,9 @@ class World:
         self._clients: dict[int, SimulatedPeer | SimulatedSpectator] = {peer.own: peer for peer in self.peers}
         self._pack_rewards = Struct(f"<{scenario.seats}d").pack
         self._trace, self._digest = bytearray(), blake2b(digest_size=16)
+        self._restarts = Restarts(
+            scenario, self.peers, call=self._call, tell_gone=self._tell_gone, order=self._order, start=self._start_again
+        )
         self._sides = Sides({str(peer.own): scenario.seats_per_peer for peer in self.peers})
         self._waiting_for_start = scenario.start_offset_frames is not None
         for peer in self.peers:
@@ -156,6 +161,8 @@ class World:
             self._call(fault.at, lambda: self._crash(peer))
             if fault.amount:
                 self._call(fault.at + fault.amount, lambda: self._tell_gone(peer))
+        elif fault.kind == "kill":
+            self._restarts.plan(fault)
         elif fault.kind in ASKS:
             self._plan_change(peer, fault)
         elif fault.kind in HOST_FAULTS:
@@ -208,6 +215,9 @@ class World:
         if peer.has_crashed:
             self._begin_spectator(spec)
 
+    def _start_again(self, peer: SimulatedPeer, at: float) -> None:
+        self._push(at, _TICK, peer.own)
+
     def _tell_gone(self, gone: SimulatedPeer) -> None:
         for client in self._clients.values():
             if client.done_at == FOREVER and client is not gone:
@@ -231,9 +241,9 @@ class World:
 
     def run(self) -> None:
         """Let time pass until every side is through or gone, or one hangs."""
-        heap, clients, pop = self._heap, self._clients, heapq.heappop
+        heap, clients, pop, restarts = self._heap, self._clients, heapq.heappop, self._restarts
         while heap and not self.hung:
-            now, _, kind, own, a, b = event = pop(heap)
+            now, order, kind, own, a, b = event = pop(heap)
             self.now = now
             if kind == _CALL:
                 a()
@@ -242,6 +252,11 @@ class World:
             if peer.done_at < FOREVER:
                 if kind == _TICK and all(other.done_at < FOREVER for other in clients.values()):
                     break
+                continue
+            if peer.is_down or (restarts.cuts and restarts.is_lost(order, a if kind in _ARRIVALS else own, own)):
+                continue
+            if now < peer.starts_at and kind in _ARRIVALS:
+                self._push(peer.starts_at, *event[2:])
                 continue
             if peer.pauses and peer.paused_until(now):
                 self._push(peer.paused_until(now), *event[2:])
@@ -410,6 +425,9 @@ class World:
             self._trace += repr((peer.own, event.phase.value, event.episode, self.now)).encode()
             if self._waiting_for_start and event.phase is Phase.PLAYING:
                 self._hold_start(peer)
+        elif isinstance(event, PeerRejoined):
+            if event.peer == peer.own:
+                self._restarts.rejoined(peer, event)
         elif isinstance(event, Desync):
             peer.desyncs.append(event)
         elif isinstance(event, Ended):
