@@ -97,11 +97,11 @@ class Mob:
         self.stale += self.room._state.connections.keys().isdisjoint([name])
         payload = json.loads(json.dumps(self.villain.payload(event)))
         message = decode_client_event(event, payload)
-        if event == "echo":
+        if event in ("echo", "relay"):
             return  # the room is not asked
-        method: dict[str, Any] = {"finished": self.room.finish}
+        method: dict[str, Any] = {"finished": self.room.finish, "ask-ice-servers": self.room.ice_servers}
         call = method.get(event) or getattr(self.room, event.replace("-", "_"))
-        timed = {} if event in ("signal", "done") else {"now": self.now}
+        timed = {} if event in ("signal", "done", "go-on") else {"now": self.now}
         self.take(call(name, message, **timed))
 
     def act(self) -> None:

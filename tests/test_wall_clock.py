@@ -27,6 +27,7 @@ MAY_LOOK = {
     "p2pclient/cli/link.py": "dates the end of a link",
     "p2pclient/cli/doctor_machine.py": "says whether this machine's date is possible",
     "p2pclient/cli/doctor_peer.py": "compares the dates of two machines",
+    "p2pclient/cli/doctor_turn.py": "says until when a credential for a TURN server is good",
     "p2pclient/cli/doctor_server.py": "compares this machine's date with the server's",
     "signaling/web.py": "tells the server's date for that",
     "signaling/decisions.py": "dates a line",
