@@ -143,8 +143,8 @@ def main() -> int:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as kept:
-        serve = [sys.executable, "-P", "-m", "p2pclient.cli", "serve", "test:counter_v0", "--host", "127.0.0.1"]
-        serve += ["--port", "0", "--hidden", "--child", "--data", kept, "--log-level", "warning"]
+        serve = [sys.executable, "-P", "-m", "p2pclient.cli", "serve", "test:counter_v0", "--if-lost", "end"]
+        serve += ["--host", "127.0.0.1", "--port", "0", "--hidden", "--child", "--data", kept, "--log-level", "warning"]
         server = subprocess.Popen(serve, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True)
         try:
             assert server.stdout is not None

@@ -5,6 +5,9 @@ The files that take longest come first, so that no core is left with one of them
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import settings
 
@@ -18,3 +21,13 @@ LONG = ("test_play_", "test_soak_whole", "test_check_foreign", "test_windows_", 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Sort by how long a file takes; within a file, and between those of a kind, the order stays."""
     items.sort(key=lambda item: not item.path.name.startswith(LONG))
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_they_were() -> Iterator[None]:
+    """A command that runs in this process leads its logs elsewhere; the next test may read them where they usually go."""
+    ours, root = logging.getLogger("tandem"), logging.getLogger()
+    before = ours.handlers[:], ours.level, ours.propagate, root.handlers[:]
+    yield
+    ours.handlers, level, ours.propagate, root.handlers = before
+    ours.setLevel(level)

@@ -61,16 +61,14 @@ class LogKept(logging.Handler):
 @pytest.fixture
 def log() -> Iterator[LogKept]:
     root, ours = logging.getLogger(), logging.getLogger("tandem")
-    kept, before = LogKept(), (root.level, ours.level, ours.propagate)
+    kept, before = LogKept(), (root.level, ours.level)
     root.addHandler(kept)
     root.setLevel(logging.DEBUG)
     ours.setLevel(logging.DEBUG)
-    ours.propagate = True  # whoever has run a command in this process has led it elsewhere
     yield kept
     root.removeHandler(kept)
     root.setLevel(before[0])
     ours.setLevel(before[1])
-    ours.propagate = before[2]
 
 
 async def accounts_in(folder: Path) -> None:
