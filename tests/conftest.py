@@ -25,7 +25,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def _logs_as_they_were() -> Iterator[None]:
-    """A command that runs in this process leads its logs elsewhere; the next test may read them where they usually go."""
+    """A command that runs in this process leads its logs elsewhere; the next test may read them where they belong."""
     ours, root = logging.getLogger("tandem"), logging.getLogger()
     before = ours.handlers[:], ours.level, ours.propagate, root.handlers[:]
     yield
