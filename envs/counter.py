@@ -111,10 +111,13 @@ class CounterEnvironment(Environment):
         ]
 
     def get_state(self) -> Dict[str, Any]:
-        state = self.fingerprint()
+        state = self._all_but_ballast()
         return {**state, "ballast": self._ballast} if self._ballast else state
 
     def fingerprint(self) -> Dict[str, Any]:
+        return self._all_but_ballast()
+
+    def _all_but_ballast(self) -> Dict[str, Any]:
         return {
             "time": self._time,
             "random": self._random,
