@@ -47,7 +47,9 @@ class Attendance:
         self._state.connections[connection] = None
         self._state.addresses[connection] = address
 
-    def recognise(self, connection: str, join: Join, *, now: float) -> tuple[Participant, list[Effect]]:
+    def recognise(
+        self, connection: str, join: Join, *, now: float, is_signed: bool = False
+    ) -> tuple[Participant, list[Effect]]:
         """Return who joins: whoever is behind the connection already, or has that token, or somebody new.
 
         Raises:
@@ -62,6 +64,8 @@ class Attendance:
             holder = None
         if holder is not None and (holder.presence is Presence.PRESENT or holder.stage in _IN_MATCH or holder.is_ours):
             raise refusal("label-in-use")
+        if holder is not None and holder.is_signed and not is_signed:
+            raise refusal("label-in-use")  # who has no link does not take the name of somebody who has one
         if known is not None and known.stage is Stage.EXCLUDED:
             raise refusal("removed")
         if known is None:
@@ -114,6 +118,8 @@ class Attendance:
 
     def rename(self, known: Participant, label: str) -> None:
         """Call a participant by another name, which nobody else has."""
+        if label and known.label and label_key(known.label) != label_key(label):
+            known.finished = False  # that was under the other name
         if known.label and self._labels.get(label_key(known.label)) is known:
             del self._labels[label_key(known.label)]
         known.label = label

@@ -89,16 +89,18 @@ class Membership:
             if facts.link:
                 self._used[facts.link] = _Use(each.id, each.token_hash)
             if each.finished and each.label and (facts.signed or not each.bot):
-                self._finished[label_key(each.label)] = each
+                self._finish(each.id, each.label)
 
     def note_finished(self, changed: Iterable[Participant]) -> None:
         """Remember those of them who have taken part to the end."""
         for each in changed:
             label = each.kept_label or each.label
             if each.finished and label and (each.is_signed or not each.bot):
-                key = label_key(label)
-                if key not in self._finished:
-                    self._finished[key] = store.Participant(id=each.id, study_id="", label=label, finished=True)
+                self._finish(each.id, label)
+
+    def _finish(self, who: str, label: str) -> None:
+        record = store.Participant(id=who, study_id="", label=label, finished=True)
+        self._finished.setdefault(label_key(label), record)
 
     def admit(self, connection: str, join: Join, *, now: float) -> Entry:
         """Return as whom somebody may join; changes nothing but the log.

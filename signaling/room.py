@@ -219,7 +219,7 @@ class Room:
         is_elsewhere = current is not None and (current.stage is Stage.WATCHING or join.match_id != current.match_id)
         if current is not None and current.stage in _BUSY and is_elsewhere:
             raise refusal("already-matched")
-        known, effects = self._attendance.recognise(connection, join, now=now)
+        known, effects = self._attendance.recognise(connection, join, now=now, is_signed=entry.claims is not None)
         effects = [*self._membership.enter(known, entry, now=now), *effects]
         if known.stage in _BUSY:
             regained = self._regain(known, join) if join.match_id is not None else None

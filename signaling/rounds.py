@@ -77,13 +77,16 @@ class Rounds:
         """Ask the matcher here and now. Whatever it does, the room goes on."""
         try:
             found = self._state.rules.matcher.propose(candidates, self._context(candidates, now), now)
-            return self.checked(found, candidates)
         except Exception as error:  # noqa: BLE001 - a matcher may be anybody's; its error is told, nobody is matched
             return Round(error=f"{type(error).__name__}: {error}"[:300])
+        return self.checked(found, candidates)
 
     def checked(self, found: Round, candidates: Sequence[Candidate]) -> Round:
         """Return a round that can be carried out: this one, or one with what is wrong with it."""
-        problem = found.error or check_round(found, candidates, self._state.settings.seats)
+        try:
+            problem = found.error or check_round(found, candidates, self._state.settings.seats)
+        except Exception as error:  # noqa: BLE001 - the same: it may hold anything
+            problem = f"It gave what is no answer ({type(error).__name__}: {error})"[:300]
         return Round(error=problem) if problem else found
 
     def ask_aside(self, candidates: tuple[Candidate, ...], *, now: float) -> list[Effect]:

@@ -144,6 +144,8 @@ class SignalingServer:
         self._links: dict[str, Link] = {}
         self._relay = RelayEdge(self.room, self._links)
         self._arrivals = 0
+        self._is_closing = False
+        """Who comes now would be in a room that the next server knows nothing of."""
         self._delivery = Delivery(self._carry_out, durable=self._durable, log=decisions)
         self._sio = _make_socketio(keepalive or Keepalive())
         self._sio.on("connect", self._on_connect)
@@ -179,6 +181,8 @@ class SignalingServer:
         client = f"c{self._arrivals}-{self._mark}"
         address = str((environ["asgi.scope"].get("client") or ("",))[0])
         try:
+            if self._is_closing:
+                raise refusal("server-error")
             effects = self.room.arrive(client, now=perf_counter(), address=address)
         except SignalingError as error:
             link.close()
@@ -233,7 +237,7 @@ class SignalingServer:
             raise refusal(event.removeprefix(REFUSAL_MARK))
         message: ClientMessage = decode_client_event(event, payload)
         rests_on_records = not isinstance(message, _NEEDS_NO_RECORD)
-        if self._durable is not None and self._durable.problem and rests_on_records:
+        if rests_on_records and (self._is_closing or (self._durable is not None and self._durable.problem)):
             raise refusal("server-error")
         return self._decide(client, message, now=perf_counter()), rests_on_records
 
@@ -391,6 +395,7 @@ class SignalingServer:
 
     async def close(self) -> None:
         """Tell every client that the server goes, and close the connections."""
+        self._is_closing = True
         for asking in self._asking:
             asking.cancel()
         await self.carry_out(self.room.close())

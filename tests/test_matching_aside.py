@@ -191,3 +191,18 @@ async def test_server_goes_on_while_the_function_of_a_study_waits() -> None:
         finally:
             go_on.set()
         assert (await a.next(Matched)).match_id == (await b.next(Matched)).match_id
+
+
+@pytest.mark.parametrize("what", ["candidates", "no list", "pair"])
+def test_answer_that_is_none_is_told_and_the_next_question_is_asked(what: str) -> None:
+    room = aside_room()
+    found = question(come(room, "a"))
+    come(room, "b", now=0.1)
+    wrong: dict[str, Any] = {
+        "candidates": Round((Proposal(found.candidates, "objects"),)),  # type: ignore[arg-type]
+        "no list": Round((Proposal(None, "nobody"),)),  # type: ignore[arg-type]
+        "pair": Round(to_measure=(("a", {}),)),  # type: ignore[arg-type]
+    }
+    told = room.matcher_answered(found.request, wrong[what], now=0.2)
+    assert room.row(now=0.2, epoch=1e9).matching_problem
+    assert asked(told) == [["a", "b"]]

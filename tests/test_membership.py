@@ -12,6 +12,7 @@ from test_room_restart import EPOCH, Disk, begin, token_of
 from p2pclient.common.errors import SignalingError
 from p2pclient.common.lobby_messages import Finished, Join, Leave, MatchResult, MatchSettings, Waiting, Watch, Welcome
 from p2pclient.common.stages import Stage
+from signaling.actions import Remove
 from signaling.effects import Effect, Kept
 from signaling.identity import REFUSALS, JoinPolicy, check_link, make_link
 from signaling.keeping import STARTS, KeptRoom
@@ -287,6 +288,45 @@ def test_bots_under_a_name_of_their_own_are_not_locked_out() -> None:
     disk.come(room, "c", now=2.0, label="greedy", bot=True)
     disk.keep(room.depart("c", "left", now=2.0))
     disk.come(room, "d", now=3.0, label="greedy", bot=True)
+
+
+def test_who_was_removed_after_it_had_finished_may_come_again_also_after_a_restart() -> None:
+    disk = LinkDisk()
+    room = disk.open()
+    match = play(disk, room)
+    finish(disk, room, "a", match)
+    disk.keep(room.act(Remove(participant="a"), by="ana", now=2.0)[1])
+    assert disk.participants["a"].locked
+    disk.keep(room.depart("a", "left", now=2.0))
+    disk.come(disk.open(now=9.0), "c", now=9.0, link=link("P-01"))
+
+
+def test_who_finished_under_one_name_locks_nobody_out_under_others() -> None:
+    disk = LinkDisk()
+    room = disk.open(policy=LOCKED)
+    effects = disk.come(room, "a", label="x")
+    effects += disk.come(room, "b", label="y")
+    finish(disk, room, "a", match_of(disk.keep(confirm(room, effects, "a", "b")), "a"))
+    for label in ("P-01", "P-02", "z"):
+        disk.keep(room.join("a", Join(label=label), now=2.0))
+    disk.come(room, "c", now=3.0, link=link("P-01"))
+    assert refused(disk, room, "d", now=3.0, label="x") == "already-finished"
+
+
+def test_who_has_no_link_does_not_take_the_place_of_who_has_one() -> None:
+    disk = LinkDisk()
+    room = disk.open()
+    token = token_of(disk.come(room, "a", link=link("P-01")), "a")
+    disk.keep(room.depart("a", "disconnected", now=1.0))
+    room.arrive("b", now=2.0)
+    with pytest.raises(SignalingError) as caught:
+        room.join("b", Join(label="p-01"), now=2.0)
+    assert caught.value.code == "label-in-use"
+    disk.come(room, "c", now=3.0, link=link("P-01"), token=token)
+    assert room.participant_of("c") == "a"
+    disk.keep(room.depart("c", "disconnected", now=4.0))
+    disk.come(room, "d", now=5.0, link=link("P-01"))  # on another computer: the link is proof enough
+    assert room.waiting == ("d",)
 
 
 # -- what a researcher sees -------------------------------------------------------------------------------------------

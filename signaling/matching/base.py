@@ -105,6 +105,9 @@ class Matcher(Protocol):
 
 def check_round(found: Round, candidates: Sequence[Candidate], seats: int) -> str:
     """Return what is wrong with a round, as a sentence; empty if it can be carried out."""
+    groups = [*(each.members for each in found.proposals), *(each.members for each in found.rejections)]
+    if not all(isinstance(member, str) for group in (*groups, *found.to_measure) for member in group):
+        return "It named somebody by something else than an id."
     known = {each.id for each in candidates}
     seen: set[str] = set()
     for proposal in found.proposals:
