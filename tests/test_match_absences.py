@@ -8,7 +8,7 @@ import pytest
 from virtual import Link, RandomSource, Side, VirtualMatch, finished, toy_env
 
 from p2pclient.common.frames import pack_seat_input
-from p2pclient.match.absences import AWAY, BACK, WAITED, why_away
+from p2pclient.match.absences import AWAY, BACK, GONE, WAITED, AbsenceCourse, why_away
 from p2pclient.match.plan import PeerSilence
 from p2pclient.match.sources import Sample
 from p2pclient.recorder.records import EventRecorded
@@ -198,6 +198,31 @@ def test_who_is_away_when_another_comes_back_is_waited_for_in_turn() -> None:
         assert [kind for kind, _ in kinds(side)] == ["pause", "resume", "pause", "resume"]
         assert [details["seat"] for _, _, _, details in notes(side, "pause")] == [0, 1]
         assert side.match.absences.waited_for is None
+
+
+@pytest.mark.parametrize("who", [0, 2])
+def test_who_is_lost_in_a_pause_of_its_own_is_waited_for_no_longer(who: int) -> None:
+    match = WatchedMatch((who, 3.0, 99.0, "focus"), players=3, on_away="pause", on_drop="go-on", drop_after=3.0)
+    match.run(6.0)
+    assert all(side.match.absences.waited_for == who for side in match.sides)
+    match.sides[who].dead_from = match.now
+    match.run()
+    for own, side in enumerate(match.sides):
+        if own != who:
+            assert kinds(side) == [("pause", AWAY), ("resume", GONE)]
+            assert [r.frame for r in side.frames()] == list(range(150))
+
+
+@pytest.mark.parametrize(("until", "why"), [(9.0, BACK), (99.0, WAITED)])
+def test_a_program_that_was_started_again_ends_the_pause_that_it_asked_for(until: float, why: str) -> None:
+    match = WatchedMatch((1, 3.0, until, "focus"), on_away="pause", away_limit=8.0)
+    match.run(6.0)
+    side = match.sides[1]
+    assert side.match.changes.stands
+    side.match.absences = AbsenceCourse(side.match._core, side.match.changes)  # it remembers nothing of it
+    match.run()
+    assert finished(match)
+    assert [kinds(each) for each in match.sides] == [[("pause", AWAY), ("resume", why)]] * 2
 
 
 def test_all_sides_know_whom_they_wait_for_and_for_how_long() -> None:

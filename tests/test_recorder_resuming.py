@@ -7,15 +7,17 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 from recorder_runs import make_frame, make_header, make_timing, match_records
 
 from p2pclient.common.errors import RecordingError
 from p2pclient.match.past import Past
+from p2pclient.protocol.clock import CLOCK_RANGE
 from p2pclient.recorder.manifest import LOG_NAME, ClockAnchor, read_manifest
 from p2pclient.recorder.reading import RunReader
 from p2pclient.recorder.records import EpisodeEnded, EpisodeStarted, FramesVerified, FramesWithdrawn, FrameTimed
-from p2pclient.recorder.resuming import ResumedRun, find_run
+from p2pclient.recorder.resuming import ResumedRun, find_run, shift_times
 from p2pclient.recorder.run import RunWriter, create_run_folder
 from p2pclient.recorder.verify import verify_folders
 
@@ -100,6 +102,25 @@ def test_the_manifest_names_all_processes_and_keeps_one_clock(tmp_path: Path) ->
     timed = [record for record in RunReader(folder).records() if isinstance(record, FrameTimed)][-1]
     # A minute later on the wall clock, whatever this process's own clock shows.
     assert timed.applied_at == pytest.approx(HEADER.clock.perf_counter + 60.0 + 30 / 15)
+
+
+@pytest.mark.parametrize("seconds", [2.5, -940.0, 30.0])
+def test_all_times_and_the_other_clocks_are_told_by_the_clock_of_the_log(seconds: float) -> None:
+    told = {"sent_at": 100.5, "received_at": (None, 101.0), "clock_offset": (None, 7.5), "clock_bound": (None, 0.01)}
+    plain = make_timing(0, 30)
+    before = msgspec.structs.replace(plain, **told)
+    after = shift_times(before, seconds)
+    assert (after.sent_at, after.received_at) == (100.5 + seconds, (None, 101.0 + seconds))
+    assert after.clock_bound == before.clock_bound
+    nobody, offset = after.clock_offset
+    assert nobody is None
+    assert offset is not None
+    assert abs(offset) <= CLOCK_RANGE / 2
+    # What our time is on the other's clock has not changed, but for whole ranges.
+    turns = (after.recorded_at + offset - before.recorded_at - 7.5) / CLOCK_RANGE
+    assert turns == pytest.approx(round(turns), abs=1e-6)
+    shifted = shift_times(plain, seconds)
+    assert (shifted.sent_at, shifted.received_at, shifted.clock_offset) == (None, (), ())
 
 
 @pytest.mark.parametrize("change", [{"match_id": "another"}, {"own_seats": [1]}, {"status": "finished"}, {"clock": {}}])

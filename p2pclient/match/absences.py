@@ -4,7 +4,8 @@
    intervals from what it recorded, whatever the network did.
 2. ``go-on``: keys count as released, and that is all. ``pause``: the side of whoever is away asks for a pause like
    anybody else (:mod:`p2pclient.match.changes`), and for its end when the person is back, or after ``away_limit``
-   seconds. It ends no pause that somebody else asked for, and asks once per absence.
+   seconds. It ends no pause that somebody else asked for, and asks once per absence. Whoever names the changes ends
+   the pause of a player that is gone for good.
 3. What only one side can know is recorded there only: that its own program stood still, that nothing came from
    another, that the system's clock was set.
 """
@@ -25,6 +26,7 @@ AWAY = "A player's window is not in front."
 """Reason of a pause, as all sides record it, that somebody's absence asks for."""
 BACK = "The player's window is in front again."
 WAITED = "The player's window is still not in front; all have waited for long enough."
+GONE = "The player whose window was not in front has left the match."
 GRACE = 0.3
 """Seconds: a window that loses the keyboard for less, as to a message that flashes up, stops nobody."""
 NOTICED = 1.0
@@ -189,11 +191,16 @@ class AbsenceCourse:
             return
         if core.phase is Phase.PLAYING:
             self._look_at_others(now)
-        if core.plan.on_away == "pause" and self._person is not None and core.phase in _WAITABLE:
-            if self._person:
-                self._wait_for_person(now)
-            elif self._wish is not None:
-                self._go_on()
+        if core.plan.on_away != "pause" or core.phase not in _WAITABLE:
+            return
+        self._look_at_who_is_gone()
+        if self._person is None:
+            return
+        self._adopt()
+        if self._person:
+            self._wait_for_person(now)
+        elif self._wish is not None:
+            self._go_on()
 
     def _look_at_others(self, now: float) -> None:
         episode = self._core.episode
@@ -205,6 +212,20 @@ class AbsenceCourse:
                     self._seen_away.setdefault(seat, now)
                 else:
                     self._seen_away.pop(seat, None)
+
+    def _look_at_who_is_gone(self) -> None:
+        """End the pause for somebody who is no longer in the match, if it falls to us."""
+        core, peer = self._core, self.waited_for
+        if peer is not None and core.leader == core.plan.own_id and peer != core.leader and peer not in core.peers:
+            self._changes.wish("resume", reason=GONE)
+
+    def _adopt(self) -> None:
+        """Take the pause that this program asked for before it was started again for that of the absence at hand."""
+        changes = self._changes
+        wish = changes.pause_wish
+        if self._wish is None and wish is not None and self.waited_for == self._core.plan.own_id:
+            # Of a pause whose end is asked for already, nothing is left to be done.
+            self._wish = wish[1] if changes.will_stand else None
 
     def _wait_for_person(self, now: float) -> None:
         """The person is away: ask for a pause, and for its end if that lasts for too long."""

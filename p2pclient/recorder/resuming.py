@@ -11,6 +11,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from p2pclient.common.errors import RecordingError
+from p2pclient.protocol.clock import CLOCK_RANGE
 from p2pclient.recorder.encoding import decode_record
 from p2pclient.recorder.log import LogReader
 from p2pclient.recorder.manifest import LOG_NAME, MANIFEST_NAME, ClockAnchor, read_manifest
@@ -93,4 +94,12 @@ def shift_times(record: FrameTimed, seconds: float) -> FrameTimed:
         simulated_at=record.simulated_at + seconds,
         shown_at=None if record.shown_at is None else record.shown_at + seconds,
         recorded_at=record.recorded_at + seconds,
+        sent_at=None if record.sent_at is None else record.sent_at + seconds,
+        received_at=tuple(None if at is None else at + seconds for at in record.received_at),
+        clock_offset=tuple(None if offset is None else _in_range(offset - seconds) for offset in record.clock_offset),
     )
+
+
+def _in_range(offset: float) -> float:
+    """Return a difference of two clocks as it is told: from minus half to half of ``CLOCK_RANGE``."""
+    return offset - CLOCK_RANGE * round(offset / CLOCK_RANGE)
