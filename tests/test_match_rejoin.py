@@ -8,9 +8,22 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace as with_fields
+from test_match_hostile import playing
 
 from p2pclient.match.match import Match
-from p2pclient.protocol.control import HistoryRows, HistoryStart, HistoryWish, Resumed, Standing, TakeUp
+from p2pclient.match.plan import Phase
+from p2pclient.protocol.control import (
+    HistoryRows,
+    HistoryStart,
+    HistoryWish,
+    LastFrame,
+    LostInputs,
+    MatchChange,
+    Refuse,
+    Resumed,
+    Standing,
+    TakeUp,
+)
 from p2pclient.recorder.records import EventRecorded
 from p2pclient.sim.campaign import run_scenario
 from p2pclient.sim.network import LinkSpec
@@ -358,3 +371,60 @@ def test_another_program_in_the_place_of_a_player_is_refused_and_the_player_may_
     assert [peer.match.ended.reason for peer in world.peers if peer.match.ended] == ["finished", "finished"]
     assert world.peers[1].rejoins == 1
     assert [record.name for _, peer, record in found if peer == 0 and record.name == "return-refused"]
+
+
+def test_who_was_never_away_and_says_where_it_stands_is_not_answered() -> None:
+    stranger = playing()
+    heard = stranger.heard
+    for _ in range(2):
+        for _ in range(120):
+            stranger.say(Standing(0, "playing", 5, 0, [], True, None, []))
+        stranger.tick()
+    assert stranger.heard == heard
+    assert stranger.drops == {"bad-return": 240}
+    stranger.play(5)
+    assert stranger.match.phase is Phase.PLAYING
+
+
+def test_who_returns_is_answered_only_so_often_and_a_goodbye_finds_room() -> None:
+    stranger = playing()
+    stranger.match.readmit(1, now=stranger.now)
+    stranger.number = 0
+    for _ in range(250):
+        stranger.say(Standing(0, "playing", 5, 0, [], True, None, []))
+    stranger.say(Refuse(["nothing"]))
+    stranger.say(Refuse(["nothing"]))
+    stranger.tick()
+    (peer,) = stranger.match.peers.all
+    assert peer.endpoint.open_control < 80
+    assert peer.endpoint.drops["unread"] > 400
+    while peer.endpoint.open_control < 256:
+        peer.endpoint.queue_control(Refuse(["nothing"]))
+    stranger.match.abort(now=stranger.now)
+    assert stranger.ended is not None
+    assert stranger.ended.reason == "error"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda m: with_fields(m, lost=[LastFrame(1, 5, False)] * 2) if isinstance(m, Standing) else m,
+        lambda m: with_fields(m, ahead=[LostInputs(0, m.until, [b"\x00\x01"])]) if isinstance(m, HistoryStart) else m,
+        lambda m: with_fields(m, ahead=[LostInputs(9, 0, [b""])]) if isinstance(m, HistoryStart) else m,
+        lambda m: _with_end_by(m, 77) if isinstance(m, HistoryStart) else m,
+    ],
+)
+def test_what_is_told_of_the_lost_and_of_changes_must_fit_those_who_play(change: Callable[[Any], Any]) -> None:
+    world = World(scenario(kill(1.8), drop_after=4.0))
+    changed = alter(world, 0, change)
+    world.run()
+    assert changed
+    (peer,) = world.peers[1].match.peers.all
+    assert peer.endpoint.drops["bad-history"] >= 1
+    assert world.peers[1].rejoins == 0
+
+
+def _with_end_by(start: HistoryStart, peer: int) -> HistoryStart:
+    end = MatchChange(1, "pause", start.episode, start.until, 0, "", peer, 1)
+    course = with_fields(start.course, number=1, newest=end, pause=end, pause_at=(start.episode, start.until))
+    return with_fields(start, course=course)

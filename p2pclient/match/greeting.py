@@ -18,10 +18,12 @@ def greet(core: MatchCore, facts: Mapping[str, Any], peer: Peer, message: Hello,
         return False
     found = differences(facts, message.facts, allow_mixed_hosts=core.plan.allow_mixed_hosts)
     if found:
-        peer.endpoint.queue_control(Refuse(found))
         if peer.is_returning:  # whatever was started there, it is not what played: that one may still come
-            core.note("return-refused", {"peer": peer.id, "differences": found})
+            if peer.is_news("return-refused"):
+                peer.offer(Refuse(found))
+                core.note("return-refused", {"peer": peer.id, "differences": found})
             return False
+        peer.offer(Refuse(found))
         text = "The two machines do not fit together. " + "; ".join(found)
         core.end("refused", text, leave="error", now=now)
         return False

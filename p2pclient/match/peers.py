@@ -11,13 +11,15 @@ from p2pclient.common.frames import SEAT_FLAGS
 from p2pclient.common.spaces import decode_action
 from p2pclient.match.plan import MatchPlan, Outbox
 from p2pclient.match.timing import FrameClock
-from p2pclient.protocol.control import AnyMessage, EpisodeOver, Recovered, Recovering
+from p2pclient.protocol.control import AnyMessage, EpisodeOver, Leave, Recovered, Recovering
 from p2pclient.protocol.endpoint import MAX_AHEAD, MAX_OPEN_CONTROL, NOTICE_AFTER, Endpoint, EndpointConfig
 from p2pclient.rollback.pacing import Pacer
 from p2pclient.telemetry.match import MatchTelemetry
 
 _MOST_TOLD = 64
 """What a peer says of its environment is recorded so often at most: more is no honest one's."""
+MOST_WAITING = 64
+"""Messages a peer may not have acknowledged, and still be answered: far above what an honest one leaves open."""
 
 
 @dataclass(slots=True)
@@ -54,6 +56,21 @@ class Peer:
     """Its program was started again, and it is not known yet where it goes on: it is sent no inputs."""
     is_returning: bool = False
     """Likewise, until it has said that it stands where we do."""
+    noted: set[str] = field(default_factory=set)
+    """What was recorded of this program of its, and is not to be recorded again."""
+
+    def offer(self, message: AnyMessage) -> None:
+        """Queue an answer, unless the peer leaves too many unread: so often as it asks, nothing here overflows."""
+        if self.endpoint.open_control > MOST_WAITING:
+            self.endpoint.drops["unread"] += 1
+        else:
+            self.endpoint.queue_control(message)
+
+    def is_news(self, name: str) -> bool:
+        """Is this the first time that something is to be recorded of this program of its."""
+        is_new = name not in self.noted
+        self.noted.add(name)
+        return is_new
 
     def take_recovery(self, message: Recovering | Recovered) -> bool:
         """It says how it stands with its environment; True if that is worth a record."""
@@ -134,6 +151,7 @@ class Peers:
         peer.ready.clear()
         peer.sound.clear()
         peer.over.clear()
+        peer.noted.clear()
         peer.is_away = peer.is_returning = True
         self.look()
         return peer
@@ -154,9 +172,10 @@ class Peers:
         return at == len(joined)
 
     def tell(self, message: AnyMessage) -> None:
-        """Queue a control message for all."""
+        """Queue a control message for all; a goodbye only for those who still have room for it."""
         for peer in self:
-            peer.endpoint.queue_control(message)
+            if not isinstance(message, Leave) or peer.endpoint.open_control < MAX_OPEN_CONTROL:
+                peer.endpoint.queue_control(message)
 
     def begin_episode(self, episode: int) -> None:
         """Frames start anew at 0 with everyone; none is taken before :meth:`take_inputs`."""

@@ -20,7 +20,7 @@ from p2pclient.match.delays import DelayCourse
 from p2pclient.match.drops import DropCourse
 from p2pclient.match.episode import EpisodePlay
 from p2pclient.match.evidence import split_state
-from p2pclient.match.peers import Peer
+from p2pclient.match.peers import MOST_WAITING, Peer
 from p2pclient.match.plan import PeerRejoined, Phase
 from p2pclient.protocol.control import (
     MAX_LOST_FRAMES,
@@ -68,6 +68,7 @@ class _Case:
     is_answered: bool = False
     """Has it said from where on it wants our inputs, since then."""
     wishes: int = 0
+    take_ups: int = 0
     pieces: Iterator[AnyMessage] = field(default_factory=lambda: iter(()))
     """What is to be sent of the episode."""
 
@@ -194,7 +195,9 @@ class Readmission:
     def _take_up(self, peer: Peer, case: _Case, message: TakeUp) -> None:
         core, episode, first = self._core, self._core.episode, message.first_frame
         verified, sent = (episode.verified, episode.sent_inputs) if episode is not None else (NULL_FRAME, 0)
-        if not verified < first <= sent:
+        case.take_ups += 1
+        is_too_often = case.take_ups > _MOST_WISHES or peer.endpoint.open_control > MOST_WAITING
+        if is_too_often or not verified < first <= sent:
             peer.endpoint.drops["bad-return"] += 1
             return
         case.is_answered = True
@@ -210,20 +213,23 @@ class Readmission:
         self._changes.confirm_again(peer)
         self._delays.tell_again(peer)
 
-    def meet(self, peer: Peer, said: Standing) -> None:
+    def meet(self, peer: Peer, said: Standing, *, has_returned: bool) -> None:
         """A peer that was started again tells where it stands, although we play: it plays again, too.
 
         Of two that came back at the same time, neither asked the other.
+
+        Args:
+            has_returned: our own program was started again, and who was told where it plays on may have moved since.
         """
         core, episode = self._core, self._core.episode
-        is_due = said.episode == core.number and said.stage == "playing"
+        is_due = (peer.is_returning or has_returned) and (said.episode, said.stage) == (core.number, "playing")
         if not is_due or episode is None or core.phase not in (Phase.PLAYING, Phase.EPISODE_OVER):
             peer.endpoint.drops["bad-return"] += 1
             return
         needed = min(episode.session.last_input_frame(seat) for seat in peer.seats) + 1
-        peer.endpoint.queue_control(TakeUp(core.number, needed))
+        peer.offer(TakeUp(core.number, needed))
         frame = episode.recorded + 1
-        peer.endpoint.queue_control(Resumed(core.number, frame, episode.first_checksum, episode.chain.value))
+        peer.offer(Resumed(core.number, frame, episode.first_checksum, episode.chain.value))
 
     def _hand_over(self, peer: Peer, episode: EpisodePlay, first: int) -> None:
         """Send our inputs from ``first`` on, and what was said to all in this episode."""

@@ -74,7 +74,8 @@ class Reception:
         if isinstance(message, Hello):
             self._greet(peer, message, now)
         elif peer.is_returning and (isinstance(message, Refuse) or message == Leave("error")):
-            core.note("return-failed", {"peer": peer.id})  # the next program of that side may do better
+            if peer.is_news("return-failed"):
+                core.note("return-failed", {"peer": peer.id})  # the next program of that side may do better
         elif isinstance(message, Refuse):
             text = "The other machine does not fit together with this one. " + "; ".join(message.differences)
             core.end("refused", text, leave="error", now=now)
@@ -109,7 +110,7 @@ class Reception:
         elif isinstance(message, HistoryWish | TakeUp | Resumed):
             self._readmission.receive(peer, message, now)
         elif isinstance(message, Standing):
-            self._readmission.meet(peer, message)
+            self._readmission.meet(peer, message, has_returned=self._rejoining is not None)
         elif isinstance(message, Recovering | Recovered) and peer.take_recovery(message):
             core.note("peer-recovered" if peer.recovering is None else "peer-recovering", {"peer": peer.id})
 

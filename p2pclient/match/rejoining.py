@@ -207,7 +207,7 @@ class RejoinCourse:
         self._core.number = newest
         self._start, self._state, self._rows = None, StateParts(), []
         wish = HistoryWish(newest, len(self._past.rows) if is_in_it else 0)
-        self._core.peers[self._sponsor].endpoint.queue_control(wish)
+        self._core.peers[self._sponsor].offer(wish)
         self.stage = Stage.FETCHING
 
     def _finish_with_some(self, now: float) -> None:
@@ -226,7 +226,7 @@ class RejoinCourse:
             if (peer_id, previous.episode) not in self._closed:
                 self._closed.add((peer_id, previous.episode))
                 over = EpisodeOver(previous.episode, previous.last_frame, previous.chain)
-                self._core.peers[peer_id].endpoint.queue_control(over)
+                self._core.peers[peer_id].offer(over)
 
     # -- what was recorded here ---------------------------------------------------------------------------------
 
@@ -254,6 +254,7 @@ class RejoinCourse:
     def _take_history(self, peer: Peer, message: HistoryStart | StatePart | HistoryRows) -> None:
         if isinstance(message, HistoryStart):
             self._check_start(message)
+            self._survey.check_start(message)
             self._start, self._state, self._rows = message, StateParts(), []
             self._take_up(message)
         elif self._start is None:
@@ -300,7 +301,7 @@ class RejoinCourse:
             first = min(report.next, start.until)
             peer.endpoint.begin_episode(start.episode, first_frame=first, expected=start.until)
             peer.endpoint.limit = 0
-            peer.endpoint.queue_control(TakeUp(start.episode, start.until))
+            peer.offer(TakeUp(start.episode, start.until))
 
     def _has_all(self) -> bool:
         start = self._start
@@ -428,9 +429,8 @@ class RejoinCourse:
         known = {seat: [newest[seat]] if newest is not None else [] for seat in range(plan.seats)}
         frame = len(rows)
         while frame in self._own:
-            for seat, value in zip(
-                plan.local_seats, self._survey.split(self._own[frame], plan.local_seats), strict=True
-            ):
+            values = self._survey.split(self._own[frame], plan.local_seats)
+            for seat, value in zip(plan.local_seats, values, strict=True):
                 known[seat].append(value)
             frame += 1
         for lost in start.ahead:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from p2pclient.common.errors import RemoteProtocolError
 from p2pclient.match.peers import input_check
 from p2pclient.match.plan import MatchPlan
-from p2pclient.protocol.control import LastFrame, Standing
+from p2pclient.protocol.control import HistoryStart, LastFrame, Standing
 
 _MOST_INPUTS = 4096
 """Of one survivor: far above what it can have and not have verified."""
@@ -52,8 +52,10 @@ class Survey:
         """Take in what a peer says of itself; True if it is not the rest of what it had begun to say.
 
         Raises:
-            RemoteProtocolError: inputs that may not reach the environment, or too many.
+            RemoteProtocolError: inputs that may not reach the environment, or too many; somebody is lost twice.
         """
+        if len({each.peer for each in said.lost}) < len(said.lost):
+            raise RemoteProtocolError("bad-history", "a peer that is lost twice")
         for joined in said.inputs:
             self.split(joined, self._plan.local_seats)
         self.strangers.discard(peer)
@@ -97,6 +99,24 @@ class Survey:
         if not living or any(lost != living[0] for lost in living):
             return None
         return living[0] if {each.peer for each in living[0]} < set(self._plan.peers) else None
+
+    def check_start(self, start: HistoryStart) -> None:
+        """Look whether what is told of an episode is about those who play it, and says of the lost what fits.
+
+        Raises:
+            RemoteProtocolError: it does not.
+        """
+        plan, course = self._plan, start.course
+        for change in (course.newest, course.pause, course.end):
+            if change is not None and change.peer != plan.own_id and change.peer not in plan.peers:
+                raise RemoteProtocolError("bad-history", f"a change by {change.peer}")
+        cuts = {each.peer: each.frame for each in self.lost() or ()}
+        for told in start.ahead:
+            cut = cuts.pop(told.peer, None)
+            if cut is None or told.first_frame != start.until or len(told.inputs) != max(0, cut + 1 - start.until):
+                raise RemoteProtocolError("bad-history", f"inputs of {told.peer} from {told.first_frame} on")
+            for joined in told.inputs:
+                self.split(joined, plan.peers[told.peer])
 
     def of_survivors(self) -> dict[int, Report] | None:
         """Return what all have said who are to be heard, by peer; None while somebody has not."""
