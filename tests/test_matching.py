@@ -257,7 +257,7 @@ def _raises(candidates: object, context: object, now: float) -> object:
         (lambda candidates, context, now: [["a"]], "1 for a match of 2"),
         (lambda candidates, context, now: [[[], {}]], "TypeError"),
         (lambda candidates, context, now: Round(error="not today"), "not today"),
-        (lambda candidates, context, now: Round((Proposal((1, 2), ""),)), "no candidate"),  # type: ignore[arg-type]
+        (lambda candidates, context, now: Round((Proposal((1, 2), ""),)), "else than an id"),  # type: ignore[arg-type]
     ],
 )
 def test_hook_that_fails_matches_nobody_and_the_room_goes_on(function: Any, said: str) -> None:
