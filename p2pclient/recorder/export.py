@@ -18,7 +18,7 @@ from p2pclient.common.errors import RecordingError
 from p2pclient.recorder.cells import agent_labels
 from p2pclient.recorder.desync import describe_desync, report_path
 from p2pclient.recorder.manifest import MANIFEST_NAME, discard
-from p2pclient.recorder.reading import RunReader, why_withdrawn
+from p2pclient.recorder.reading import RunReader, said_of_withdrawn
 from p2pclient.recorder.records import EventRecorded, FrameRecorded, FramesWithdrawn, FrameTimed, LogRecord
 from p2pclient.recorder.tables import (
     EVENT_COLUMNS,
@@ -238,7 +238,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     print(f"{out}: " + ", ".join(f"{name} {count} rows" for name, count in rows.items()))
     if run.withdrawn:
-        print(f"{run.withdrawn} frames were withdrawn {why_withdrawn(run)}; they are in no table of frames")
+        print(f"{said_of_withdrawn(run)}; they are in no table of frames")
     for event in run.desyncs:
         print(describe_desync(event, run.folder))
     return 0

@@ -238,7 +238,9 @@ def _is_agent(agent: Any) -> bool:
     return type(agent) in (int, str)
 
 
-def why_withdrawn(run: RunReader) -> str:
-    """Return, for a sentence, why a run has frames that were withdrawn."""
+def said_of_withdrawn(run: RunReader) -> str:
+    """Return, for a sentence, how many frames of a run were withdrawn, and why."""
+    count = "1 frame was" if run.withdrawn == 1 else f"{run.withdrawn} frames were"
     came_back = run.manifest.get("earlier_processes") and not run.desyncs
-    return "when its player came back, and recorded again" if came_back else "after a desync"
+    why = "when its player came back, and recorded again" if came_back else "after a desync"
+    return f"{count} withdrawn {why}"

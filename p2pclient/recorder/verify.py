@@ -23,7 +23,7 @@ from p2pclient.common.errors import RecordingError
 from p2pclient.recorder.cells import Cells, agent_labels, frame_cells
 from p2pclient.recorder.desync import describe_desync
 from p2pclient.recorder.plain import to_plain
-from p2pclient.recorder.reading import RunReader, why_withdrawn
+from p2pclient.recorder.reading import RunReader, said_of_withdrawn
 
 SAME, DIFFERENT, BEGINNING, UNREADABLE = 0, 1, 2, 3
 
@@ -236,7 +236,7 @@ def verify_folders(folder_a: Path, folder_b: Path) -> Verdict:
 
 def _notes(name: str, run: RunReader) -> Iterator[str]:
     if run.withdrawn:
-        yield f"{name}: {run.withdrawn} frames were withdrawn {why_withdrawn(run)}"
+        yield f"{name}: {said_of_withdrawn(run)}"
     for event in run.desyncs:
         yield f"{name}: {describe_desync(event, run.folder)}"
 

@@ -174,10 +174,6 @@ class SimulatedPeer:
         """Return the time on this peer's clock."""
         return self.offset + now * self.rate
 
-    def world_time(self, local: float) -> float:
-        """Return the world's time of a time on this peer's clock."""
-        return (local - self.offset) / self.rate
-
     def paused_until(self, now: float) -> float:
         """Return when the pause at hand ends; 0 if there is none."""
         return max((end for start, end in self.pauses if start <= now < end), default=0.0)

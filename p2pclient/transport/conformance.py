@@ -206,9 +206,3 @@ CHECKS: tuple[Check, ...] = (
     check_sending_after_the_end,
     check_sending_within_a_wakeup,
 )
-
-
-async def check_transport_pair(make_pair: MakePair) -> None:
-    """Run every check, each on a new pair."""
-    for check in CHECKS:
-        await check(make_pair)
